@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+struct evbuffer;
+struct iovec;
+
+namespace penstock::net {
+
+// A queue of bytes (libevent's evbuffer; nothing is allocated while it has never held a byte). Moving
+// between buffers moves memory, not bytes, above 2 KiB; smaller pieces are copied, so that a stream of
+// tiny fragments does not cost a kilobyte each. Movable. One thread at a time.
+class Buffer {
+ public:
+  Buffer() = default;
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+
+  std::size_t size() const;
+  bool empty() const { return size() == 0; }
+
+  void append(std::string_view bytes);
+  void append(std::span<const std::uint8_t> bytes);
+  // Moves everything out of other.
+  void append(Buffer& other);
+  // Moves the first count bytes (all, if fewer) to the end of to.
+  void moveTo(Buffer& to, std::size_t count);
+  // Copies all of it to the end of to, which shares no memory with this (a body kept for a retry).
+  void copyTo(Buffer& to) const;
+
+  // Removes the first count bytes (all, if fewer).
+  void drain(std::size_t count);
+  void clear() { drain(size()); }
+  // Copies the first destination.size() bytes, which must be there, and removes them.
+  void read(std::span<std::uint8_t> destination);
+
+  // The first contiguous piece; empty if there is none. Valid until the buffer changes.
+  std::span<const std::uint8_t> front() const;
+  // Fills pieces with up to max descriptors of the content in order, for writev; returns how many.
+  int pieces(iovec* pieces, int max) const;
+  // All of it as one contiguous view; may copy inside. Valid until the buffer changes.
+  std::string_view linearize();
+  std::string toString() const;
+
+ private:
+  evbuffer* buffer_ = nullptr;
+};
+
+}  // namespace penstock::net

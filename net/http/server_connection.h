@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "net/connection.h"
+#include "net/http/limits.h"
+#include "net/http/stream.h"
+
+namespace penstock::http {
+
+// A downstream HTTP connection: chooses HTTP/2 or HTTP/1.1 (TLS: by ALPN; plain: by the preface) and
+// turns bytes into streams. Loop thread only.
+//
+// Errors that are the request's own fault are answered here, before a handler hears of the request,
+// through Owner::rejectRequest, so that there is one table of replies.
+class ServerConnection {
+ public:
+  // Why a request is refused by the codec. Maps to a status in the owner's table.
+  enum class Rejection {
+    kBadRequest,            // 400
+    kMethodNotAllowed,      // 405: CONNECT without :protocol, TRACE
+    kRequestTimeout,        // 408: headers or body too slow
+    kUriTooLong,            // 414
+    kMisdirected,           // 421: host and :authority disagree
+    kHeadersTooLarge,       // 431
+    kVersionNotSupported,   // 505
+    kNotImplemented,        // 501: unknown transfer coding
+  };
+
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // A request begins; the handler must live until its onEnd (or its own reset()). Null: refuse it
+    // (HTTP/2 REFUSED_STREAM; HTTP/1: cannot happen).
+    virtual RequestHandler* onStream(ServerStream& stream) = 0;
+    // A request that no handler will see, or (kRequestTimeout in the body) whose handler has not
+    // begun to answer: gives the reply to send. detail says what was wrong.
+    virtual ResponseHead rejectRequest(Rejection why, std::string_view detail, std::string& body) = 0;
+    // The connection is closed; the owner frees it with EventLoop::destroyLater. Every stream has had
+    // its onEnd.
+    virtual void onConnectionClosed(ServerConnection& connection) = 0;
+  };
+
+  static std::unique_ptr<ServerConnection> make(net::EventLoop& loop,
+                                                std::unique_ptr<net::Connection> connection,
+                                                const Limits& limits, Owner& owner);
+  virtual ~ServerConnection() = default;
+
+  // Finishes what runs, takes no more: HTTP/2 GOAWAY twice (first with the highest id), HTTP/1
+  // "connection: close" on the next response, idle connections close at once.
+  virtual void drain() = 0;
+  // Closes now; streams get onEnd(kLocal). No onConnectionClosed.
+  virtual void close() = 0;
+  virtual std::size_t activeStreams() const = 0;
+  // Work that outlives its stream (a reset request whose replica still runs) counts as a stream:
+  // adds or removes such.
+  virtual void addLingering(int change) = 0;
+  virtual Protocol protocol() const = 0;
+  virtual const net::Connection& connection() const = 0;
+};
+
+}  // namespace penstock::http

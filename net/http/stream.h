@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "net/buffer.h"
+#include "net/http/headers.h"
+
+namespace penstock::http {
+
+// How a stream ended.
+enum class StreamEnd {
+  kComplete,          // both directions ended as they should
+  kPeerReset,         // RST_STREAM from the peer, HTTP/1: the connection closed in mid-message
+  kRefused,           // provably not processed: REFUSED_STREAM, above GOAWAY's last id, or the
+                      // connection failed before a byte of the request was written
+  kConnectionLost,    // the connection failed after bytes of the request were written
+  kProtocolError,     // the peer broke the protocol
+  kTimeout,           // headers or body did not come in time, output made no progress
+  kLocal,             // closed by us with the connection
+};
+std::string_view toString(StreamEnd end);
+
+// Why we reset a stream; HTTP/2: the error code, HTTP/1: the connection is closed.
+enum class ResetReason { kNoError, kCancel, kRefused, kInternal, kProtocol, kEnhanceYourCalm };
+
+// The writing half and the window of one HTTP stream, for the side that answers (ServerStream) or asks
+// (ClientStream). Owned by the codec; valid until the handler's onEnd or a call of reset(). All calls
+// on the loop's thread; calling from inside handler callbacks is allowed, nothing is sent before they
+// return.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // Takes everything out of data. end_stream: no more data or trailers.
+  virtual void sendData(net::Buffer& data, bool end_stream) = 0;
+  // Ends the stream.
+  virtual void sendTrailers(const Headers& trailers) = 0;
+  // Ends both directions at once. No further callbacks; the stream is gone.
+  virtual void reset(ResetReason reason) = 0;
+  // Body bytes given to sendData that have not been written to the socket yet.
+  virtual std::size_t unsentBytes() const = 0;
+  // count bytes of received body are dealt with: the peer may send as many more. What is not consumed
+  // holds back the peer (HTTP/2 stream window; HTTP/1: reading pauses).
+  virtual void consume(std::size_t count) = 0;
+};
+
+// What both sides hear of a stream's reading half.
+class StreamHandler {
+ public:
+  virtual ~StreamHandler() = default;
+  // data is valid during the call. May be empty when end_stream.
+  virtual void onData(std::span<const std::uint8_t> data, bool end_stream) = 0;
+  // Ends the reading half.
+  virtual void onTrailers(Headers trailers) = 0;
+  // unsentBytes() has fallen to half of the high watermark (256 KiB) or below after having been above
+  // it: more may be sent.
+  virtual void onSendReady() = 0;
+  // The last call, exactly once, unless the handler itself called reset(). The stream is gone.
+  virtual void onEnd(StreamEnd end) = 0;
+};
+
+class ServerStream : public Stream {
+ public:
+  // 1xx other than 101; before sendHead. (100-continue is sent by expectContinue().)
+  virtual void sendInformational(int status, const Headers& headers) = 0;
+  // Sends "100 Continue" if the client waits for it and no byte of the body has come.
+  virtual void sendContinue() = 0;
+  virtual void sendHead(const ResponseHead& head, bool end_stream) = 0;
+};
+
+// A request as it arrives. onEnd(kComplete) comes when the request is read to its end and the response
+// is written to the socket. If the response ends before the request does, the codec stops reading the
+// request (HTTP/2: RST_STREAM NO_ERROR; HTTP/1: closes after the response).
+class RequestHandler : public StreamHandler {
+ public:
+  // The first call. end_stream: no body.
+  virtual void onRequestHead(RequestHead head, bool end_stream) = 0;
+};
+
+class ClientStream : public Stream {
+ public:
+  // First call. Once.
+  virtual void sendHead(const RequestHead& head, bool end_stream) = 0;
+  // Whether a byte of this request may have reached the peer.
+  virtual bool started() const = 0;
+};
+
+// A response as it arrives.
+class ResponseHandler : public StreamHandler {
+ public:
+  // 1xx; at most 10, more is a protocol error.
+  virtual void onInformational(ResponseHead head) = 0;
+  virtual void onResponseHead(ResponseHead head, bool end_stream) = 0;
+};
+
+}  // namespace penstock::http
