@@ -1,0 +1,482 @@
+#include "proxy/cluster/admission_queue.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace penstock::proxy {
+namespace {
+
+constexpr Duration kRateWindow = std::chrono::seconds(10);
+
+double seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+
+}  // namespace
+
+Slot::Slot(Slot&& other) noexcept
+    : queue_(other.queue_),
+      replica_(std::exchange(other.replica_, nullptr)),
+      retry_(other.retry_) {}
+
+Slot& Slot::operator=(Slot&& other) noexcept {
+  if (this != &other) {
+    release();
+    queue_ = other.queue_;
+    replica_ = std::exchange(other.replica_, nullptr);
+    retry_ = other.retry_;
+  }
+  return *this;
+}
+
+void Slot::release() {
+  if (Replica* replica = std::exchange(replica_, nullptr)) {
+    queue_->release(*replica, retry_);
+  }
+}
+
+Inbox::Inbox(AdmissionQueue& queue, std::move_only_function<void()> wake)
+    : queue_(queue), wake_(std::move(wake)) {
+  queue_.addInbox();
+}
+
+bool Inbox::collect(std::size_t max) {
+  return queue_.collect(*this, max);
+}
+
+void Ticket::leave() {
+  if (waits_) {
+    waits_ = false;
+    inbox_.queue_.leave(*this);
+  }
+}
+
+void Ticket::activate() {
+  if (waits_) {
+    inbox_.queue_.activate(*this);
+  }
+}
+
+void TicketList::append(Ticket& ticket) {
+  insertAfter(last_, ticket);
+}
+
+// Who was put back walks from the front, where its place is.
+void TicketList::insertByPlace(Ticket& ticket) {
+  Ticket* after = last_;
+  if (last_ != nullptr && last_->place_ > ticket.place_) {
+    after = nullptr;
+    for (Ticket* t = first_; t->place_ < ticket.place_; t = t->next_) {
+      after = t;
+    }
+  }
+  insertAfter(after, ticket);
+}
+
+void TicketList::insertAfter(Ticket* after, Ticket& ticket) {
+  ticket.previous_ = after;
+  ticket.next_ = after == nullptr ? first_ : after->next_;
+  (after == nullptr ? first_ : after->next_) = &ticket;
+  (ticket.next_ == nullptr ? last_ : ticket.next_->previous_) = &ticket;
+}
+
+void TicketList::remove(Ticket& ticket) {
+  (ticket.previous_ == nullptr ? first_ : ticket.previous_->next_) = ticket.next_;
+  (ticket.next_ == nullptr ? last_ : ticket.next_->previous_) = ticket.previous_;
+  ticket.next_ = nullptr;
+  ticket.previous_ = nullptr;
+}
+
+// One critical section: brings the time integrals up to date at its start, and wakes the inboxes
+// that got something after the lock is released.
+class AdmissionQueue::Change {
+ public:
+  explicit Change(AdmissionQueue& queue) : now_(queue.clock_.now()), lock_(queue.mutex_) {
+    // Two threads may read the clock in one order and get the lock in the other.
+    now_ = std::max(now_, queue.accounted_until_);
+    queue.account(now_);
+  }
+  ~Change() {
+    lock_.unlock();
+    for (std::size_t i = 0; i < count_; ++i) {
+      to_wake_[i]->wake_();
+    }
+  }
+  TimePoint now() const { return now_; }
+  void wake(Inbox& inbox) { to_wake_[count_++] = &inbox; }
+
+ private:
+  TimePoint now_;
+  std::unique_lock<std::mutex> lock_;
+  std::array<Inbox*, kMaxInboxes> to_wake_;
+  std::size_t count_ = 0;
+};
+
+AdmissionQueue::AdmissionQueue(const Clock& clock, const Settings& settings)
+    : clock_(clock),
+      settings_(settings),
+      target_(settings.concurrency_target),
+      accounted_until_(clock.now()),
+      rate_window_start_(accounted_until_) {
+  PENSTOCK_CHECK(target_ >= 1, "a concurrency target is at least 1");
+}
+
+AdmissionQueue::~AdmissionQueue() {
+  PENSTOCK_CHECK(waiting_ == 0 && in_flight_ == 0,
+                 "every ticket and slot is gone before their queue");
+}
+
+Admission AdmissionQueue::acquire(Ticket& ticket, const Demand& demand) {
+  Change change(*this);
+  PENSTOCK_CHECK(ticket.state_ == Ticket::State::kIdle, "a request asks for one slot at a time");
+  if (draining_) {
+    ++refused_;
+    return Refusal::kDraining;
+  }
+  if (queue_.empty() && free_slots_ > 0) {
+    ++accepted_;
+    ticket.place_ = next_place_++;
+    return Slot(this, &takeSlot(0), false);
+  }
+  if (waiting_ >= settings_.max_requests) {
+    ++refused_;
+    return Refusal::kQueueFull;
+  }
+  if (demand.bytes > settings_.max_bytes - std::min(waiting_bytes_, settings_.max_bytes)) {
+    ++refused_;
+    return Refusal::kQueueBytesFull;
+  }
+  ++accepted_;
+  ticket.place_ = next_place_++;
+  ticket.retry_ = false;
+  ticket.avoid_ = 0;
+  wait(ticket, demand, change.now());
+  queue_.append(ticket);
+  return Waiting{};
+}
+
+std::optional<Refusal> AdmissionQueue::putBack(Slot slot, Ticket& ticket, const Demand& demand,
+                                               bool back_off) {
+  Replica* replica = std::exchange(slot.replica_, nullptr);
+  Change change(*this);
+  PENSTOCK_CHECK(replica != nullptr && ticket.state_ == Ticket::State::kIdle && ticket.place_ != 0,
+                 "only a request that has a slot is put back");
+  ticket.avoid_ = replica->id;
+  giveBack(*replica, slot.retry_);
+  const std::uint64_t budget = std::max<std::uint64_t>(
+      settings_.min_retries, in_flight_ * settings_.retry_budget_percent / 100);
+  if (retrying_ >= budget) {
+    ++done_;
+    grantWaiting(change);
+    return Refusal::kRetryBudget;
+  }
+  ++retrying_;
+  ticket.retry_ = true;
+  wait(ticket, demand, change.now());
+  if (back_off) {
+    ticket.state_ = Ticket::State::kBackingOff;
+    ++backing_off_;
+  } else {
+    queue_.insertByPlace(ticket);
+  }
+  grantWaiting(change);
+  return std::nullopt;
+}
+
+Replica& AdmissionQueue::addReplica(const net::Address& address) {
+  Change change(*this);
+  entries_.push_back(std::make_unique<Entry>(next_id_++, address));
+  return *entries_.back();
+}
+
+void AdmissionQueue::setAvailable(ReplicaId id, bool available) {
+  Change change(*this);
+  Entry* entry = find(id);
+  if (entry == nullptr) {
+    return;
+  }
+  free_slots_ -= freeSlots(*entry);
+  entry->available = available;
+  free_slots_ += freeSlots(*entry);
+  grantWaiting(change);
+}
+
+void AdmissionQueue::removeReplica(ReplicaId id) {
+  Change change(*this);
+  Entry* entry = find(id);
+  if (entry == nullptr) {
+    return;
+  }
+  free_slots_ -= freeSlots(*entry);
+  entry->available = false;
+  entry->removed = true;
+  eraseIfGone(*entry);
+}
+
+void AdmissionQueue::setTarget(std::uint32_t concurrency_target) {
+  PENSTOCK_CHECK(concurrency_target >= 1, "a concurrency target is at least 1");
+  Change change(*this);
+  target_ = concurrency_target;
+  free_slots_ = 0;
+  for (const auto& entry : entries_) {
+    free_slots_ += freeSlots(*entry);
+  }
+  grantWaiting(change);
+}
+
+void AdmissionQueue::drain() {
+  Change change(*this);
+  draining_ = true;
+}
+
+void AdmissionQueue::release(Replica& replica, bool retry) {
+  Change change(*this);
+  giveBack(replica, retry);
+  ++done_;
+  grantWaiting(change);
+}
+
+void AdmissionQueue::leave(Ticket& ticket) {
+  Change change(*this);
+  switch (std::exchange(ticket.state_, Ticket::State::kIdle)) {
+    case Ticket::State::kIdle:
+      break;
+    case Ticket::State::kBackingOff:
+      --backing_off_;
+      --waiting_;
+      waiting_bytes_ -= ticket.bytes_;
+      --retrying_;
+      ++done_;
+      break;
+    case Ticket::State::kWaiting:
+      queue_.remove(ticket);
+      --waiting_;
+      waiting_bytes_ -= ticket.bytes_;
+      retrying_ -= ticket.retry_ ? 1 : 0;
+      ++done_;
+      break;
+    case Ticket::State::kGranted:
+      ticket.inbox_.answered_.remove(ticket);
+      --undelivered_;
+      giveBack(*std::exchange(ticket.granted_, nullptr), ticket.retry_);
+      ++done_;
+      grantWaiting(change);
+      break;
+    case Ticket::State::kExpired:
+      ticket.inbox_.answered_.remove(ticket);
+      break;
+  }
+}
+
+void AdmissionQueue::activate(Ticket& ticket) {
+  Change change(*this);
+  if (ticket.state_ != Ticket::State::kBackingOff) {
+    return;
+  }
+  --backing_off_;
+  ticket.state_ = Ticket::State::kWaiting;
+  queue_.insertByPlace(ticket);
+  grantWaiting(change);
+}
+
+bool AdmissionQueue::collect(Inbox& inbox, std::size_t max) {
+  for (std::size_t told = 0;; ++told) {
+    Ticket* ticket = nullptr;
+    Slot slot;
+    {
+      Change change(*this);
+      ticket = inbox.answered_.first();
+      if (ticket == nullptr) {
+        inbox.woken_ = false;
+        return false;
+      }
+      if (told == max) {
+        return true;
+      }
+      inbox.answered_.remove(*ticket);
+      if (std::exchange(ticket->state_, Ticket::State::kIdle) == Ticket::State::kGranted) {
+        --undelivered_;
+        slot = Slot(this, std::exchange(ticket->granted_, nullptr), ticket->retry_);
+      }
+    }
+    ticket->waits_ = false;
+    if (slot.valid()) {
+      ticket->owner_.onGranted(std::move(slot));
+    } else {
+      ticket->owner_.onExpired();
+    }
+  }
+}
+
+void AdmissionQueue::addInbox() {
+  std::lock_guard lock(mutex_);
+  PENSTOCK_CHECK(++inboxes_ <= kMaxInboxes, "a queue serves at most 64 workers");
+}
+
+std::uint64_t AdmissionQueue::freeSlots(const Entry& entry) const {
+  return entry.available && entry.in_flight < target_ ? target_ - entry.in_flight : 0;
+}
+
+AdmissionQueue::Entry* AdmissionQueue::find(ReplicaId id) {
+  const auto it = std::ranges::find_if(
+      entries_, [&](const auto& entry) { return entry->id == id && !entry->removed; });
+  return it == entries_.end() ? nullptr : it->get();
+}
+
+// Of the replica that is least loaded, beginning after the one taken last; of the one to avoid only
+// if no other has a free slot.
+AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid) {
+  Entry* best = nullptr;
+  std::size_t best_index = 0;
+  bool best_avoided = false;
+  for (std::size_t step = 1; step <= entries_.size(); ++step) {
+    const std::size_t i = (rotation_ + step) % entries_.size();
+    Entry& entry = *entries_[i];
+    if (freeSlots(entry) == 0) {
+      continue;
+    }
+    const bool avoided = entry.id == avoid;
+    if (best == nullptr || (best_avoided && !avoided) ||
+        (best_avoided == avoided && entry.in_flight < best->in_flight)) {
+      best = &entry;
+      best_index = i;
+      best_avoided = avoided;
+    }
+  }
+  PENSTOCK_CHECK(best != nullptr, "there is a free slot when one is taken");
+  rotation_ = best_index;
+  --free_slots_;
+  ++best->in_flight;
+  ++in_flight_;
+  return *best;
+}
+
+void AdmissionQueue::giveBack(Replica& replica, bool retry) {
+  auto& entry = static_cast<Entry&>(replica);
+  free_slots_ -= freeSlots(entry);
+  --entry.in_flight;
+  free_slots_ += freeSlots(entry);
+  --in_flight_;
+  retrying_ -= retry ? 1 : 0;
+  countRelease(accounted_until_);
+  eraseIfGone(entry);
+}
+
+void AdmissionQueue::eraseIfGone(Entry& entry) {
+  if (entry.removed && entry.in_flight == 0) {
+    std::erase_if(entries_, [&](const auto& e) { return e.get() == &entry; });
+  }
+}
+
+void AdmissionQueue::wait(Ticket& ticket, const Demand& demand, TimePoint now) {
+  ticket.state_ = Ticket::State::kWaiting;
+  ticket.waits_ = true;
+  ticket.bytes_ = demand.bytes;
+  ticket.deadline_ = demand.deadline;
+  ticket.since_ = now;
+  ++waiting_;
+  waiting_bytes_ += demand.bytes;
+}
+
+void AdmissionQueue::grantWaiting(Change& change) {
+  while (!queue_.empty() && free_slots_ > 0) {
+    Ticket& ticket = *queue_.first();
+    queue_.remove(ticket);
+    --waiting_;
+    waiting_bytes_ -= ticket.bytes_;
+    if (ticket.deadline_.passed(change.now())) {
+      retrying_ -= ticket.retry_ ? 1 : 0;
+      ++done_;
+      deliver(ticket, Ticket::State::kExpired, change);
+      continue;
+    }
+    ticket.granted_ = &takeSlot(ticket.avoid_);
+    ++undelivered_;
+    deliver(ticket, Ticket::State::kGranted, change);
+  }
+}
+
+void AdmissionQueue::deliver(Ticket& ticket, Ticket::State state, Change& change) {
+  ticket.state_ = state;
+  ticket.inbox_.answered_.append(ticket);
+  if (!std::exchange(ticket.inbox_.woken_, true)) {
+    change.wake(ticket.inbox_);
+  }
+}
+
+void AdmissionQueue::account(TimePoint now) {
+  const double dt = seconds(now - accounted_until_);
+  accounted_until_ = now;
+  waiting_seconds_ += dt * static_cast<double>(waiting_);
+  in_flight_seconds_ += dt * static_cast<double>(in_flight_);
+  idle_while_waiting_seconds_ += dt * static_cast<double>(undelivered_);
+}
+
+void AdmissionQueue::countRelease(TimePoint now) {
+  const Duration age = now - rate_window_start_;
+  if (age >= kRateWindow) {
+    freed_before_ = age < 2 * kRateWindow ? freed_now_ : 0;
+    freed_now_ = 0;
+    rate_window_start_ = age < 2 * kRateWindow ? rate_window_start_ + kRateWindow : now;
+  }
+  ++freed_now_;
+}
+
+AdmissionQueue::Snapshot AdmissionQueue::snapshot() const {
+  const TimePoint clock_now = clock_.now();
+  std::lock_guard lock(mutex_);
+  const TimePoint now = std::max(clock_now, accounted_until_);
+  const double dt = seconds(now - accounted_until_);
+  return {
+      .target = target_,
+      .waiting = waiting_,
+      .backing_off = backing_off_,
+      .in_flight = in_flight_,
+      .undelivered = undelivered_,
+      .waiting_bytes = waiting_bytes_,
+      .free_slots = free_slots_,
+      .accepted = accepted_,
+      .done = done_,
+      .arrivals = accepted_ + refused_,
+      .head_place = queue_.empty() ? 0 : queue_.first()->place_,
+      .oldest_wait = queue_.empty() ? Duration::zero() : now - queue_.first()->since_,
+      .waiting_seconds = waiting_seconds_ + dt * static_cast<double>(waiting_),
+      .in_flight_seconds = in_flight_seconds_ + dt * static_cast<double>(in_flight_),
+      .idle_while_waiting_seconds =
+          idle_while_waiting_seconds_ + dt * static_cast<double>(undelivered_),
+      .any_available = std::ranges::any_of(entries_, [](const auto& e) { return e->available; }),
+  };
+}
+
+std::vector<AdmissionQueue::ReplicaSnapshot> AdmissionQueue::replicas() const {
+  std::lock_guard lock(mutex_);
+  std::vector<ReplicaSnapshot> result;
+  result.reserve(entries_.size());
+  for (const auto& e : entries_) {
+    result.push_back({e->id, e->address, e->available, e->removed, e->in_flight});
+  }
+  return result;
+}
+
+bool AdmissionQueue::anyAvailable() const {
+  std::lock_guard lock(mutex_);
+  return std::ranges::any_of(entries_, [](const auto& e) { return e->available; });
+}
+
+Duration AdmissionQueue::estimatedWait() const {
+  const TimePoint now = clock_.now();
+  std::lock_guard lock(mutex_);
+  const Duration age = std::max(now - rate_window_start_, Duration(std::chrono::milliseconds(100)));
+  const bool recent = age < 2 * kRateWindow;
+  const double freed = recent ? static_cast<double>(freed_now_ + freed_before_) : 0;
+  const double window = seconds(age) + (freed_before_ > 0 ? seconds(kRateWindow) : 0);
+  if (freed <= 0 || waiting_ == 0) {
+    return std::chrono::seconds(1);
+  }
+  const double wait = static_cast<double>(waiting_) * window / freed;
+  return std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(std::clamp(wait, 1.0, 3600.0)));
+}
+
+}  // namespace penstock::proxy

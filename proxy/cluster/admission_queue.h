@@ -1,0 +1,279 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/deadline.h"
+#include "proxy/cluster/replica.h"
+
+namespace penstock::proxy {
+
+class AdmissionQueue;
+class Ticket;
+
+// Tickets in order, linked through themselves.
+class TicketList {
+ public:
+  Ticket* first() const { return first_; }
+  bool empty() const { return first_ == nullptr; }
+  void append(Ticket& ticket);
+  // Keeps the list in arrival order; cheap at either end.
+  void insertByPlace(Ticket& ticket);
+  void remove(Ticket& ticket);
+
+ private:
+  void insertAfter(Ticket* after, Ticket& ticket);
+  Ticket* first_ = nullptr;
+  Ticket* last_ = nullptr;
+};
+
+// The right to run one request on one replica. Destroying it returns it: the longest waiting
+// request gets it at once. Movable; may be destroyed on any thread. The queue outlives it.
+class Slot {
+ public:
+  Slot() = default;
+  ~Slot() { release(); }
+  Slot(Slot&& other) noexcept;
+  Slot& operator=(Slot&& other) noexcept;
+
+  bool valid() const { return replica_ != nullptr; }
+  // Lives at least as long as the slot.
+  Replica& replica() const { return *replica_; }
+  void release();
+
+ private:
+  friend class AdmissionQueue;
+  Slot(AdmissionQueue* queue, Replica* replica, bool retry)
+      : queue_(queue), replica_(replica), retry_(retry) {}
+
+  AdmissionQueue* queue_ = nullptr;
+  Replica* replica_ = nullptr;
+  bool retry_ = false;
+};
+
+// Where a queue leaves what it granted to the waiters of one worker. The wake function is called
+// outside the queue's lock, from any thread, when the inbox was empty before; it arranges that the
+// worker calls collect(). Outlives its tickets.
+class Inbox {
+ public:
+  Inbox(AdmissionQueue& queue, std::move_only_function<void()> wake);
+  Inbox(const Inbox&) = delete;
+  Inbox& operator=(const Inbox&) = delete;
+
+  // On the worker: tells up to max waiters what they got. Returns whether more are left.
+  bool collect(std::size_t max);
+
+ private:
+  friend class AdmissionQueue;
+  friend class Ticket;
+  AdmissionQueue& queue_;
+  std::move_only_function<void()> wake_;
+  // Guarded by the queue's mutex.
+  TicketList answered_;
+  bool woken_ = false;
+};
+
+// A place in an admission queue, kept by the request for its whole life, so that a request that is
+// put back stands where it stood. Destroying it leaves the queue in O(1), whatever it had been
+// granted but not told goes to the next. Used on its inbox's worker only.
+class Ticket {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // From Inbox::collect(). The ticket waits no longer; the owner may destroy it.
+    virtual void onGranted(Slot slot) = 0;
+    // The deadline had passed when its turn came. As above.
+    virtual void onExpired() = 0;
+  };
+
+  Ticket(Inbox& inbox, Owner& owner) : inbox_(inbox), owner_(owner) {}
+  ~Ticket() { leave(); }
+  Ticket(const Ticket&) = delete;
+  Ticket& operator=(const Ticket&) = delete;
+
+  void leave();
+  // Ends a back-off (AdmissionQueue::putBack): the request may be granted a slot again.
+  void activate();
+  bool waits() const { return waits_; }
+  // Arrival order in the queue; 0 before the first acquire().
+  std::uint64_t place() const { return place_; }
+
+ private:
+  friend class AdmissionQueue;
+  friend class TicketList;
+  enum class State : std::uint8_t { kIdle, kWaiting, kBackingOff, kGranted, kExpired };
+
+  Inbox& inbox_;
+  Owner& owner_;
+  // On the worker only: in the queue, or granted and not yet told.
+  bool waits_ = false;
+  std::uint64_t place_ = 0;
+  // Guarded by the queue's mutex from here on.
+  State state_ = State::kIdle;
+  bool retry_ = false;
+  std::uint64_t bytes_ = 0;
+  Deadline deadline_ = Deadline::never();
+  TimePoint since_{};
+  Replica* granted_ = nullptr;
+  ReplicaId avoid_ = 0;     // the replica that refused it
+  Ticket* next_ = nullptr;  // in the queue or in the inbox
+  Ticket* previous_ = nullptr;
+};
+
+enum class Refusal { kQueueFull, kQueueBytesFull, kDraining, kRetryBudget };
+struct Waiting {};
+// Exactly one of the three answers to a request for a slot.
+using Admission = std::variant<Slot, Waiting, Refusal>;
+
+// The queue in front of the replicas of one cluster: strict about the concurrency target, first
+// come first served, never idle while somebody waits. acquire() decides once, under one lock: a
+// slot (replica chosen and reserved), a wait, or a refusal. A freed slot is handed to the head of
+// the queue, never put back and raced for.
+//
+// Thread-safe. Inside the lock: no I/O, no system call but reading the clock, no allocation but
+// when replicas are added.
+class AdmissionQueue {
+ public:
+  struct Settings {
+    std::uint32_t concurrency_target = 1;
+    std::uint64_t max_requests = 1000;  // waiting
+    std::uint64_t max_bytes = 256u << 20;
+    std::uint32_t retry_budget_percent = 20;  // of in_flight
+    std::uint32_t min_retries = 3;            // allowed at any load
+  };
+  static constexpr std::size_t kMaxInboxes = 64;
+
+  AdmissionQueue(const Clock& clock, const Settings& settings);
+  ~AdmissionQueue();
+
+  struct Demand {
+    std::uint64_t bytes = 0;  // held by the request while it waits
+    Deadline deadline = Deadline::never();
+  };
+  // The ticket must not wait.
+  Admission acquire(Ticket& ticket, const Demand& demand);
+
+  // A request whose replica provably did not run it gives its slot back and waits again at its
+  // original place, preferring another replica; with back_off it is passed over until
+  // Ticket::activate(). Refused when too many requests are being retried: then the request has
+  // ended. Never refused for the bounds.
+  std::optional<Refusal> putBack(Slot slot, Ticket& ticket, const Demand& demand, bool back_off);
+
+  // A new replica, not available yet. The reference is valid until removeReplica and the return of
+  // its last slot.
+  Replica& addReplica(const net::Address& address);
+  // Events of replicas that were removed are ignored: an id is never used twice.
+  void setAvailable(ReplicaId id, bool available);
+  // Gets nothing more; is freed when its last slot comes back.
+  void removeReplica(ReplicaId id);
+  void setTarget(std::uint32_t concurrency_target);
+  // Refuses newcomers from now on; who waits already is served.
+  void drain();
+
+  struct ReplicaSnapshot {
+    ReplicaId id;
+    net::Address address;
+    bool available;
+    bool removed;
+    std::uint32_t in_flight;
+  };
+  struct Snapshot {
+    std::uint32_t target;
+    std::uint64_t waiting;  // tickets in the queue or backing off
+    std::uint64_t backing_off;
+    std::uint64_t in_flight;    // slots out, those granted and not yet told included
+    std::uint64_t undelivered;  // granted and not yet told
+    std::uint64_t waiting_bytes;
+    std::uint64_t free_slots;
+    std::uint64_t accepted;  // = waiting + in_flight + done
+    std::uint64_t done;
+    std::uint64_t arrivals;    // accepted and refused
+    std::uint64_t head_place;  // 0 if nobody waits
+    Duration oldest_wait;
+    // Time integrals since the start, in seconds: ∫ waiting dt, ∫ in_flight dt, and ∫ slots idle
+    // while somebody waited for them dt (the hand-over to another thread).
+    double waiting_seconds;
+    double in_flight_seconds;
+    double idle_while_waiting_seconds;
+    bool any_available;
+  };
+  Snapshot snapshot() const;
+  std::vector<ReplicaSnapshot> replicas() const;
+  // Whether any replica may be sent requests.
+  bool anyAvailable() const;
+  // How long until a request that arrives now would be served: queue length ÷ slots freed a second.
+  Duration estimatedWait() const;
+
+ private:
+  friend class Slot;
+  friend class Inbox;
+  friend class Ticket;
+  class Change;
+
+  struct Entry final : Replica {
+    using Replica::Replica;
+    std::uint32_t in_flight = 0;
+    bool available = false;
+    bool removed = false;
+  };
+
+  void release(Replica& replica, bool retry);
+  void leave(Ticket& ticket);
+  void activate(Ticket& ticket);
+  bool collect(Inbox& inbox, std::size_t max);
+  void addInbox();
+
+  // All below: with the lock held.
+  std::uint64_t freeSlots(const Entry& entry) const;
+  Entry* find(ReplicaId id);
+  Entry& takeSlot(ReplicaId avoid);
+  void giveBack(Replica& replica, bool retry);
+  void eraseIfGone(Entry& entry);
+  void wait(Ticket& ticket, const Demand& demand, TimePoint now);
+  void grantWaiting(Change& change);
+  void deliver(Ticket& ticket, Ticket::State state, Change& change);
+  void account(TimePoint now);
+  void countRelease(TimePoint now);
+
+  const Clock& clock_;
+  const Settings settings_;
+  mutable std::mutex mutex_;
+  std::uint32_t target_;
+  bool draining_ = false;
+  std::size_t inboxes_ = 0;
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::size_t rotation_ = 0;
+  ReplicaId next_id_ = 1;
+  std::uint64_t next_place_ = 1;
+  TicketList queue_;
+  std::uint64_t free_slots_ = 0;
+  std::uint64_t waiting_ = 0;
+  std::uint64_t backing_off_ = 0;
+  std::uint64_t waiting_bytes_ = 0;
+  std::uint64_t in_flight_ = 0;
+  std::uint64_t undelivered_ = 0;
+  std::uint64_t retrying_ = 0;
+  std::uint64_t accepted_ = 0;
+  std::uint64_t done_ = 0;
+  std::uint64_t refused_ = 0;
+  TimePoint accounted_until_;
+  double waiting_seconds_ = 0;
+  double in_flight_seconds_ = 0;
+  double idle_while_waiting_seconds_ = 0;
+  // Slots freed in this and the former window of kRateWindow.
+  TimePoint rate_window_start_;
+  std::uint64_t freed_now_ = 0;
+  std::uint64_t freed_before_ = 0;
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "net/address.h"
+
+namespace penstock::proxy {
+
+// One incarnation of a replica; never used twice in a queue.
+using ReplicaId = std::uint64_t;
+
+// One sidecar (or any HTTP server) at one address. The address and id never change; the counters
+// are atomics that the workers write. Owned by the admission queue, pinned by each of its slots.
+struct Replica {
+  Replica(ReplicaId replica_id, const net::Address& replica_address)
+      : id(replica_id), address(replica_address) {}
+
+  const ReplicaId id;
+  const net::Address address;
+  // It answered with x-penstock-sidecar: requests can be cancelled by POST /penstock/cancel.
+  std::atomic<bool> is_sidecar{false};
+  // Failures to connect and 502s since the last answer.
+  std::atomic<std::uint32_t> consecutive_failures{0};
+  std::atomic<std::uint64_t> requests{0};
+  std::atomic<std::uint64_t> succeeded{0};  // answered below 500
+  std::atomic<std::uint64_t> failed{0};
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,305 @@
+// The invariants of the admission queue under random events: arrive, cancel, expire, complete, put
+// back, replica added, lost, made available or not, target up and down, several workers that look into
+// their inboxes late. Time is driven by hand; a failure prints its seed.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "proxy/cluster/admission_queue.h"
+#include "tests/support/manual_clock.h"
+
+namespace penstock::proxy {
+namespace {
+
+class Simulation;
+
+struct Request final : Ticket::Owner {
+  Request(Simulation& owner, std::size_t worker_index, Inbox& inbox)
+      : simulation(owner), worker(worker_index), ticket(inbox, *this) {}
+  void onGranted(Slot granted) override;
+  void onExpired() override;
+
+  Simulation& simulation;
+  std::size_t worker;
+  Slot slot;
+  bool backing_off = false;
+  bool over = false;
+  Ticket ticket;
+};
+
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, std::size_t workers)
+      : random_(seed), queue_(clock_, {.concurrency_target = 2, .max_requests = 40, .max_bytes = 4000}) {
+    for (std::size_t i = 0; i < workers; ++i) {
+      woken_.push_back(false);
+      inboxes_.push_back(std::make_unique<Inbox>(queue_, [this, i] { woken_[i] = true; }));
+    }
+    addReplica();
+  }
+
+  void run(std::size_t events) {
+    for (std::size_t i = 0; i < events && !::testing::Test::HasFailure(); ++i) {
+      const auto before = inFlightByReplica();
+      const std::uint32_t old_target = target_;
+      event();
+      check(before, old_target);
+    }
+    finish();
+  }
+
+  void delivered(Request& request, bool granted) {
+    // NoOvertaking: only those whose turn it was when the grant was made.
+    EXPECT_EQ(granted_.erase(request.ticket.place()), 1u) << "granted out of turn";
+    granted ? ++grants_ : ++expiries_;
+  }
+  std::size_t grants() const { return grants_; }
+  std::size_t expiries() const { return expiries_; }
+  std::size_t put_backs() const { return put_backs_; }
+  std::size_t refusals() const { return refusals_; }
+
+ private:
+  std::uint64_t pick(std::uint64_t n) { return random_() % n; }
+
+  void event() {
+    // Busy and calm phases in turn, so that the queue is full at times and empty at others.
+    const bool busy = (steps_++ / 500) % 2 == 0;
+    switch (const std::uint64_t dice = pick(100); dice) {
+      case 0: return addReplica();
+      case 1: return removeReplica();
+      case 2: case 3: case 4: return toggleReplica();
+      case 5: return changeTarget();
+      case 6: case 7: case 8: case 9: return withRandom(&Simulation::cancel);
+      case 10: case 11: case 12: case 13: case 14: return withRandom(&Simulation::putBack);
+      case 15: case 16: case 17: return withRandom(&Simulation::activate);
+      default:
+        if (dice < 30) return advance();
+        if (dice < 55) return collect(pick(inboxes_.size()));
+        if (dice < (busy ? 85u : 65u)) return arrive();
+        return withRandom(&Simulation::complete);
+    }
+  }
+
+  void arrive() {
+    const std::size_t worker = pick(inboxes_.size());
+    auto request = std::make_unique<Request>(*this, worker, *inboxes_[worker]);
+    const bool anyone_waits = !eligible_.empty();
+    const AdmissionQueue::Demand demand{
+        .bytes = pick(300),
+        .deadline = pick(3) == 0 ? Deadline::after(clock_.now(), std::chrono::milliseconds(pick(200)))
+                                 : Deadline::never()};
+    Admission admission = queue_.acquire(request->ticket, demand);
+    if (auto* slot = std::get_if<Slot>(&admission)) {
+      EXPECT_FALSE(anyone_waits) << "a newcomer overtook";
+      request->slot = std::move(*slot);
+    } else if (std::holds_alternative<Waiting>(admission)) {
+      eligible_.emplace(request->ticket.place(), request.get());
+    } else {
+      ++refusals_;
+      return;
+    }
+    requests_.push_back(std::move(request));
+  }
+
+  void withRandom(void (Simulation::*action)(Request&)) {
+    if (!requests_.empty()) {
+      const std::size_t i = pick(requests_.size());
+      (this->*action)(*requests_[i]);
+      if (requests_[i]->over) {
+        erase(i);
+      }
+    }
+  }
+
+  void erase(std::size_t i) {
+    forget(*requests_[i]);
+    requests_[i] = std::move(requests_.back());
+    requests_.pop_back();
+  }
+  void forget(Request& request) {
+    eligible_.erase(request.ticket.place());
+    granted_.erase(request.ticket.place());
+  }
+
+  void cancel(Request& request) { request.over = true; }
+  void complete(Request& request) {
+    if (request.slot.valid()) {
+      request.slot.release();
+      request.over = true;
+    }
+  }
+  void putBack(Request& request) {
+    if (!request.slot.valid()) {
+      return;
+    }
+    const bool back_off = pick(2) == 0;
+    const std::uint64_t place = request.ticket.place();
+    if (queue_.putBack(std::move(request.slot), request.ticket, {.bytes = pick(300)}, back_off)) {
+      request.over = true;
+      return;
+    }
+    ++put_backs_;
+    EXPECT_EQ(request.ticket.place(), place) << "a request put back keeps its place";
+    request.backing_off = back_off;
+    if (!back_off) {
+      eligible_.emplace(place, &request);
+    }
+  }
+  void activate(Request& request) {
+    if (request.backing_off) {
+      request.backing_off = false;
+      eligible_.emplace(request.ticket.place(), &request);
+      request.ticket.activate();
+    }
+  }
+
+  void advance() { clock_.advance(std::chrono::milliseconds(pick(20))); }
+  void collect(std::size_t worker) {
+    woken_[worker] = inboxes_[worker]->collect(1 + pick(4));
+    for (std::size_t i = requests_.size(); i-- > 0;) {
+      if (requests_[i]->over) {
+        erase(i);
+      }
+    }
+  }
+
+  void addReplica() {
+    if (replicas_.size() < 6) {
+      replicas_.push_back(queue_.addReplica(net::Address()).id);
+      queue_.setAvailable(replicas_.back(), true);
+    }
+  }
+  void removeReplica() {
+    if (replicas_.size() > 1) {
+      const std::size_t i = pick(replicas_.size());
+      const ReplicaId id = replicas_[i];
+      queue_.removeReplica(id);
+      // A late event of the old incarnation.
+      queue_.setAvailable(id, true);
+      replicas_.erase(replicas_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+  void toggleReplica() { queue_.setAvailable(replicas_[pick(replicas_.size())], pick(4) != 0); }
+  void changeTarget() {
+    target_ = 1 + static_cast<std::uint32_t>(pick(5));
+    queue_.setTarget(target_);
+  }
+
+  std::map<ReplicaId, std::uint32_t> inFlightByReplica() const {
+    std::map<ReplicaId, std::uint32_t> result;
+    for (const auto& replica : queue_.replicas()) {
+      result[replica.id] = replica.in_flight;
+    }
+    return result;
+  }
+
+  void check(const std::map<ReplicaId, std::uint32_t>& before, std::uint32_t old_target) {
+    const AdmissionQueue::Snapshot s = queue_.snapshot();
+    // Whoever left the queue in this event left from its head.
+    while (eligible_.size() > s.waiting - s.backing_off) {
+      granted_.insert(*eligible_.begin());
+      eligible_.erase(eligible_.begin());
+    }
+    std::uint64_t free = 0;
+    std::uint64_t in_flight = 0;
+    for (const auto& replica : queue_.replicas()) {
+      in_flight += replica.in_flight;
+      const auto it = before.find(replica.id);
+      const std::uint32_t had = it == before.end() ? 0 : it->second;
+      // NeverMoreThanTarget: above it only what was there before the target fell.
+      EXPECT_LE(replica.in_flight, std::max(target_, std::min(had, std::max(had, old_target))));
+      if (replica.in_flight > target_) {
+        EXPECT_LE(replica.in_flight, had);
+      }
+      if (!replica.available) {
+        EXPECT_LE(replica.in_flight, had) << "a replica that is not available got a request";
+      } else if (replica.in_flight < target_) {
+        free += target_ - replica.in_flight;
+      }
+    }
+    std::uint64_t held = 0;
+    for (const auto& request : requests_) {
+      held += request->slot.valid() ? 1 : 0;
+    }
+    EXPECT_EQ(s.free_slots, free);
+    EXPECT_EQ(s.in_flight, in_flight);
+    EXPECT_EQ(s.in_flight, held + s.undelivered);
+    // OneOutcome.
+    EXPECT_EQ(s.accepted, s.waiting + s.in_flight + s.done);
+    // WorkConserving.
+    EXPECT_TRUE(s.waiting == s.backing_off || s.free_slots == 0);
+    EXPECT_EQ(s.waiting - s.backing_off, eligible_.size());
+    EXPECT_LE(s.waiting, 40u + requests_.size());
+    // NoLostWakeUp: who was granted something works for a worker that has been woken.
+    for (const auto& [place, request] : granted_) {
+      EXPECT_TRUE(woken_[request->worker]) << "a grant nobody was told of";
+    }
+  }
+
+  void finish() {
+    while (!requests_.empty()) {
+      erase(requests_.size() - 1);
+    }
+    const AdmissionQueue::Snapshot s = queue_.snapshot();
+    // AccountsReturnToZero.
+    EXPECT_EQ(s.waiting, 0u);
+    EXPECT_EQ(s.in_flight, 0u);
+    EXPECT_EQ(s.undelivered, 0u);
+    EXPECT_EQ(s.waiting_bytes, 0u);
+    EXPECT_EQ(s.accepted, s.done);
+  }
+
+  std::mt19937_64 random_;
+  ManualClock clock_;
+  AdmissionQueue queue_;
+  std::uint32_t target_ = 2;
+  std::vector<bool> woken_;
+  std::vector<std::unique_ptr<Inbox>> inboxes_;
+  std::vector<ReplicaId> replicas_;
+  std::map<std::uint64_t, Request*> eligible_;
+  std::map<std::uint64_t, Request*> granted_;
+  std::vector<std::unique_ptr<Request>> requests_;
+  std::size_t steps_ = 0;
+  std::size_t grants_ = 0;
+  std::size_t expiries_ = 0;
+  std::size_t put_backs_ = 0;
+  std::size_t refusals_ = 0;
+};
+
+void Request::onGranted(Slot granted) {
+  simulation.delivered(*this, true);
+  slot = std::move(granted);
+}
+void Request::onExpired() {
+  simulation.delivered(*this, false);
+  over = true;
+}
+
+TEST(AdmissionQueueSimulation, KeepsEveryInvariantThroughAMillionEvents) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Simulation simulation(seed, 1 + seed % 4);
+    simulation.run(52'000);
+    // Each kind of event did happen.
+    EXPECT_GT(simulation.grants(), 1000u);
+    EXPECT_GT(simulation.expiries(), 10u);
+    EXPECT_GT(simulation.put_backs(), 100u);
+    EXPECT_GT(simulation.refusals(), 10u);
+    if (HasFailure()) {
+      return;
+    }
+  }
+}
+
+TEST(AdmissionQueueSimulation, KeepsEveryInvariantWithASeedOfTheDay) {
+  const std::uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Simulation(seed, 3).run(50'000);
+}
+
+}  // namespace
+}  // namespace penstock::proxy
