@@ -1,0 +1,62 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "proxy/cluster/admission_queue.h"
+#include "proxy/config/config.h"
+#include "proxy/local_reply.h"
+
+namespace penstock::proxy {
+
+// One model deployment: its configuration, its admission queue, its metrics, and what the workers tell
+// about its replicas. Thread-safe. Outlives everything that serves its requests.
+class Cluster {
+ public:
+  Cluster(const config::Cluster& config, const Clock& clock, Metrics& metrics);
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  const config::Cluster& config() const { return config_; }
+  const std::string& name() const { return config_.name; }
+  AdmissionQueue& queue() { return queue_; }
+  const AdmissionQueue& queue() const { return queue_; }
+
+  // One request has ended: counted by status and reason. No lock after the first of its kind.
+  void countOutcome(int status, Reason reason);
+  void observeWaiting(Duration waited);
+  void observeTotal(Duration total);
+  void countRetry();
+  // The replica refused a request because it counted more than its limit.
+  void countLimitExceeded();
+
+  // Passive health: the replica answered (anything below 502), or failed (could not be connected to,
+  // broke the connection or the protocol). Too many failures in a row tell the listener, once.
+  void replicaAnswered(Replica& replica);
+  void replicaFailed(Replica& replica);
+  // Called from any worker; set before traffic begins.
+  void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
+
+ private:
+  const config::Cluster config_;
+  Metrics& metrics_;
+  AdmissionQueue queue_;
+  std::move_only_function<void(ReplicaId) const> on_failing_;
+  Histogram waiting_seconds_;
+  Histogram request_seconds_;
+  Counter retries_;
+  Counter limit_exceeded_;
+  std::mutex outcomes_mutex_;
+  // By status 0 … 999 for answers of replicas, by reason for local replies; made when first needed.
+  std::array<std::atomic<Counter*>, 1000> answers_{};
+  std::array<std::atomic<Counter*>, kReasons> local_replies_{};
+  std::vector<std::unique_ptr<Counter>> counters_;
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "net/http/headers.h"
+
+namespace penstock::proxy {
+
+// Why an exchange ended as it did; kNone: the replica's answer was passed on. Reaches the client
+// (x-penstock-reason), the log and the metric under one name.
+enum class Reason : std::uint8_t {
+  kNone,
+  kQueueFull,
+  kQueueBytesFull,
+  kNoReplica,
+  kQueueTimeout,
+  kDraining,
+  kOverloaded,
+  kReplicaRefusedAfterSend,
+  kReplicaConnectionLost,
+  kReplicaProtocolError,
+  kReplicaTimeout,
+  kDeadlineExceeded,
+  kBadRequest,
+  kNotFound,
+  kMethodNotAllowed,
+  kRequestTimeout,
+  kPayloadTooLarge,
+  kUriTooLong,
+  kMisdirected,
+  kHeadersTooLarge,
+  kNotImplemented,
+  kVersionNotSupported,
+  kClientGone,
+};
+inline constexpr std::size_t kReasons = static_cast<std::size_t>(Reason::kClientGone) + 1;
+
+// One row of the table of outcomes.
+struct Outcome {
+  std::string_view name;     // "queue_full"
+  int status;                // 429
+  int grpc_status;           // 8, RESOURCE_EXHAUSTED
+  bool retry_after;          // waiting helps
+  std::string_view message;  // for the JSON body, when no detail is given
+};
+// The only place that maps a reason to what the client sees.
+const Outcome& outcomeOf(Reason reason);
+
+struct LocalReply {
+  http::ResponseHead head;
+  std::string body;  // empty for gRPC
+};
+// The whole answer to a request that the proxy answers itself. is_grpc: a trailers-only reply with
+// status 200 and the mapped grpc-status. retry_after is rounded up to whole seconds, at least 1, and
+// used only where the outcome says so. detail replaces the default message if not empty.
+LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
+                          bool is_grpc, Duration retry_after);
+
+// content-type application/grpc or application/grpc+…
+bool isGrpc(const http::Headers& headers);
+
+}  // namespace penstock::proxy
