@@ -73,7 +73,7 @@ struct RequestHead {
   std::string path;       // origin form with query; begins with '/' (or is "*" for OPTIONS)
   std::string protocol;   // :protocol of RFC 8441, or the Upgrade token of HTTP/1.1; else empty
   Headers headers;        // without pseudo-headers, host, and hop-by-hop fields
-  // The declared body size, when known.
+  // The declared body size, when known. "content-length" is not among the headers.
   std::optional<std::uint64_t> content_length;
 };
 

@@ -1,0 +1,109 @@
+#include "net/http/field_rules.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace penstock::http {
+
+namespace {
+
+using Table = std::array<std::uint8_t, 256>;
+
+// Which of the rules a byte satisfies, one bit each, so that one table serves all of them.
+constexpr std::uint8_t kLowerToken = 1;
+constexpr std::uint8_t kToken = 2;
+constexpr std::uint8_t kValue = 4;
+constexpr std::uint8_t kPath = 8;
+constexpr std::uint8_t kAuthority = 16;
+
+constexpr void mark(Table& table, std::string_view characters, std::uint8_t bits) {
+  for (const char c : characters) {
+    table[static_cast<std::uint8_t>(c)] |= bits;
+  }
+}
+
+constexpr Table makeTable() {
+  Table table{};
+  constexpr std::string_view kDigits = "0123456789";
+  constexpr std::string_view kLower = "abcdefghijklmnopqrstuvwxyz";
+  constexpr std::string_view kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  mark(table, kDigits, kLowerToken | kToken | kAuthority);
+  mark(table, kLower, kLowerToken | kToken | kAuthority);
+  mark(table, kUpper, kToken | kAuthority);
+  mark(table, "!#$%&'*+-.^_`|~", kLowerToken | kToken);
+  mark(table, "-._~%!$&'()*+,;=:[]", kAuthority);
+  for (std::size_t c = 0; c < table.size(); ++c) {
+    if ((c >= 0x20 && c != 0x7f) || c == '\t') {
+      table[c] |= kValue;
+    }
+    if (c > 0x20 && c < 0x7f && c != '#' && c != '\\') {
+      table[c] |= kPath;
+    }
+  }
+  return table;
+}
+
+constexpr Table kTable = makeTable();
+
+bool all(std::string_view text, std::uint8_t bit) {
+  std::uint8_t common = bit;
+  for (const char c : text) {
+    common &= kTable[static_cast<std::uint8_t>(c)];
+  }
+  return common != 0;
+}
+
+bool isBlank(char c) {
+  return c == ' ' || c == '\t';
+}
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+}  // namespace
+
+bool isFieldName(std::string_view name) {
+  return !name.empty() && all(name, kLowerToken);
+}
+
+bool isFieldValue(std::string_view value) {
+  return value.empty() || (!isBlank(value.front()) && !isBlank(value.back()) && all(value, kValue));
+}
+
+bool isHopByHopField(std::string_view name) {
+  switch (name.size()) {
+    case 7:
+      return name == "upgrade";
+    case 10:
+      return name == "connection" || name == "keep-alive";
+    case 14:
+      return name == "http2-settings";
+    case 16:
+      return name == "proxy-connection";
+    case 17:
+      return name == "transfer-encoding";
+    default:
+      return false;
+  }
+}
+
+bool isOriginForm(std::string_view path) {
+  return !path.empty() && path.front() == '/' && all(path, kPath);
+}
+
+bool isAuthority(std::string_view authority) {
+  return !authority.empty() && all(authority, kAuthority);
+}
+
+bool isMethod(std::string_view method) {
+  return !method.empty() && all(method, kToken);
+}
+
+bool equalsIgnoreCase(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return lower(x) == lower(y); });
+}
+
+}  // namespace penstock::http

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string_view>
+
+namespace penstock::http {
+
+// What a header field may look like, for every codec that reads or writes one.
+
+// A token in lower case (RFC 9110 §5.6.2), not empty, no ':'.
+bool isFieldName(std::string_view name);
+// No control characters but tab (so no CR, LF, NUL); no space or tab at either end.
+bool isFieldValue(std::string_view value);
+// Fields that belong to one connection and are never passed on: connection, keep-alive,
+// proxy-connection, transfer-encoding, upgrade, http2-settings. ("te" depends on its value.)
+bool isHopByHopField(std::string_view name);
+
+// Origin form as this proxy accepts it: begins with '/', only visible ASCII, no '#' and no '\'.
+bool isOriginForm(std::string_view path);
+// host[:port]: not empty, only characters of a registered name, an IPv4 or an IPv6 literal; no
+// userinfo.
+bool isAuthority(std::string_view authority);
+// A method token (upper and lower case differ).
+bool isMethod(std::string_view method);
+
+bool equalsIgnoreCase(std::string_view a, std::string_view b);
+
+}  // namespace penstock::http

@@ -1,0 +1,25 @@
+#include "net/http/stream.h"
+
+namespace penstock::http {
+
+std::string_view toString(StreamEnd end) {
+  switch (end) {
+    case StreamEnd::kComplete:
+      return "complete";
+    case StreamEnd::kPeerReset:
+      return "peer_reset";
+    case StreamEnd::kRefused:
+      return "refused";
+    case StreamEnd::kConnectionLost:
+      return "connection_lost";
+    case StreamEnd::kProtocolError:
+      return "protocol_error";
+    case StreamEnd::kTimeout:
+      return "timeout";
+    case StreamEnd::kLocal:
+      return "local";
+  }
+  return "unknown";
+}
+
+}  // namespace penstock::http
