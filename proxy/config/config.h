@@ -148,7 +148,11 @@ struct ClusterConfig {
   QueueConfig queue;
   std::variant<StaticReplicas, ProcessReplicas> replicas;
   Duration connect_timeout = 1s;
-  Duration idle_timeout_http1 = 4s;  // uvicorn closes at 5 s
+  std::uint32_t max_connect_attempts = 3;       // replicas tried for one request, 25–250 ms apart
+  ByteSize max_response_header_bytes = 64_KiB;  // beyond: 502
+  std::uint32_t max_response_header_fields = 100;  // beyond: 502
+  std::uint32_t max_informational = 10;            // 1xx responses before the final one
+  Duration idle_timeout_http1 = 4s;                // uvicorn closes at 5 s
   Duration idle_timeout_http2 = 60s;
   // Static replicas are checked only if this is given; processes always are, at /health/ready
   // unless the path is given.
