@@ -6,9 +6,11 @@
 
 namespace penstock::http {
 
-// A connection whose protocol is chosen. It owns its net::Connection but does not start() it:
-// whoever makes it either does, with the codec as the handler, or stays the handler itself (because
-// it had to look at the first bytes) and passes every call on, beginning with onConnected().
+// One protocol's side of a connection: what ServerConnection::make and ClientConnection::make choose
+// from. A codec owns the net::Connection but does not start it: whoever makes the codec either calls
+// connection->start(codec), or has started the connection already (to see its first bytes or its
+// ALPN) and passes every call of its own ConnectionHandler on, onConnected first, bytes that were
+// read before the choice next.
 class ServerCodec : public ServerConnection, public net::ConnectionHandler {};
 class ClientCodec : public ClientConnection, public net::ConnectionHandler {};
 
