@@ -11,9 +11,9 @@ struct iovec;
 
 namespace penstock::net {
 
-// A queue of bytes (libevent's evbuffer; nothing is allocated while it has never held a byte). Moving
-// between buffers moves memory, not bytes, above 2 KiB; smaller pieces are copied, so that a stream of
-// tiny fragments does not cost a kilobyte each. Movable. One thread at a time.
+// A queue of bytes (libevent's evbuffer; nothing is allocated while it has never held a byte).
+// Moving between buffers moves memory, not bytes, above 2 KiB; smaller pieces are copied, so that a
+// stream of tiny fragments does not cost a kilobyte each. Movable. One thread at a time.
 class Buffer {
  public:
   Buffer() = default;

@@ -17,14 +17,14 @@ namespace penstock::net {
 
 enum class CloseReason {
   kNone,
-  kLocal,             // close() was called
-  kPeerClosed,        // end of file
-  kPeerReset,         // ECONNRESET, EPIPE
-  kConnectFailed,     // refused, unreachable
+  kLocal,          // close() was called
+  kPeerClosed,     // end of file
+  kPeerReset,      // ECONNRESET, EPIPE
+  kConnectFailed,  // refused, unreachable
   kConnectTimeout,
-  kHandshakeFailed,   // TLS: bad peer, bad certificate, no common protocol
+  kHandshakeFailed,  // TLS: bad peer, bad certificate, no common protocol
   kHandshakeTimeout,
-  kWriteTimeout,      // output waited too long without a byte of progress
+  kWriteTimeout,  // output waited too long without a byte of progress
   kIoError,
 };
 std::string_view toString(CloseReason reason);
@@ -43,13 +43,13 @@ enum class PauseReason : std::uint8_t {
 class ConnectionHandler {
  public:
   virtual ~ConnectionHandler() = default;
-  // Connected, and the TLS handshake done: alpn() is known. Called once, before anything else; for an
-  // accepted plain connection from start().
+  // Connected, and the TLS handshake done: alpn() is known. Called once, before anything else; for
+  // an accepted plain connection from start().
   virtual void onConnected() = 0;
   // Bytes as read, valid during the call. All of them are taken.
   virtual void onBytes(std::span<const std::uint8_t> bytes) = 0;
-  // About to write: append more to output() (the connection asks again after each successful write, as
-  // long as something is appended and the socket takes it). Never called inside onBytes.
+  // About to write: append more to output() (the connection asks again after each successful write,
+  // as long as something is appended and the socket takes it). Never called inside onBytes.
   virtual void onFillOutput(Buffer& output) = 0;
   // The peer sent its end of file; writing may go on. Default in a codec: close.
   virtual void onPeerClosed() = 0;
@@ -89,9 +89,9 @@ class Connection {
 
   // Closes at once, dropping what was not written. No onClosed.
   void close();
-  // Writes what is in output() and what onFillOutput adds, then shuts down writing, waits (bounded: 1 s,
-  // 64 KiB) for the peer to close, and closes: so that a final answer is not lost to a reset. onClosed
-  // then comes with kLocal.
+  // Writes what is in output() and what onFillOutput adds, then shuts down writing, waits (bounded:
+  // 1 s, 64 KiB) for the peer to close, and closes: so that a final answer is not lost to a reset.
+  // onClosed then comes with kLocal.
   void closeAfterFlush();
   bool isOpen() const;
 

@@ -11,14 +11,15 @@
 
 namespace penstock::net {
 
-// A bound, listening, non-blocking, close-on-exec socket. reuse_port: several may share the address.
+// A bound, listening, non-blocking, close-on-exec socket. reuse_port: several may share the
+// address.
 Result<UniqueFd> listenOn(const Address& address, bool reuse_port, int backlog = 4096);
 // The address it is bound to (for port 0).
 Address boundAddress(int fd);
 
 // Accepts connections on a listening socket. When the process or the system runs out of descriptors
-// (EMFILE, ENFILE, ENOBUFS, ENOMEM) it stops accepting, calls onExhausted so that idle connections can
-// be closed, and tries again after 100 ms. Loop thread only.
+// (EMFILE, ENFILE, ENOBUFS, ENOMEM) it stops accepting, calls onExhausted so that idle connections
+// can be closed, and tries again after 100 ms. Loop thread only.
 class Listener {
  public:
   class Handler {
@@ -32,7 +33,8 @@ class Listener {
   Listener(EventLoop& loop, UniqueFd fd, Handler& handler);
   ~Listener();
 
-  // Stops and restarts accepting, for a connection limit: what is not accepted waits in the backlog.
+  // Stops and restarts accepting, for a connection limit: what is not accepted waits in the
+  // backlog.
   void setAccepting(bool accepting);
   Address address() const;
   // Stops for good and closes the socket.

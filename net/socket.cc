@@ -1,0 +1,67 @@
+#include "net/socket.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/listener.h"
+#include "net/unique_fd.h"
+
+namespace penstock::net {
+
+void UniqueFd::reset() {
+  if (fd_ >= 0) {
+    // Linux frees the descriptor whatever close answers.
+    ::close(fd_);
+    fd_ = -1;
+  }
+}
+
+Result<UniqueFd> streamSocket(const Address& address) {
+  UniqueFd fd(::socket(address.sockaddrPointer()->sa_family,
+                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) {
+    return failure(
+        fmt::format("cannot make a socket for {}: {}", address.toString(), std::strerror(errno)));
+  }
+  return fd;
+}
+
+void setNoDelay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+Result<UniqueFd> listenOn(const Address& address, bool reuse_port, int backlog) {
+  Result<UniqueFd> fd = streamSocket(address);
+  if (!fd) {
+    return fd;
+  }
+  const int on = 1;
+  ::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (reuse_port) {
+    ::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  }
+  if (::bind(fd->get(), address.sockaddrPointer(), address.size()) != 0 ||
+      ::listen(fd->get(), backlog) != 0) {
+    return failure(
+        fmt::format("cannot listen on {}: {}", address.toString(), std::strerror(errno)));
+  }
+  return fd;
+}
+
+Address boundAddress(int fd) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) {
+    return {};
+  }
+  return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&storage), size);
+}
+
+}  // namespace penstock::net
