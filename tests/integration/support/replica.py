@@ -1,0 +1,281 @@
+"""A replica that counts for itself: HTTP/2 (prior knowledge) and HTTP/1.1 on one port.
+
+It holds every request until the test, or its `handler`, answers it. A request is in flight from its
+head until its work has ended: that is when the test answers, refuses or resets it. A reset by the peer
+ends the work only if the replica was made with reset_ends_work=True, as with a server that aborts;
+else the work goes on, as it does on a GPU.
+
+`/health/ready` is answered at once, 200 while `ready`. `/penstock/cancel` is recorded in `cancels`;
+with sidecar=True the replica marks its responses as a sidecar's and `cancelled` of the request fires.
+"""
+
+import collections
+import select
+import socket
+import threading
+import time
+
+from . import sockets
+from .h1_wire import Closed, H1Reader
+from .messages import find
+from .replica_streams import H1Exchange, H2ReplicaConnection
+from .waiting import patience
+
+PREFACE = b"PRI * HTTP/2.0\r\n"
+
+
+class Replica:
+    def __init__(self, protocol="both", handler=None, sidecar=False, reset_ends_work=False,
+                 settings=None, auto_window=True, port=0):
+        assert protocol in ("both", "h2", "h1")
+        self.protocol = protocol
+        self.handler = handler  # called with each complete request, on the connection's thread
+        self.on_head = None  # called with each request as its head arrives
+        self.sidecar = sidecar
+        self.reset_ends_work = reset_ends_work
+        self.settings = settings
+        self.auto_window = auto_window
+        self.ready = True
+        self.health_checks = 0
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.requests = []  # every request whose head came, in order of arrival
+        self.cancels = []  # attempt ids
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.connections = []
+        self.accepted = 0
+        self.problems = []  # violations of the protocol by the peer
+        self.port = port
+        self.listen()
+
+    def listen(self):
+        """Starts (again, after die()) to accept at its address."""
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.listen(512)
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self._accept, args=(self.listener,), daemon=True)
+        self.thread.start()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def ids(self):
+        """The x-test-id of everything that arrived, in order."""
+        with self.lock:
+            return [request.id for request in self.requests]
+
+    def wait_count(self, count, timeout=10):
+        """Waits until `count` requests have arrived and returns all that have."""
+        with self.lock:
+            arrived = lambda: len(self.requests) >= count  # noqa: E731
+            if not self.changed.wait_for(arrived, patience(timeout)):
+                raise AssertionError(
+                    f"{len(self.requests)} of {count} requests at the replica: {self.ids}"
+                )
+            return list(self.requests)
+
+    def request(self, index, timeout=10):
+        """The request that arrived as number `index` (from 0), with its whole body."""
+        request = self.wait_count(index + 1, timeout)[index]
+        request.whole(timeout)
+        return request
+
+    def by_id(self, test_id, timeout=10):
+        """The (last) request with that x-test-id, once it has arrived."""
+        def found():
+            return [request for request in self.requests if request.id == test_id]
+        with self.lock:
+            if not self.changed.wait_for(found, patience(timeout)):
+                raise AssertionError(f"no request {test_id} at the replica: {self.ids}")
+            return found()[-1]
+
+    def wait_idle(self, timeout=10):
+        with self.lock:
+            if not self.changed.wait_for(lambda: self.in_flight == 0, patience(timeout)):
+                raise AssertionError(f"{self.in_flight} requests still in flight at the replica")
+
+    def stop_listening(self):
+        self.listener.close()
+
+    def hang_up(self, abrupt=False):
+        """Closes every connection, and goes on listening."""
+        with self.lock:
+            connections, self.connections = self.connections, []
+        for connection in connections:
+            connection.close(abrupt)
+
+    def die(self):
+        """As when its process is killed: connections are reset, nobody listens."""
+        sockets.hang_up(self.listener)
+        self.thread.join(patience(5))
+        self.hang_up(abrupt=True)
+        for request in list(self.requests):
+            request.end_work()
+
+    def close(self):
+        self.die()
+
+    def _accept(self, listener):
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        try:
+            start = b""
+            while len(start) < len(PREFACE) and PREFACE.startswith(start):
+                start = sock.recv(len(PREFACE), socket.MSG_PEEK)
+                if not start:
+                    sock.close()
+                    return
+        except OSError:
+            sock.close()
+            return
+        if start == PREFACE and self.protocol != "h1":
+            connection = H2ReplicaConnection(self, sock)
+            self._keep(connection)
+            connection.begin()
+        elif start != PREFACE and self.protocol != "h2":
+            connection = H1ReplicaConnection(self, sock)
+            self._keep(connection)
+            connection.serve()
+        else:
+            try:
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n"
+                             b"connection: close\r\n\r\n")
+            except OSError:
+                pass
+            sockets.hang_up(sock)
+
+    def _keep(self, connection):
+        with self.lock:
+            self.connections.append(connection)
+
+    def arrived(self, request):
+        """Called by the connections. False: the request is not work, and has been answered."""
+        path = request.path.partition("?")[0]
+        if path.startswith("/health/"):
+            self.health_checks += 1
+            request.control = True
+            request.respond(200 if self.ready else 503)
+            return False
+        if path == "/penstock/cancel":
+            request.control = True
+            self._cancel(request)
+            return False
+        with self.lock:
+            self.requests.append(request)
+            self.in_flight += 1
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            self.changed.notify_all()
+        if self.on_head:
+            self.on_head(request)
+        return True
+
+    def completed(self, request):
+        with self.lock:
+            self.changed.notify_all()
+        if self.handler:
+            self.handler(request)
+
+    def work_ended(self):
+        with self.lock:
+            self.in_flight -= 1
+            self.changed.notify_all()
+
+    def _cancel(self, request):
+        attempt = find(request.headers, "x-penstock-attempt-id")
+        with self.lock:
+            self.cancels.append(attempt)
+            running = [r for r in self.requests if r.working and r.attempt_id == attempt]
+            self.changed.notify_all()
+        if not self.sidecar or not running:
+            request.respond(404)
+            return
+        running[0].cancelled.set()
+        request.respond(202)
+
+
+class H1ReplicaConnection:
+    """Reads requests one after the other; the next only when the last is answered."""
+
+    def __init__(self, replica, sock):
+        self.replica = replica
+        self.sock = sock
+        self.wire = H1Reader(sock)
+        self.send_lock = threading.Lock()
+        self.closed = False
+
+    def serve(self):
+        exchange = None
+        try:
+            while not self.closed:
+                exchange = H1Exchange(self.replica, self, *self.wire.head())
+                if self.replica.arrived(exchange):
+                    exchange.read_body(self.wire)
+                    self.replica.completed(exchange)
+                    self._until_answered(exchange)
+                if exchange.closes:
+                    break
+        except Closed:
+            pass
+        except (AssertionError, ValueError) as error:
+            self.replica.problems.append(error)
+        if exchange and not exchange.answered.is_set():
+            exchange.lost()
+        self.closed = True
+        sockets.hang_up(self.sock)
+
+    def _until_answered(self, exchange):
+        """Waits for the answer; sees meanwhile when the peer hangs up."""
+        while not exchange.answered.wait(0.01):
+            if not self.wire.buffer and select.select([self.sock], [], [], 0)[0]:
+                self.wire.fill()
+
+    def write(self, data):
+        with self.send_lock:
+            self.sock.sendall(data)
+
+    def close(self, abrupt=False):
+        self.closed = True
+        sockets.hang_up(self.sock, abrupt)
+
+
+class Workers:
+    """Ends requests after their time, as a model does, on one thread. handler for Replica."""
+
+    def __init__(self, seconds_of, answer=lambda request: request.respond(200, body=b"done")):
+        self.seconds_of = seconds_of
+        self.answer = answer
+        self.due = []
+        self.changed = threading.Condition()
+        self.stopped = False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def __call__(self, request):
+        with self.changed:
+            self.due.append((time.monotonic() + self.seconds_of(request), request))
+            self.due.sort(key=lambda item: item[0])
+            self.changed.notify()
+
+    def _run(self):
+        while not self.stopped:
+            ready = collections.deque()
+            with self.changed:
+                now = time.monotonic()
+                while self.due and self.due[0][0] <= now:
+                    ready.append(self.due.pop(0)[1])
+                if not ready:
+                    self.changed.wait(self.due[0][0] - now if self.due else 0.2)
+            for request in ready:
+                self.answer(request)

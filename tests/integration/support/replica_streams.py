@@ -1,0 +1,246 @@
+"""One request at the replica, over HTTP/1.1 or HTTP/2, and what the test can do with it."""
+
+import threading
+import time
+
+import h2.events
+import h2.exceptions
+
+from .h1_wire import head_bytes
+from .h2_wire import H2Endpoint, StreamGone
+from .messages import find
+from .waiting import eventually, patience
+
+
+class Exchange:
+    """A request that the replica holds. respond() and the other endings end its work."""
+
+    def __init__(self, replica, method, path, headers):
+        self.replica = replica
+        self.method, self.path, self.headers = method, path, headers
+        self.id = find(headers, "x-test-id")
+        self.attempt_id = find(headers, "x-penstock-attempt-id")
+        self.body = bytearray()
+        self.trailers = []
+        self.head_at = time.monotonic()
+        self.complete = threading.Event()  # the request has come in full
+        self.cancelled = threading.Event()  # reset, connection lost, or /penstock/cancel
+        self.peer_gone = False  # reset or connection lost
+        self.reset_code = None  # of the peer's RST_STREAM
+        self.answered = threading.Event()
+        self.working = True
+        self.control = False  # a health check or a cancellation: not work
+
+    def __repr__(self):
+        return f"<{self.method} {self.path} id={self.id}>"
+
+    def header(self, name, default=None):
+        return find(self.headers, name, default)
+
+    def whole(self, timeout=10):
+        assert self.complete.wait(patience(timeout)), f"{self}: {len(self.body)} bytes of body"
+        return bytes(self.body)
+
+    def wait_body(self, count, timeout=10):
+        eventually(lambda: len(self.body) >= count, f"{count} bytes of body", timeout)
+
+    def respond(self, status=200, headers=(), body=b"", trailers=()):
+        """Answers in full and ends the work."""
+        headers = list(headers)
+        if not trailers and find(headers, "content-length") is None:
+            headers.append(("content-length", str(len(body))))
+        self.start(status, headers, end=not body and not trailers)
+        if body:
+            self.send(body, end=not trailers)
+        if trailers:
+            self.finish(trailers)
+
+    def refuse(self):
+        """The sidecar's own refusal: provably not executed."""
+        self.respond(503, [("x-penstock-not-executed", "true"),
+                           ("x-penstock-reason", "concurrency_limit")])
+
+    def _mark(self, headers):
+        if self.replica.sidecar and find(headers, "x-penstock-sidecar") is None:
+            headers = list(headers) + [("x-penstock-sidecar", "1")]
+        return headers
+
+    def end_work(self):
+        with self.replica.lock:
+            if not self.working:
+                return
+            self.working = False
+        if not self.control:
+            self.replica.work_ended()
+
+    def lost(self):
+        """The peer reset the request, or its connection is gone."""
+        self.peer_gone = True
+        self.cancelled.set()
+        self.answered.set()
+        if self.replica.reset_ends_work:
+            self.end_work()
+
+
+class H1Exchange(Exchange):
+    protocol = "HTTP/1.1"
+
+    def __init__(self, replica, connection, first_line, headers):
+        method, path, version = first_line.split(" ")
+        assert version == "HTTP/1.1", f"request line {first_line!r}"
+        super().__init__(replica, method, path, headers)
+        self.connection = connection
+        self.chunked = False
+        self.closes = False
+
+    def read_body(self, wire):
+        if find(self.headers, "transfer-encoding"):
+            self.trailers = wire.chunks(self.body.extend)
+        else:
+            wire.counted(int(find(self.headers, "content-length", 0)), self.body.extend)
+        self.complete.set()
+
+    def informational(self, status, headers=()):
+        self.connection.write(head_bytes(f"HTTP/1.1 {status} Informational", headers))
+
+    def start(self, status=200, headers=(), end=False):
+        headers = self._mark(list(headers))
+        if find(headers, "content-length") is None:
+            headers.append(("transfer-encoding", "chunked"))
+            self.chunked = True
+        # The work ends before the bytes go out: by the time the proxy knows, the replica has counted.
+        if end:
+            self.end_work()
+        self._write(head_bytes(f"HTTP/1.1 {status} Status", headers))
+        if end:
+            self.answered.set()
+
+    def send(self, data, end=False):
+        if end:
+            self.end_work()
+        self._write(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked and data else data)
+        if end:
+            self.finish()
+
+    def finish(self, trailers=()):
+        self.end_work()
+        if self.chunked:
+            self._write(head_bytes("0", trailers))
+        self.answered.set()
+
+    def send_raw(self, data, close=False):
+        """Any bytes instead of an answer."""
+        self.end_work()
+        self._write(data)
+        self.answered.set()
+        if close:
+            self.connection.close()
+
+    def die(self):
+        """The connection breaks, and the work with it."""
+        self.end_work()
+        self.connection.close(abrupt=True)
+
+    def _write(self, data):
+        try:
+            self.connection.write(data)
+        except OSError:
+            self.lost()
+
+
+class H2Exchange(Exchange):
+    protocol = "HTTP/2"
+
+    def __init__(self, replica, connection, stream_id, headers):
+        fields = dict(headers[:5])
+        regular = [h for h in headers if not h[0].startswith(":")]
+        super().__init__(replica, fields.get(":method"), fields.get(":path"), regular)
+        self.authority = fields.get(":authority")
+        self.connection = connection
+        self.stream_id = stream_id
+
+    def informational(self, status, headers=()):
+        self._headers([(":status", str(status))] + list(headers), end=False)
+
+    def start(self, status=200, headers=(), end=False):
+        headers = self._mark(list(headers))
+        if end:
+            self._finished()
+        self._headers([(":status", str(status))] + headers, end)
+
+    def send(self, data, end=False):
+        if end:
+            self._finished()
+        try:
+            self.connection.send_data(self.stream_id, data, end)
+        except (StreamGone, h2.exceptions.ProtocolError):
+            pass
+
+    def finish(self, trailers=()):
+        if trailers:
+            self._finished()
+            self._headers(list(trailers), end=True)
+        else:
+            self.send(b"", end=True)
+
+    def reset(self, code):
+        """RST_STREAM: 7 REFUSED_STREAM, 2 INTERNAL_ERROR, 8 CANCEL."""
+        self._finished()
+        self.connection.send_reset(self.stream_id, code)
+
+    def die(self):
+        self.end_work()
+        self.connection.close(abrupt=True)
+
+    def send_raw(self, data):
+        self.connection.send_raw(data)
+
+    def _finished(self):
+        self.end_work()
+        self.answered.set()
+
+    def _headers(self, headers, end):
+        try:
+            self.connection.send_headers(self.stream_id, headers, end)
+        except (StreamGone, h2.exceptions.ProtocolError):
+            pass
+
+
+class H2ReplicaConnection(H2Endpoint):
+    def __init__(self, replica, sock):
+        super().__init__(sock, False, replica.settings, replica.auto_window)
+        self.replica = replica
+        self.exchanges = {}
+
+    def is_reset(self, stream_id):
+        return self.exchanges[stream_id].peer_gone
+
+    def on_event(self, event):
+        if isinstance(event, h2.events.RequestReceived):
+            exchange = H2Exchange(self.replica, self, event.stream_id, event.headers)
+            self.exchanges[event.stream_id] = exchange
+            if not self.replica.arrived(exchange):
+                exchange.control = True
+            return
+        exchange = self.exchanges.get(getattr(event, "stream_id", None))
+        if exchange is None or exchange.control:
+            return
+        if isinstance(event, h2.events.DataReceived):
+            exchange.body += event.data
+        elif isinstance(event, h2.events.TrailersReceived):
+            exchange.trailers = event.headers
+        elif isinstance(event, h2.events.StreamEnded):
+            exchange.complete.set()
+            self.replica.completed(exchange)
+        elif isinstance(event, h2.events.StreamReset):
+            exchange.reset_code = int(event.error_code)
+            exchange.lost()
+
+    def on_lost(self):
+        if self.error:
+            self.replica.problems.append(self.error)
+        for exchange in list(self.exchanges.values()):
+            if not exchange.answered.is_set():
+                exchange.lost()
+
+
