@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Installs what building, running and testing Penstock needs: Debian 12 packages, nothing else.
+# Does nothing, and needs no rights, when everything is there already.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/setup.sh [--dev] [--bench]
+  --dev    also clang-format-19 and clang-tidy-19
+  --bench  also the proxies that scripts/bench.sh compares with
+TEXT
+}
+
+build_packages=(
+  g++ cmake ninja-build pkg-config lld
+  libevent-dev libnghttp2-dev libssl-dev libyaml-cpp-dev libboost-dev libfmt-dev libspdlog-dev
+  prometheus-cpp-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev libpng-dev
+  libjpeg62-turbo-dev
+)
+test_packages=(
+  libgtest-dev libgmock-dev python3 python3-pytest python3-h2 python3-httpx python3-yaml
+  python3-pil python3-numpy curl openssl ca-certificates
+)
+dev_packages=(clang-format-19 clang-tidy-19 ccache)
+bench_packages=(haproxy nginx-light nghttp2-client nghttp2-proxy nghttp2-server)
+
+# The oldest versions without known holes in what we use of them, headers and run time alike.
+minimum_versions=(
+  libnghttp2-14=1.52.0-1+deb12u3
+  libnghttp2-dev=1.52.0-1+deb12u3
+  libevent-core-2.1-7=2.1.12-stable-8+deb12u1
+  libevent-pthreads-2.1-7=2.1.12-stable-8+deb12u1
+  libevent-dev=2.1.12-stable-8+deb12u1
+)
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+installed_version() {
+  dpkg-query -W -f='${db:Status-Status} ${Version}\n' "$1" 2>/dev/null |
+    sed -n 's/^installed //p' | head -n 1
+}
+
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    fail "installing packages needs root or sudo; as root, run: $*"
+  fi
+}
+
+# Prints the packages that are absent, and those that are older than we accept.
+packages_to_install() {
+  local package entry version
+  for package in "${packages[@]}"; do
+    [[ -n $(installed_version "$package") ]] || echo "$package"
+  done
+  for entry in "${minimum_versions[@]}"; do
+    version=$(installed_version "${entry%%=*}")
+    if [[ -n $version ]] && dpkg --compare-versions "$version" lt "${entry#*=}"; then
+      echo "${entry%%=*}"
+    fi
+  done
+}
+
+check_minimum_versions() {
+  local entry name minimum version
+  for entry in "${minimum_versions[@]}"; do
+    name=${entry%%=*}
+    minimum=${entry#*=}
+    version=$(installed_version "$name")
+    if [[ -z $version ]] || dpkg --compare-versions "$version" lt "$minimum"; then
+      fail "$name is ${version:-not installed}, but at least $minimum is needed: older ones have" \
+        "known security holes in what Penstock uses of them. Add Debian's security archive" \
+        "(deb http://deb.debian.org/debian-security bookworm-security main) and run this again."
+    fi
+  done
+}
+
+# Installs without starting the services that come with nginx and the like.
+install_packages() {
+  local policy=/usr/sbin/policy-rc.d own_policy=false status=0
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    own_policy=true
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq update ||
+    status=$?
+  if [[ $status -eq 0 ]]; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y \
+      --no-install-recommends install "$@" </dev/null || status=$?
+  fi
+  if $own_policy; then
+    as_root rm -f "$policy"
+  fi
+  [[ $status -eq 0 ]] || fail "apt-get could not install: $*"
+}
+
+packages=("${build_packages[@]}" "${test_packages[@]}")
+for argument in "$@"; do
+  case $argument in
+    --dev) packages+=("${dev_packages[@]}") ;;
+    --bench) packages+=("${bench_packages[@]}") ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    *)
+      usage >&2
+      exit 2
+      ;;
+  esac
+done
+
+command -v dpkg-query >/dev/null || fail "this is not Debian; Penstock is built on Debian 12"
+mapfile -t wanted < <(packages_to_install | sort -u)
+if [[ ${#wanted[@]} -gt 0 ]]; then
+  echo "setup: installing ${wanted[*]}"
+  install_packages "${wanted[@]}"
+fi
+check_minimum_versions
