@@ -1,0 +1,161 @@
+#include "model_runtime/predict_gate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace penstock::runtime {
+
+PredictGate::Permit::Permit(Permit&& other) noexcept
+    : gate_(std::exchange(other.gate_, nullptr)), lane_(other.lane_) {}
+
+PredictGate::Permit& PredictGate::Permit::operator=(Permit&& other) noexcept {
+  if (this != &other) {
+    Permit old(std::move(*this));
+    gate_ = std::exchange(other.gate_, nullptr);
+    lane_ = other.lane_;
+  }
+  return *this;
+}
+
+PredictGate::Permit::~Permit() {
+  if (gate_ == nullptr) {
+    return;
+  }
+  PredictGate& gate = *gate_;
+  if (std::optional<Grant> grant = gate.takeBack(lane_)) {
+    gate.handler_.onGrant(std::move(*grant));
+  }
+}
+
+Duration PredictGate::Permit::begin() {
+  PENSTOCK_CHECK(gate_ != nullptr, "an empty permit runs nothing");
+  return gate_->begin(lane_);
+}
+
+PredictGate::PredictGate(const Clock& clock, Handler& handler, const Options& options)
+    : clock_(clock),
+      handler_(handler),
+      max_waiting_(options.max_waiting),
+      integrated_until_(clock.now()) {
+  PENSTOCK_CHECK(options.lanes >= 1, "a gate has at least one lane");
+  lanes_.resize(options.lanes, Lane{.idle_since = integrated_until_, .ready_at = {}});
+  for (std::size_t lane = options.lanes; lane > 0; --lane) {
+    free_lanes_.push_back(lane - 1);
+  }
+}
+
+PredictGate::~PredictGate() {
+  PENSTOCK_CHECK(waiters_.empty(), "the gate outlives its waiters");
+  PENSTOCK_CHECK(free_lanes_.size() == lanes_.size(), "the gate outlives its permits");
+}
+
+PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
+  const TimePoint now = clock_.now();
+  if (deadline.passed(now)) {
+    return Refusal::kDeadlinePassed;
+  }
+  std::lock_guard lock(mutex_);
+  PENSTOCK_CHECK(!waiter.waiting_, "a request waits once");
+  if (!free_lanes_.empty()) {
+    const std::size_t lane = free_lanes_.back();
+    free_lanes_.pop_back();
+    return grantLane(lane, now);
+  }
+  if (waiters_.size() >= max_waiting_) {
+    return Refusal::kFull;
+  }
+  waiter.waiting_ = true;
+  waiter.ready_at_ = now;
+  waiter.deadline_ = deadline;
+  waiters_.pushBack(waiter);
+  return Waiting{};
+}
+
+bool PredictGate::leave(Waiter& waiter) {
+  std::lock_guard lock(mutex_);
+  if (!waiter.waiting_) {
+    return false;
+  }
+  waiter.waiting_ = false;
+  waiters_.remove(waiter);
+  return true;
+}
+
+std::optional<PredictGate::Grant> PredictGate::handOver(Permit permit) {
+  PENSTOCK_CHECK(permit.gate_ == this, "a permit comes back to the gate that gave it");
+  permit.gate_ = nullptr;
+  return takeBack(permit.lane_);
+}
+
+PredictGate::Snapshot PredictGate::snapshot() const {
+  const TimePoint now = clock_.now();
+  std::lock_guard lock(mutex_);
+  const Duration since = std::max(Duration::zero(), now - integrated_until_);
+  return {.waiting = waiters_.size(),
+          .permits = lanes_.size() - free_lanes_.size(),
+          .in_predict = in_predict_,
+          .busy = busy_ + since * static_cast<Duration::rep>(in_predict_)};
+}
+
+Duration PredictGate::begin(std::size_t lane_index) {
+  const TimePoint now = clock_.now();
+  std::lock_guard lock(mutex_);
+  Lane& lane = lanes_[lane_index];
+  PENSTOCK_CHECK(lane.granted && !lane.begun, "a permit begins once");
+  integrate(now);
+  lane.begun = true;
+  ++in_predict_;
+  return std::max(Duration::zero(), now - std::max(lane.idle_since, lane.ready_at));
+}
+
+std::optional<PredictGate::Grant> PredictGate::takeBack(std::size_t lane_index) {
+  const TimePoint now = clock_.now();
+  Expired expired;
+  std::optional<Grant> grant;
+  {
+    std::lock_guard lock(mutex_);
+    Lane& lane = lanes_[lane_index];
+    PENSTOCK_CHECK(lane.granted, "a permit comes back once");
+    lane.granted = false;
+    if (lane.begun) {
+      integrate(now);
+      lane.begun = false;
+      lane.idle_since = now;
+      --in_predict_;
+    }
+    while (Waiter* waiter = waiters_.popFront()) {
+      waiter->waiting_ = false;
+      if (!waiter->deadline_.passed(now)) {
+        grant.emplace(Grant{waiter, grantLane(lane_index, waiter->ready_at_)});
+        break;
+      }
+      expired.pushBack(*waiter);
+    }
+    if (!grant.has_value()) {
+      free_lanes_.push_back(lane_index);
+    }
+  }
+  while (Waiter* waiter = expired.popFront()) {
+    handler_.onExpired(*waiter);
+  }
+  return grant;
+}
+
+PredictGate::Permit PredictGate::grantLane(std::size_t lane, TimePoint ready_at) {
+  PENSTOCK_CHECK(!lanes_[lane].granted, "a lane has one permit");
+  lanes_[lane].granted = true;
+  lanes_[lane].ready_at = ready_at;
+  return Permit(*this, lane);
+}
+
+// Threads read the clock before they take the lock, so now may lie a little before the last call's.
+void PredictGate::integrate(TimePoint now) {
+  if (now > integrated_until_) {
+    busy_ += (now - integrated_until_) * static_cast<Duration::rep>(in_predict_);
+    integrated_until_ = now;
+  }
+}
+
+}  // namespace penstock::runtime
