@@ -30,18 +30,47 @@ function(penstock_library name)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# penstock_test(NAME SOURCES … DEPENDS …): one GoogleTest program, registered with CTest as one test.
-# LABELS tells which suites run it (unit, simulation, integration).
-function(penstock_test name)
-  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+# How every test runs: where the programs are, how long to be patient, how the sanitizers report.
+set(PENSTOCK_PYTHON /usr/bin/python3 CACHE FILEPATH "The Python that has Debian's python3-* packages")
+set(PENSTOCK_TEST_ENVIRONMENT
+  "PENSTOCK_BIN_DIR=${CMAKE_BINARY_DIR}/bin"
+  "PENSTOCK_TEST_SLOWNESS=$<IF:$<BOOL:${PENSTOCK_SANITIZE}>,4,1>"
+  "PYTHONDONTWRITEBYTECODE=1"
+  "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1"
+  "UBSAN_OPTIONS=print_stacktrace=1"
+  "TSAN_OPTIONS=second_deadlock_stack=1:halt_on_error=1")
+
+macro(penstock_test_defaults)
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+endmacro()
+
+function(penstock_test_properties name label timeout)
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${label}" TIMEOUT ${timeout} ENVIRONMENT "${PENSTOCK_TEST_ENVIRONMENT}")
+endfunction()
+
+# penstock_test(NAME SOURCES … DEPENDS …): one GoogleTest program, registered with CTest as one test.
+# LABELS tells which suites run it (unit, simulation, integration).
+function(penstock_test name)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  penstock_test_defaults()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} penstock_warnings GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+  penstock_test_properties(${name} "${ARG_LABEL}" ${ARG_TIMEOUT})
+endfunction()
+
+# penstock_python_test(NAME [LABEL …] [TIMEOUT …] COMMAND script arguments…): a test in Python, run by
+# Debian's interpreter; PENSTOCK_BIN_DIR names the folder of the programs. Give "-m;pytest;file" for
+# pytest. LABEL may be a list; "sanitizers" makes the sanitizer runs take it too.
+function(penstock_python_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABEL;COMMAND" ${ARGN})
+  penstock_test_defaults()
+  add_test(NAME ${name} COMMAND ${PENSTOCK_PYTHON} ${ARG_COMMAND})
+  penstock_test_properties(${name} "${ARG_LABEL}" ${ARG_TIMEOUT})
 endfunction()
