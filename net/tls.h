@@ -37,11 +37,14 @@ class TlsContext {
 
   ssl_ctx_st* native() const { return context_; }
   const std::string& serverName() const { return server_name_; }
+  bool isServer() const { return ticket_keys_ != nullptr; }
+  bool offersHttp1() const { return offers_http1_; }
 
  private:
   TlsContext();
   ssl_ctx_st* context_ = nullptr;
   std::string server_name_;
+  bool offers_http1_ = true;
   std::unique_ptr<TicketKeys> ticket_keys_;  // null: a client
 };
 

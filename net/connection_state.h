@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "net/connection.h"
+#include "net/tls_session.h"
+
+namespace penstock::net {
+
+// What a Connection is inside: connection.cc has its life, connection_io.cc its reading and
+// writing.
+struct Connection::State {
+  enum class Phase : std::uint8_t {
+    kConnecting,
+    kHandshaking,
+    kOpen,
+    kFlushing,   // closeAfterFlush(): only writes
+    kLingering,  // all is written; waits for the peer to close
+    kClosed,
+  };
+
+  State(EventLoop& loop, UniqueFd fd, const Address& peer, Phase phase, Options options);
+
+  void setTls(const TlsContext& context);
+  void start(ConnectionHandler& handler);
+  void closeAfterFlush();
+  void closeNow();
+  // Closes and tells the handler: its last call.
+  void fail(CloseReason reason);
+  bool writes() const { return phase == Phase::kOpen || phase == Phase::kFlushing; }
+
+  void onReady(FdWatch::Ready ready);
+  void onTimer();
+  void updateWatch();
+  void finishConnecting();
+  void becomeOpen();
+
+  void onReadable();
+  void onReadableWhilePaused();
+  void deliver(std::span<const std::uint8_t> bytes);
+  void continueHandshake();
+  void deliverDecrypted();
+  void onEndOfFile();
+  void onReadError(int error);
+  void discard();
+
+  void onFlush();
+  void flush();
+  std::size_t waiting() const { return output.size() + wire.size(); }
+  // Writes once what fits; false if the connection failed of it. Sets blocked.
+  bool writeSome(std::size_t& written);
+  bool send(Buffer& bytes, std::size_t& written);
+  void onDrained();
+  void linger();
+
+  EventLoop& loop;
+  Options options;
+  ConnectionHandler* handler = nullptr;
+  Buffer output;
+  // TLS: what is encrypted and not yet sent.
+  Buffer wire;
+  std::unique_ptr<TlsSession> tls;
+  std::string_view alpn;
+  Deadline connect_deadline = Deadline::never();
+  std::uint32_t linger_bytes = 0;
+  Phase phase;
+  // Why the connection ends as soon as the loop gets there; kNone: it does not.
+  CloseReason ending = CloseReason::kNone;
+  std::uint8_t pause_reasons = 0;
+  bool is_tls = false;
+  bool blocked = false;
+  bool read_closed = false;
+  // Readiness for reading came while nobody wanted it, so it is not watched.
+  bool read_suspended = false;
+  bool said_goodbye = false;
+  bool received_any = false;
+  Address peer;
+  // Before the watch, which ends first.
+  UniqueFd fd;
+  std::optional<FdWatch> watch;
+  // Connecting, handshake, progress of writing or lingering, by the phase.
+  Timer timer;
+  Deferred flush_work;
+};
+
+}  // namespace penstock::net

@@ -1,0 +1,103 @@
+#include "net/listener.h"
+
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include <sys/socket.h>
+
+#include "net/socket.h"
+
+namespace penstock::net {
+
+namespace {
+
+// In one turn; the rest waits for the next, so that a flood of connections does not starve those
+// that are open.
+constexpr int kAcceptsPerTurn = 64;
+constexpr Duration kBackOff = std::chrono::milliseconds(100);
+
+bool outOfResources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace
+
+struct Listener::State {
+  State(EventLoop& loop, UniqueFd the_fd, Handler& the_handler)
+      : handler(the_handler),
+        address(boundAddress(the_fd.get())),
+        fd(std::move(the_fd)),
+        retry(loop, [this] { endBackOff(); }) {
+    watch.emplace(loop, fd.get(), [this](FdWatch::Ready) { acceptSome(); });
+    updateWatch();
+  }
+
+  void updateWatch() {
+    if (watch) {
+      watch->set(accepting && !backing_off, false);
+    }
+  }
+
+  void acceptSome() {
+    for (int i = 0; i < kAcceptsPerTurn && accepting && watch; ++i) {
+      sockaddr_storage storage{};
+      socklen_t size = sizeof storage;
+      auto* peer = reinterpret_cast<sockaddr*>(&storage);
+      UniqueFd accepted(::accept4(fd.get(), peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (accepted.valid()) {
+        setNoDelay(accepted.get());
+        handler.onAccept(std::move(accepted), Address::fromSockaddr(peer, size));
+      } else if (outOfResources(errno)) {
+        backOff();
+        return;
+      } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        return;
+      }
+      // Else that one connection failed before it was accepted.
+    }
+  }
+
+  // The connection that could not be accepted keeps the socket readable: watching it would spin.
+  void backOff() {
+    backing_off = true;
+    updateWatch();
+    retry.armAfter(kBackOff);
+    handler.onExhausted();
+  }
+
+  void endBackOff() {
+    backing_off = false;
+    updateWatch();
+  }
+
+  Handler& handler;
+  Address address;
+  bool accepting = true;
+  bool backing_off = false;
+  UniqueFd fd;
+  std::optional<FdWatch> watch;
+  Timer retry;
+};
+
+Listener::Listener(EventLoop& loop, UniqueFd fd, Handler& handler)
+    : state_(std::make_unique<State>(loop, std::move(fd), handler)) {}
+
+Listener::~Listener() = default;
+
+void Listener::setAccepting(bool accepting) {
+  state_->accepting = accepting;
+  state_->updateWatch();
+}
+
+Address Listener::address() const {
+  return state_->address;
+}
+
+void Listener::close() {
+  state_->retry.disarm();
+  state_->watch.reset();
+  state_->fd.reset();
+}
+
+}  // namespace penstock::net
