@@ -26,11 +26,13 @@ PREFACE = b"PRI * HTTP/2.0\r\n"
 
 class Replica:
     def __init__(self, protocol="both", handler=None, sidecar=False, reset_ends_work=False,
-                 settings=None, auto_window=True, port=0):
+                 settings=None, auto_window=True, threaded=False, tls=None, port=0):
         assert protocol in ("both", "h2", "h1")
         self.protocol = protocol
         self.handler = handler  # called with each complete request, on the connection's thread
         self.on_head = None  # called with each request as its head arrives
+        self.threaded = threaded  # each handler on a thread of its own: it may take long
+        self.tls = tls  # an ssl.SSLContext of a server
         self.sidecar = sidecar
         self.reset_ends_work = reset_ends_work
         self.settings = settings
@@ -132,20 +134,19 @@ class Replica:
 
     def _serve(self, sock):
         try:
-            start = b""
-            while len(start) < len(PREFACE) and PREFACE.startswith(start):
-                start = sock.recv(len(PREFACE), socket.MSG_PEEK)
-                if not start:
-                    sock.close()
-                    return
-        except OSError:
+            if self.tls:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+                is_h2 = sock.selected_alpn_protocol() == "h2"
+            else:
+                is_h2 = self._speaks_h2(sock)
+        except (OSError, EOFError):
             sock.close()
             return
-        if start == PREFACE and self.protocol != "h1":
+        if is_h2 and self.protocol != "h1":
             connection = H2ReplicaConnection(self, sock)
             self._keep(connection)
             connection.begin()
-        elif start != PREFACE and self.protocol != "h2":
+        elif not is_h2 and self.protocol != "h2":
             connection = H1ReplicaConnection(self, sock)
             self._keep(connection)
             connection.serve()
@@ -156,6 +157,15 @@ class Replica:
             except OSError:
                 pass
             sockets.hang_up(sock)
+
+    @staticmethod
+    def _speaks_h2(sock):
+        start = b""
+        while len(start) < len(PREFACE) and PREFACE.startswith(start):
+            start = sock.recv(len(PREFACE), socket.MSG_PEEK)
+            if not start:
+                raise EOFError
+        return start == PREFACE
 
     def _keep(self, connection):
         with self.lock:
@@ -185,7 +195,9 @@ class Replica:
     def completed(self, request):
         with self.lock:
             self.changed.notify_all()
-        if self.handler:
+        if self.handler and self.threaded:
+            threading.Thread(target=self.handler, args=(request,), daemon=True).start()
+        elif self.handler:
             self.handler(request)
 
     def work_ended(self):
