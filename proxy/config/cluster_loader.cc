@@ -1,0 +1,220 @@
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "proxy/config/loader_parts.h"
+
+namespace penstock::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint32_t kMaxCount = 1'000'000;
+
+ClusterTlsConfig readTls(const YamlValue& value) {
+  ClusterTlsConfig tls;
+  YamlMap map(value);
+  readText(map, "ca", tls.ca);
+  readText(map, "server_name", tls.server_name);
+  map.finish();
+  return tls;
+}
+
+QueueConfig readQueue(const YamlValue& value) {
+  QueueConfig queue;
+  YamlMap map(value);
+  map.optional("max_requests", queue.max_requests, {0, kMaxCount});
+  map.optional("max_bytes", queue.max_bytes);
+  map.optional("timeout", queue.timeout, kAnyTimeout);
+  map.finish();
+  return queue;
+}
+
+StaticReplicas readStatic(const YamlValue& value) {
+  StaticReplicas replicas;
+  for (const YamlValue& item : value.items()) {
+    auto text = item.string();
+    if (!text || !checkAddress(item, *text, false)) {
+      continue;
+    }
+    if (std::ranges::find(replicas.addresses, *text) != replicas.addresses.end()) {
+      item.error(fmt::format("expected each replica once, got {} again", *text));
+    } else {
+      replicas.addresses.push_back(std::move(*text));
+    }
+  }
+  if (value.isSequence() && value.items().empty()) {
+    value.error("expected at least one address");
+  }
+  return replicas;
+}
+
+void checkCommand(const YamlValue& value, const std::vector<std::string>& command) {
+  if (command.empty() || command.front().empty()) {
+    value.error("expected a program and its arguments");
+  } else if (std::ranges::none_of(command, [](const std::string& argument) {
+               return argument.contains("{address}");
+             })) {
+    value.error("expected an argument with {address}, which tells the replica where to listen");
+  }
+}
+
+ProcessReplicas readProcess(const YamlValue& value) {
+  ProcessReplicas replicas;
+  YamlMap map(value);
+  if (map.required("command", replicas.command)) {
+    checkCommand(*map.find("command"), replicas.command);
+  }
+  map.optional("start_timeout", replicas.start_timeout, kAnyTimeout);
+  map.optional("stop_timeout", replicas.stop_timeout, kAnyDelay);
+  map.finish();
+  return replicas;
+}
+
+std::variant<StaticReplicas, ProcessReplicas> readReplicas(const YamlValue& value) {
+  std::variant<StaticReplicas, ProcessReplicas> replicas;
+  YamlMap map(value);
+  const auto addresses = map.find("static");
+  const auto process = map.find("process");
+  if (value.isMap() && addresses.has_value() == process.has_value()) {
+    value.error("expected one of static and process");
+  } else if (addresses) {
+    replicas = readStatic(*addresses);
+  } else if (process) {
+    replicas = readProcess(*process);
+  }
+  map.finish();
+  return replicas;
+}
+
+HealthCheckConfig readHealthCheck(const YamlValue& value) {
+  HealthCheckConfig check;
+  YamlMap map(value);
+  if (const auto path = map.find("path")) {
+    if (auto text = path->string(); text && checkPath(*path, *text)) {
+      check.path = std::move(*text);
+    }
+  }
+  map.optional("interval", check.interval, {10ms, 1h});
+  map.optional("timeout", check.timeout, {1ms, 1h});
+  map.optional("unhealthy_threshold", check.unhealthy_threshold, {1, 1'000});
+  map.optional("healthy_threshold", check.healthy_threshold, {1, 1'000});
+  map.finish();
+  return check;
+}
+
+EjectionConfig readEjection(const YamlValue& value) {
+  EjectionConfig ejection;
+  YamlMap map(value);
+  map.optional("consecutive_failures", ejection.consecutive_failures, {0, kMaxCount});
+  map.optional("base_time", ejection.base_time, kAnyTimeout);
+  map.finish();
+  return ejection;
+}
+
+RetryConfig readRetry(const YamlValue& value) {
+  RetryConfig retry;
+  YamlMap map(value);
+  map.optional("max_attempts", retry.max_attempts, {1, 10});
+  map.optional("budget", retry.budget, {0, 100});
+  map.optional("min_concurrent", retry.min_concurrent, {0, kMaxCount});
+  map.finish();
+  return retry;
+}
+
+AutoscalingConfig readAutoscaling(const YamlValue& value) {
+  AutoscalingConfig autoscaling;
+  YamlMap map(value);
+  map.optional("min_replicas", autoscaling.min_replicas, {1, 1'000});
+  autoscaling.max_replicas = std::max(autoscaling.max_replicas, autoscaling.min_replicas);
+  if (map.optional("max_replicas", autoscaling.max_replicas, {1, 1'000}) &&
+      autoscaling.max_replicas < autoscaling.min_replicas) {
+    map.find("max_replicas")
+        ->error(fmt::format("expected at least min_replicas ({}), got {}", autoscaling.min_replicas,
+                            autoscaling.max_replicas));
+  }
+  // The ranges are Baseten's.
+  map.optional("window", autoscaling.window, {10s, 1h});
+  map.optional("scale_down_delay", autoscaling.scale_down_delay, {0s, 1h});
+  map.optional("target_utilization", autoscaling.target_utilization, {1, 100});
+  map.optional("max_scale_down_rate", autoscaling.max_scale_down_rate, {1, 50});
+  map.finish();
+  return autoscaling;
+}
+
+// How the proxy speaks to the replicas.
+void readConnections(YamlMap& map, ClusterConfig& cluster) {
+  map.choice<UpstreamProtocol>("protocol", cluster.protocol,
+                               {{"auto", UpstreamProtocol::kAuto},
+                                {"h2", UpstreamProtocol::kHttp2},
+                                {"http1", UpstreamProtocol::kHttp1}});
+  if (const auto tls = map.find("tls")) {
+    cluster.tls = readTls(*tls);
+  }
+  map.optional("connect_timeout", cluster.connect_timeout, kAnyTimeout);
+  map.optional("max_connect_attempts", cluster.max_connect_attempts, {1, 10});
+  map.optional("max_response_header_bytes", cluster.max_response_header_bytes, {1_KiB, 1_MiB});
+  map.optional("max_response_header_fields", cluster.max_response_header_fields, {10, 10'000});
+  map.optional("max_informational", cluster.max_informational, {0, 1'000});
+  map.optional("idle_timeout_http1", cluster.idle_timeout_http1, kAnyDelay);
+  map.optional("idle_timeout_http2", cluster.idle_timeout_http2, kAnyDelay);
+}
+
+// What happens when replicas or clients misbehave.
+void readResilience(YamlMap& map, ClusterConfig& cluster) {
+  if (const auto health_check = map.find("health_check")) {
+    cluster.health_check = readHealthCheck(*health_check);
+  }
+  if (const auto ejection = map.find("ejection")) {
+    cluster.ejection = readEjection(*ejection);
+  }
+  if (const auto retry = map.find("retry")) {
+    cluster.retry = readRetry(*retry);
+  }
+  map.choice<OnClientGone>("on_client_gone", cluster.on_client_gone,
+                           {{"wait", OnClientGone::kWait}, {"reset", OnClientGone::kReset}});
+  map.optional("cancel_grace", cluster.cancel_grace, kAnyDelay);
+}
+
+ClusterConfig readCluster(const YamlValue& value, std::set<std::string>& names) {
+  ClusterConfig cluster;
+  YamlMap map(value);
+  readName(map, cluster.name, names);
+  map.optional("concurrency_target", cluster.concurrency_target, {1, kMaxCount});
+  if (const auto queue = map.find("queue")) {
+    cluster.queue = readQueue(*queue);
+  }
+  if (const auto replicas = map.need("replicas")) {
+    cluster.replicas = readReplicas(*replicas);
+  }
+  readConnections(map, cluster);
+  readResilience(map, cluster);
+  if (const auto autoscaling = map.find("autoscaling")) {
+    cluster.autoscaling = readAutoscaling(*autoscaling);
+    const auto* fixed = std::get_if<StaticReplicas>(&cluster.replicas);
+    if (fixed != nullptr && !fixed->addresses.empty()) {
+      map.keyPlace("autoscaling")
+          ->error(
+              "autoscaling: expected only with process replicas; static ones cannot be started");
+    }
+  }
+  map.finish();
+  return cluster;
+}
+
+}  // namespace
+
+std::vector<ClusterConfig> readClusters(const YamlValue& value) {
+  std::vector<ClusterConfig> clusters;
+  std::set<std::string> names;
+  for (const YamlValue& item : value.items()) {
+    clusters.push_back(readCluster(item, names));
+  }
+  if (value.isSequence() && clusters.empty()) {
+    value.error("expected at least one cluster");
+  }
+  return clusters;
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,177 @@
+#include "proxy/config/dump.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/quantity.h"
+
+namespace penstock::proxy {
+namespace {
+
+// Keeps the order of insertion, which is the order of the documentation.
+using Json = nlohmann::ordered_json;
+
+Json dump(const RouteConfig& route) {
+  Json json{{"prefix", route.prefix}};
+  if (!route.hosts.empty()) {
+    json["hosts"] = route.hosts;
+  }
+  json["cluster"] = route.cluster;
+  json["timeout"] = toString(route.timeout);
+  if (route.first_byte_timeout) {
+    json["first_byte_timeout"] = toString(*route.first_byte_timeout);
+  }
+  json["stream_idle_timeout"] = toString(route.stream_idle_timeout);
+  json["request_buffer"] = toString(route.request_buffer);
+  json["response_buffer"] = toString(route.response_buffer);
+  json["max_request_body"] = toString(route.max_request_body);
+  json["idempotent"] = route.idempotent;
+  return json;
+}
+
+Json dump(const ListenerTlsConfig& tls) {
+  Json json{{"certificate", tls.certificate}, {"private_key", tls.private_key}};
+  if (!tls.client_ca.empty()) {
+    json["client_ca"] = tls.client_ca;
+  }
+  return json;
+}
+
+Json dump(const ListenerConfig& listener) {
+  Json json{{"name", listener.name}, {"address", listener.address}};
+  if (listener.tls) {
+    json["tls"] = dump(*listener.tls);
+  }
+  json["max_connections"] = listener.max_connections;
+  json["max_streams"] = listener.max_streams;
+  json["stream_window"] = toString(listener.stream_window);
+  json["connection_window"] = toString(listener.connection_window);
+  json["max_header_bytes"] = toString(listener.max_header_bytes);
+  json["max_header_fields"] = listener.max_header_fields;
+  json["max_path_bytes"] = toString(listener.max_path_bytes);
+  json["max_chunks"] = listener.max_chunks;
+  json["max_chunk_extension_bytes"] = toString(listener.max_chunk_extension_bytes);
+  json["max_outbound_frames"] = listener.max_outbound_frames;
+  json["max_requests_per_connection"] = listener.max_requests_per_connection;
+  json["tls_handshake_timeout"] = toString(listener.tls_handshake_timeout);
+  json["preface_timeout"] = toString(listener.preface_timeout);
+  json["settings_ack_timeout"] = toString(listener.settings_ack_timeout);
+  json["header_timeout"] = toString(listener.header_timeout);
+  json["body_idle_timeout"] = toString(listener.body_idle_timeout);
+  json["min_body_rate"] = toString(listener.min_body_rate);
+  json["idle_timeout"] = toString(listener.idle_timeout);
+  json["write_timeout"] = toString(listener.write_timeout);
+  json["routes"] = Json::array();
+  for (const RouteConfig& route : listener.routes) {
+    json["routes"].push_back(dump(route));
+  }
+  return json;
+}
+
+Json dump(const std::variant<StaticReplicas, ProcessReplicas>& replicas) {
+  if (const auto* fixed = std::get_if<StaticReplicas>(&replicas)) {
+    return {{"static", fixed->addresses}};
+  }
+  const auto& process = std::get<ProcessReplicas>(replicas);
+  return {{"process",
+           {{"command", process.command},
+            {"start_timeout", toString(process.start_timeout)},
+            {"stop_timeout", toString(process.stop_timeout)}}}};
+}
+
+Json dump(const ClusterTlsConfig& tls) {
+  Json json = Json::object();
+  if (!tls.ca.empty()) {
+    json["ca"] = tls.ca;
+  }
+  if (!tls.server_name.empty()) {
+    json["server_name"] = tls.server_name;
+  }
+  return json;
+}
+
+Json dump(const HealthCheckConfig& check) {
+  return {{"path", check.path},
+          {"interval", toString(check.interval)},
+          {"timeout", toString(check.timeout)},
+          {"unhealthy_threshold", check.unhealthy_threshold},
+          {"healthy_threshold", check.healthy_threshold}};
+}
+
+Json dump(const AutoscalingConfig& autoscaling) {
+  return {{"min_replicas", autoscaling.min_replicas},
+          {"max_replicas", autoscaling.max_replicas},
+          {"window", toString(autoscaling.window)},
+          {"scale_down_delay", toString(autoscaling.scale_down_delay)},
+          {"target_utilization", autoscaling.target_utilization},
+          {"max_scale_down_rate", autoscaling.max_scale_down_rate}};
+}
+
+std::string word(UpstreamProtocol protocol) {
+  switch (protocol) {
+    case UpstreamProtocol::kAuto:
+      return "auto";
+    case UpstreamProtocol::kHttp2:
+      return "h2";
+    case UpstreamProtocol::kHttp1:
+      return "http1";
+  }
+  return "";
+}
+
+Json dump(const ClusterConfig& cluster) {
+  Json json{{"name", cluster.name}, {"concurrency_target", cluster.concurrency_target}};
+  json["queue"] = {{"max_requests", cluster.queue.max_requests},
+                   {"max_bytes", toString(cluster.queue.max_bytes)},
+                   {"timeout", toString(cluster.queue.timeout)}};
+  json["replicas"] = dump(cluster.replicas);
+  json["protocol"] = word(cluster.protocol);
+  if (cluster.tls) {
+    json["tls"] = dump(*cluster.tls);
+  }
+  json["connect_timeout"] = toString(cluster.connect_timeout);
+  json["max_connect_attempts"] = cluster.max_connect_attempts;
+  json["max_response_header_bytes"] = toString(cluster.max_response_header_bytes);
+  json["max_response_header_fields"] = cluster.max_response_header_fields;
+  json["max_informational"] = cluster.max_informational;
+  json["idle_timeout_http1"] = toString(cluster.idle_timeout_http1);
+  json["idle_timeout_http2"] = toString(cluster.idle_timeout_http2);
+  if (cluster.health_check) {
+    json["health_check"] = dump(*cluster.health_check);
+  }
+  json["ejection"] = {{"consecutive_failures", cluster.ejection.consecutive_failures},
+                      {"base_time", toString(cluster.ejection.base_time)}};
+  json["retry"] = {{"max_attempts", cluster.retry.max_attempts},
+                   {"budget", cluster.retry.budget},
+                   {"min_concurrent", cluster.retry.min_concurrent}};
+  json["on_client_gone"] = cluster.on_client_gone == OnClientGone::kWait ? "wait" : "reset";
+  json["cancel_grace"] = toString(cluster.cancel_grace);
+  if (std::holds_alternative<ProcessReplicas>(cluster.replicas)) {
+    json["autoscaling"] = dump(cluster.autoscaling);
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string dumpConfig(const Config& config) {
+  Json json{{"admin", {{"address", config.admin.address}}}};
+  json["access_log"] = {
+      {"path", config.access_log.path},
+      {"format", config.access_log.format == AccessLogFormat::kJson ? "json" : "default"}};
+  json["limits"] = Json::object();
+  if (config.limits.max_buffered) {
+    json["limits"]["max_buffered"] = toString(*config.limits.max_buffered);
+  }
+  json["drain_timeout"] = toString(config.drain_timeout);
+  json["listeners"] = Json::array();
+  for (const ListenerConfig& listener : config.listeners) {
+    json["listeners"].push_back(dump(listener));
+  }
+  json["clusters"] = Json::array();
+  for (const ClusterConfig& cluster : config.clusters) {
+    json["clusters"].push_back(dump(cluster));
+  }
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace penstock::proxy
