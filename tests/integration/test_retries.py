@@ -38,7 +38,7 @@ def refuse_stream(request):
 def go_away_below(request):
     request.answered.set()
     request.end_work()
-    request.connection.send_goaway(request.stream_id - 2)
+    request.connection.send_goaway(max(0, request.stream_id - 2))
 
 
 REFUSALS = [refuse_by_header, refuse_stream, go_away_below]

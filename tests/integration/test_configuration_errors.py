@@ -1,0 +1,208 @@
+"""Configuration is strict, and says where it is wrong.
+
+Promised: an unknown key, a duplicate key, a wrong unit, a value out of range, a reference to nothing is an
+error "file:line:col: what was expected"; exit code 1, before any port is opened; `--mode validate` checks and
+exits 0 or 1. The sidecar treats a model's config.yaml alike.
+
+Shown: each file below is right but for one thing; the place of the fault is marked with ⟦⟧ right in
+front of it, and the mark gives the expected line and column.
+"""
+
+import re
+import socket
+
+import pytest
+
+from support.programs import SOURCE, binary, run_to_end
+
+GOOD = """\
+admin: { address: 127.0.0.1:0 }
+listeners:
+  - name: ingress
+    address: 127.0.0.1:0
+    routes:
+      - { prefix: /, cluster: m }
+clusters:
+  - name: m
+    concurrency_target: 2
+    queue: { max_requests: 1000, max_bytes: 256MiB, timeout: 600s }
+    replicas:
+      static: [127.0.0.1:8090]
+"""
+
+FAULTS = {
+    "unknown key at the top": ("admin:", "⟦⟧amdin: {}\nadmin:"),
+    "unknown key in a listener": ("    routes:", "    ⟦⟧route: []\n    routes:"),
+    "unknown key in a route": ("prefix: /,", "prefix: /, ⟦⟧timout: 3s,"),
+    "unknown key in a cluster": ("    queue:", "    ⟦⟧concurrency: 3\n    queue:"),
+    "unknown key in a queue": ("max_requests: 1000", "⟦⟧max_request: 1000"),
+    "unknown replica source": ("static: [127", "⟦⟧statik: [127"),
+    "duplicate key": ("    concurrency_target: 2",
+                      "    concurrency_target: 2\n    ⟦⟧concurrency_target: 3"),
+    "duplicate key at the top": ("clusters:\n", "⟦⟧admin: {}\nclusters:\n"),
+    "missing unit of a duration": ("timeout: 600s", "timeout: ⟦⟧600"),
+    "wrong unit of a duration": ("timeout: 600s", "timeout: ⟦⟧600MiB"),
+    "negative duration": ("timeout: 600s", "timeout: ⟦⟧-5s"),
+    "missing unit of a size": ("max_bytes: 256MiB", "max_bytes: ⟦⟧256"),
+    "wrong unit of a size": ("max_bytes: 256MiB", "max_bytes: ⟦⟧256s"),
+    "zero target": ("concurrency_target: 2", "concurrency_target: ⟦⟧0"),
+    "negative target": ("concurrency_target: 2", "concurrency_target: ⟦⟧-1"),
+    "target that is no number": ("concurrency_target: 2", "concurrency_target: ⟦⟧two"),
+    "target that is no whole number": ("concurrency_target: 2", "concurrency_target: ⟦⟧2.5"),
+    "target not finite": ("concurrency_target: 2", "concurrency_target: ⟦⟧.nan"),
+    "octal lookalike": ("concurrency_target: 2", "concurrency_target: ⟦⟧010"),
+    "target far too large": ("concurrency_target: 2", "concurrency_target: ⟦⟧99999999999999999999"),
+    "a list where a map belongs": ("queue: { max_requests: 1000, max_bytes: 256MiB, timeout: 600s }",
+                                   "queue: ⟦⟧[1, 2]"),
+    "a value where a list belongs": ("static: [127.0.0.1:8090]", "static: ⟦⟧127.0.0.1:8090"),
+    "address without a port": ("static: [127.0.0.1:8090]", "static: [⟦⟧127.0.0.1]"),
+    "address with a port too high": ("static: [127.0.0.1:8090]", "static: [⟦⟧127.0.0.1:99999]"),
+    "listener's address is none": ("    address: 127.0.0.1:0", "    address: ⟦⟧nowhere"),
+    "a route to no cluster": ("cluster: m }", "cluster: ⟦⟧n }"),
+    "an unknown protocol": ("    queue:", "    protocol: ⟦⟧spdy\n    queue:"),
+    "an unknown log format": ("listeners:", "access_log: { format: ⟦⟧xml }\nlisteners:"),
+    "an unknown on_client_gone": ("    queue:", "    on_client_gone: ⟦⟧panic\n    queue:"),
+    "utilization over 100": ("    queue:", "    autoscaling: { target_utilization: ⟦⟧170 }\n    queue:"),
+    "prefix without a slash": ("prefix: /,", "prefix: ⟦⟧api,"),
+    "a certificate without its key": (
+        "    routes:", "    tls: ⟦⟧{ certificate: a.crt }\n    routes:"),
+    "not a boolean": ("prefix: /,", "prefix: /, idempotent: ⟦⟧maybe,"),
+}
+# Where the place of the fault is a matter of taste, only file and line:column in general are checked.
+ANYWHERE = {
+    "no name of a listener": ("- name: ingress\n    address", "- address"),
+    "no cluster at a route": ("prefix: /, cluster: m", "prefix: /"),
+    "no replicas": ("    replicas:\n      static: [127.0.0.1:8090]\n", ""),
+    "two sources of replicas": ("static: [127.0.0.1:8090]",
+                                "static: [127.0.0.1:8090]\n      process: { command: [x] }"),
+    "min over max replicas": ("    queue:",
+                              "    autoscaling: { min_replicas: 3, max_replicas: 1 }\n    queue:"),
+    "no YAML at all": ("listeners:\n", "listeners: [}\n"),
+    "two clusters of one name": ("clusters:\n", "clusters:\n  - name: m\n    replicas: "
+                                 "{ static: [127.0.0.1:1] }\n"),
+}
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+
+
+def validate(tmp_path, text):
+    file = tmp_path / "proxy.yaml"
+    file.write_text(text, encoding="utf-8")
+    code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file, "--mode", "validate"])
+    return file, code, errors
+
+
+def change(old, new):
+    assert GOOD.count(old) == 1, old
+    return GOOD.replace(old, new)
+
+
+def marked(text):
+    before, mark, after = text.partition("⟦⟧")
+    assert mark
+    line = before.count("\n") + 1
+    column = len(before) - (before.rfind("\n") + 1) + 1
+    return before + after, line, column
+
+
+def test_a_good_file_passes(tmp_path):
+    _, code, errors = validate(tmp_path, GOOD)
+    assert code == 0, errors
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_fault_is_named_with_file_line_and_column(tmp_path, fault):
+    text, line, column = marked(change(*FAULTS[fault]))
+    file, code, errors = validate(tmp_path, text)
+    assert code == 1, errors
+    assert f"{file}:{line}:{column}: " in errors, f"expected {line}:{column} in {errors}"
+
+
+@pytest.mark.parametrize("fault", ANYWHERE)
+def test_the_fault_is_named_with_some_line_and_column(tmp_path, fault):
+    file, code, errors = validate(tmp_path, change(*ANYWHERE[fault]))
+    assert code == 1, errors
+    assert re.search(re.escape(str(file)) + r":\d+:\d+: \S", errors), errors
+
+
+def test_every_fault_of_a_file_is_no_crash_but_an_error_message(tmp_path):
+    for text in ("", "[]", "just text", "~", BOMB + GOOD, "\t", "\0", "clusters: *nothing\n"):
+        _, code, errors = validate(tmp_path, text)
+        assert code == 1 and errors, repr(text[:40])
+
+
+def test_a_missing_file_is_named():
+    code, _, errors = run_to_end([binary("penstock-proxy"), "-c", "/nowhere/at/all.yaml"])
+    assert code == 1 and "/nowhere/at/all.yaml" in errors
+
+
+def test_serving_with_a_faulty_file_opens_no_port(tmp_path):
+    file = tmp_path / "proxy.yaml"
+    file.write_text(change("cluster: m }", "cluster: n }"), encoding="utf-8")
+    code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file])
+    assert code == 1 and f"{file}:6:" in errors
+    assert "listening" not in errors
+
+
+def test_an_address_in_use_is_an_error_not_a_crash(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        file = tmp_path / "proxy.yaml"
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        file.write_text(change("    address: 127.0.0.1:0", f"    address: {address}"), "utf-8")
+        code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file])
+    assert code == 1 and address in errors
+
+
+@pytest.mark.parametrize("file", sorted((SOURCE / "configs").glob("*.yaml")),
+                         ids=lambda file: file.name)
+def test_the_configurations_in_the_tree_are_valid(file):
+    code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file, "--mode", "validate"])
+    assert code == 0, errors
+
+
+MODEL_FAULTS = {
+    "predict_concurrency at the top": "⟦⟧predict_concurrency: 2\n",
+    "predict_concurrency of 0": "runtime: { predict_concurrency: ⟦⟧0 }\n",
+    "predict_concurrency that is no number": "runtime: { predict_concurrency: ⟦⟧many }\n",
+    "unknown key of ours": "penstock: { library: libx.so, ⟦⟧libary: y.so }\n",
+    "duplicate key": "model_name: a\n⟦⟧model_name: b\n",
+}
+
+
+@pytest.mark.parametrize("fault", MODEL_FAULTS)
+def test_a_models_fault_is_named_with_file_line_and_column(tmp_path, fault):
+    text, line, column = marked(MODEL_FAULTS[fault])
+    if "penstock:" not in text:
+        text += "penstock: { library: libstages.so }\n"
+    if "model_name" not in text:
+        text += "model_name: x\n"
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    code, _, errors = run_to_end(
+        [binary("penstock-sidecar"), "--model", tmp_path, "--listen", "127.0.0.1:0"])
+    assert code == 1, errors
+    assert f"config.yaml:{line}:{column}: " in errors, f"expected {line}:{column} in {errors}"
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_sidecar_and_says_why(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "model_name: x\npenstock: { library: libnowhere.so }\n", encoding="utf-8")
+    code, _, errors = run_to_end(
+        [binary("penstock-sidecar"), "--model", tmp_path, "--listen", "127.0.0.1:0"])
+    assert code == 1 and "libnowhere.so" in errors
+    code, _, errors = run_to_end(
+        [binary("penstock-sidecar"), "--model", tmp_path / "none", "--listen", "127.0.0.1:0"])
+    assert code == 1 and "none" in errors
+
+
+@pytest.mark.parametrize("program", ["penstock-proxy", "penstock-sidecar"])
+def test_help_version_and_bad_arguments(program):
+    code, output, _ = run_to_end([binary(program), "--help"])
+    assert code == 0 and "--log-level" in output or "--listen" in output
+    code, output, _ = run_to_end([binary(program), "--version"])
+    assert code == 0 and re.search(r"\d+\.\d+\.\d+", output)
+    code, _, errors = run_to_end([binary(program), "--no-such-option"])
+    assert code != 0 and "no-such-option" in errors
