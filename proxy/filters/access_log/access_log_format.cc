@@ -1,0 +1,122 @@
+#include "proxy/filters/access_log/access_log_format.h"
+
+#include <iterator>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "base/json_escape.h"
+
+namespace penstock::proxy {
+namespace {
+
+constexpr std::size_t kMaxFieldSize = 1024;
+
+double milliseconds(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+std::string_view cut(std::string_view field) {
+  return field.substr(0, kMaxFieldSize);
+}
+
+std::string startTime(const ExchangeReport& report) {
+  using namespace std::chrono;
+  const auto whole = floor<seconds>(report.start_time);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(system_clock::to_time_t(whole)),
+                     duration_cast<std::chrono::milliseconds>(report.start_time - whole).count());
+}
+
+// Inside double quotes; "-" if empty.
+void appendField(std::string& line, std::string_view field) {
+  if (field.empty()) {
+    line.push_back('-');
+  }
+  for (const char c : cut(field)) {
+    if (c == '"' || c == '\\') {
+      line.push_back('\\');
+      line.push_back(c);
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      fmt::format_to(std::back_inserter(line), "\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      line.push_back(c);
+    }
+  }
+}
+
+void appendQuoted(std::string& line, std::string_view field) {
+  line.append(" \"");
+  appendField(line, field);
+  line.push_back('"');
+}
+
+std::string_view header(const AccessLogEntry& entry, std::string_view name) {
+  return entry.head.headers.get(name).value_or("");
+}
+
+}  // namespace
+
+std::string formatDefault(const AccessLogEntry& entry) {
+  const ExchangeReport& report = entry.report;
+  std::string line = fmt::format("[{}] \"", startTime(report));
+  appendField(line, entry.head.method);
+  line.push_back(' ');
+  appendField(line, entry.head.path);
+  const std::string_view flags =
+      report.reason == Reason::kNone ? "-" : outcomeOf(report.reason).name;
+  fmt::format_to(std::back_inserter(line), " {}\" {} {} {} {} {:.0f} ", toString(entry.protocol),
+                 report.status, flags, report.bytes_received, report.bytes_sent,
+                 milliseconds(report.total));
+  if (report.replica_time < Duration::zero()) {
+    line.push_back('-');
+  } else {
+    fmt::format_to(std::back_inserter(line), "{:.0f}", milliseconds(report.replica_time));
+  }
+  appendQuoted(line, header(entry, "x-forwarded-for"));
+  appendQuoted(line, header(entry, "user-agent"));
+  appendQuoted(line, header(entry, "x-request-id"));
+  appendQuoted(line, entry.head.authority);
+  appendQuoted(line, report.replica);
+  fmt::format_to(std::back_inserter(line), " waited_ms={:.3f} attempts={}",
+                 milliseconds(report.waited), report.attempts);
+  return line;
+}
+
+std::string formatJson(const AccessLogEntry& entry) {
+  const ExchangeReport& report = entry.report;
+  std::string line = fmt::format("{{\"time\":\"{}\"", startTime(report));
+  const auto text = [&](std::string_view key, std::string_view value) {
+    fmt::format_to(std::back_inserter(line), ",\"{}\":", key);
+    appendJsonString(line, cut(value));
+  };
+  const auto number = [&](std::string_view key, auto value) {
+    fmt::format_to(std::back_inserter(line), ",\"{}\":{}", key, value);
+  };
+  const auto time = [&](std::string_view key, Duration value) {
+    fmt::format_to(std::back_inserter(line), ",\"{}\":{:.3f}", key, milliseconds(value));
+  };
+  text("method", entry.head.method);
+  text("path", entry.head.path);
+  text("protocol", toString(entry.protocol));
+  number("status", report.status);
+  text("reason", report.reason == Reason::kNone ? "none" : outcomeOf(report.reason).name);
+  number("bytes_received", report.bytes_received);
+  number("bytes_sent", report.bytes_sent);
+  time("duration_ms", report.total);
+  time("waited_ms", report.waited);
+  if (report.replica_time >= Duration::zero()) {
+    time("replica_ms", report.replica_time);
+  }
+  number("attempts", report.attempts);
+  text("cluster", entry.cluster);
+  text("replica", report.replica);
+  text("client", entry.client);
+  text("forwarded_for", header(entry, "x-forwarded-for"));
+  text("user_agent", header(entry, "user-agent"));
+  text("request_id", header(entry, "x-request-id"));
+  text("authority", entry.head.authority);
+  line.push_back('}');
+  return line;
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,109 @@
+#include "proxy/filters/concurrency_target/concurrency_target_filter.h"
+
+namespace penstock::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kMinBackOffMs = 25;
+constexpr int kMaxBackOffMs = 250;
+
+Reason reasonOf(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::kQueueFull:
+      return Reason::kQueueFull;
+    case Refusal::kQueueBytesFull:
+      return Reason::kQueueBytesFull;
+    case Refusal::kDraining:
+      return Reason::kDraining;
+    case Refusal::kRetryBudget:
+      break;
+  }
+  return Reason::kOverloaded;
+}
+
+}  // namespace
+
+FilterStatus ConcurrencyTargetFilter::onRequestHead(http::RequestHead&) {
+  return exchange_.requestComplete() && ask() ? FilterStatus::kContinue : FilterStatus::kStop;
+}
+
+void ConcurrencyTargetFilter::onRequestBody() {
+  const bool ready = exchange_.requestComplete() ||
+                     exchange_.requestBody().size() >= exchange_.route().request_buffer.count;
+  if (ready && !ticket_ && ask()) {
+    exchange_.continueRequest();
+  }
+}
+
+bool ConcurrencyTargetFilter::ask() {
+  const TimePoint now = exchange_.loop().clock().now();
+  queue_deadline_ = Deadline::after(now, exchange_.cluster().config().queue.timeout);
+  ticket_.emplace(exchange_.cluster().inbox(), *this);
+  Admission admission = queue().acquire(*ticket_, demand());
+  if (auto* slot = std::get_if<Slot>(&admission)) {
+    exchange_.cluster().cluster().observeWaiting(Duration::zero());
+    exchange_.setSlot(std::move(*slot));
+    return true;
+  }
+  if (const auto* refusal = std::get_if<Refusal>(&admission)) {
+    exchange_.reply(reasonOf(*refusal));
+  } else {
+    waiting_since_ = now;
+    exchange_.setTimer(*this, queue_deadline_);
+  }
+  return false;
+}
+
+AdmissionQueue::Demand ConcurrencyTargetFilter::demand() const {
+  return {.bytes = exchange_.requestBody().size(),
+          .deadline = std::min(queue_deadline_, exchange_.deadline())};
+}
+
+bool ConcurrencyTargetFilter::onPutBack(Slot& slot, bool back_off) {
+  const TimePoint now = exchange_.loop().clock().now();
+  if (queue().putBack(std::move(slot), *ticket_, demand(), back_off)) {
+    return false;
+  }
+  waiting_since_ = now;
+  backing_off_ = back_off;
+  const Duration pause = std::chrono::milliseconds(
+      std::uniform_int_distribution(kMinBackOffMs, kMaxBackOffMs)(jitter_));
+  exchange_.setTimer(
+      *this, back_off ? std::min(Deadline::after(now, pause), queue_deadline_) : queue_deadline_);
+  return true;
+}
+
+void ConcurrencyTargetFilter::onGranted(Slot slot) {
+  ExchangeReport& report = exchange_.report();
+  report.waited += exchange_.loop().clock().now() - waiting_since_;
+  exchange_.cluster().cluster().observeWaiting(report.waited);
+  exchange_.setTimer(*this, Deadline::never());
+  exchange_.setSlot(std::move(slot));
+  exchange_.continueRequest();
+}
+
+void ConcurrencyTargetFilter::onExpired() {
+  exchange_.report().waited += exchange_.loop().clock().now() - waiting_since_;
+  exchange_.reply(queue().anyAvailable() ? Reason::kQueueTimeout : Reason::kNoReplica);
+}
+
+void ConcurrencyTargetFilter::onTimer() {
+  const TimePoint now = exchange_.loop().clock().now();
+  if (backing_off_ && !queue_deadline_.passed(now)) {
+    backing_off_ = false;
+    exchange_.setTimer(*this, queue_deadline_);
+    ticket_->activate();
+    return;
+  }
+  ticket_->leave();
+  onExpired();
+}
+
+void ConcurrencyTargetFilter::onRequestDropped() {
+  if (ticket_) {
+    ticket_->leave();
+  }
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,221 @@
+#include "proxy/filters/router/router_filter.h"
+
+#include "proxy/http/request_deadline.h"
+
+namespace penstock::proxy {
+namespace {
+
+using Failure = UpstreamRequest::Failure;
+
+Reason reasonOf(Failure failure) {
+  switch (failure) {
+    case Failure::kConnectFailed:
+      return Reason::kNoReplica;
+    case Failure::kRefused:
+      return Reason::kOverloaded;
+    case Failure::kReset:
+      return Reason::kReplicaRefusedAfterSend;
+    case Failure::kConnectionLost:
+      return Reason::kReplicaConnectionLost;
+    case Failure::kProtocolError:
+      break;
+  }
+  return Reason::kReplicaProtocolError;
+}
+
+bool saysNotExecuted(const http::ResponseHead& head) {
+  return head.status == 503 && head.headers.get("x-penstock-not-executed") == "true";
+}
+
+}  // namespace
+
+FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
+  ExchangeReport& report = exchange_.report();
+  Slot slot = exchange_.takeSlot();
+  dispatched_ = exchange_.loop().clock().now();
+  ++report.attempts;
+  report.replica = slot.replica().address.toString();
+  upstream_ = std::make_unique<UpstreamRequest>(exchange_.cluster(), std::move(slot), *this);
+  head.headers.set("x-penstock-attempt-id", upstream_->attemptId());
+  setRemainingTime(head.headers, exchange_.deadline().remaining(dispatched_));
+  if (exchange_.route().first_byte_timeout) {
+    exchange_.setTimer(*this, Deadline::after(dispatched_, *exchange_.route().first_byte_timeout));
+  }
+  upstream_->start();
+  return FilterStatus::kStop;
+}
+
+void RouterFilter::onUpstreamReady() {
+  ready_ = true;
+  const bool complete = exchange_.requestComplete() && exchange_.requestBody().empty() &&
+                        exchange_.requestTrailers().empty();
+  request_sent_ = complete;
+  upstream_->sendHead(exchange_.requestHead(), complete);
+  forwardBody();
+}
+
+void RouterFilter::onRequestBody() {
+  if (ready_) {
+    forwardBody();
+  }
+}
+
+void RouterFilter::forwardBody() {
+  net::Buffer& body = exchange_.requestBody();
+  const bool complete = exchange_.requestComplete();
+  if (request_sent_ || upstream_ == nullptr || (body.empty() && !complete)) {
+    return;
+  }
+  if (complete && !body_touched_ &&
+      exchange_.report().attempts < exchange_.cluster().config().retry.max_attempts) {
+    body.copyTo(replay_);
+    replay_kept_ = true;
+  }
+  body_touched_ = true;
+  const http::Headers& trailers = exchange_.requestTrailers();
+  request_sent_ = complete;
+  upstream_->sendData(body, complete && trailers.empty());
+  if (complete && !trailers.empty()) {
+    upstream_->sendTrailers(trailers);
+  }
+  exchange_.setUpstreamBacklog(upstream_->unsentBytes() + replay_.size());
+}
+
+void RouterFilter::onUpstreamSendReady() {
+  exchange_.setUpstreamBacklog(upstream_->unsentBytes() + replay_.size());
+}
+
+void RouterFilter::onUpstreamInformational(http::ResponseHead head) {
+  // 100 is between the client and us.
+  if (head.status != 100) {
+    exchange_.sendInformational(head);
+  }
+}
+
+void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
+  const ClusterConfig& config = exchange_.cluster().config();
+  if (saysNotExecuted(head)) {
+    if (head.headers.get("x-penstock-reason") == "concurrency_limit") {
+      exchange_.cluster().cluster().countLimitExceeded();
+    }
+    if (!retry(config.retry.max_attempts, true)) {
+      exchange_.reply(Reason::kOverloaded);
+    }
+    return;
+  }
+  replay_.clear();
+  replay_kept_ = false;
+  exchange_.report().replica_time = exchange_.loop().clock().now() - dispatched_;
+  head.headers.remove("x-penstock-sidecar");
+  touch();
+  if (!end_stream) {
+    exchange_.setTimer(*this,
+                       Deadline::after(last_activity_, exchange_.route().stream_idle_timeout));
+  }
+  exchange_.setUpstreamBacklog(upstream_->unsentBytes());
+  exchange_.sendResponseHead(std::move(head), end_stream);
+  if (end_stream) {
+    endEarly();
+  }
+}
+
+void RouterFilter::onUpstreamData(std::span<const std::uint8_t> data, bool end_stream) {
+  touch();
+  exchange_.sendResponseData(data, end_stream);
+  unconsumed_ += data.size();
+  onResponseSendReady();
+  if (end_stream) {
+    endEarly();
+  }
+}
+
+void RouterFilter::onUpstreamTrailers(http::Headers trailers) {
+  exchange_.sendResponseTrailers(trailers);
+  endEarly();
+}
+
+void RouterFilter::endEarly() {
+  if (!request_sent_ && upstream_ != nullptr) {
+    upstream_->takeSlot().release();
+    discardUpstream();
+  }
+}
+
+// What the client has not taken yet fits its buffer: the replica may send more.
+void RouterFilter::onResponseSendReady() {
+  if (upstream_ != nullptr && unconsumed_ > 0 &&
+      exchange_.unsentResponseBytes() < exchange_.route().response_buffer.count) {
+    upstream_->consume(std::exchange(unconsumed_, 0));
+  }
+}
+
+void RouterFilter::onUpstreamEnd() {
+  discardUpstream();
+}
+
+void RouterFilter::onUpstreamFailed(Failure failure) {
+  const ClusterConfig& config = exchange_.cluster().config();
+  const bool may_retry =
+      !exchange_.responseStarted() &&
+      (UpstreamRequest::provablyNotExecuted(failure) || exchange_.route().idempotent);
+  const bool could_not_connect = failure == Failure::kConnectFailed;
+  const std::uint32_t max_attempts =
+      could_not_connect ? config.max_connect_attempts : config.retry.max_attempts;
+  if (may_retry && retry(max_attempts, could_not_connect)) {
+    return;
+  }
+  discardUpstream();
+  exchange_.reply(reasonOf(failure));
+}
+
+bool RouterFilter::retry(std::uint32_t max_attempts, bool back_off) {
+  Slot slot = upstream_->takeSlot();
+  discardUpstream();
+  if (exchange_.report().attempts >= max_attempts || !bodyIsWhole()) {
+    return false;
+  }
+  if (replay_kept_) {
+    exchange_.requestBody() = std::move(replay_);
+    replay_ = {};
+  }
+  ready_ = false;
+  request_sent_ = false;
+  body_touched_ = false;
+  replay_kept_ = false;
+  exchange_.setUpstreamBacklog(0);
+  if (!exchange_.putBack(slot, back_off)) {
+    return false;
+  }
+  exchange_.cluster().cluster().countRetry();
+  return true;
+}
+
+void RouterFilter::onTimer() {
+  const Duration idle = exchange_.route().stream_idle_timeout;
+  if (exchange_.responseStarted() && exchange_.loop().clock().now() - last_activity_ < idle) {
+    exchange_.setTimer(*this, Deadline::after(last_activity_, idle));
+    return;
+  }
+  exchange_.reply(Reason::kReplicaTimeout);
+}
+
+void RouterFilter::onRequestDropped() {
+  replay_.clear();
+  if (upstream_ != nullptr) {
+    const Deadline give_up =
+        Deadline::after(exchange_.report().started,
+                        exchange_.route().timeout + exchange_.cluster().config().cancel_grace);
+    UpstreamRequest::abandon(std::move(upstream_), give_up, exchange_.linger());
+  }
+}
+
+void RouterFilter::discardUpstream() {
+  // Often in the middle of one of its callbacks.
+  exchange_.loop().destroyLater(std::move(upstream_));
+}
+
+void RouterFilter::touch() {
+  last_activity_ = exchange_.loop().now();
+}
+
+}  // namespace penstock::proxy

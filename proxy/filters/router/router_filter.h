@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+
+#include "proxy/http/exchange.h"
+#include "proxy/upstream/upstream_request.h"
+
+namespace penstock::proxy {
+
+// The last filter: sends the request to the replica of its slot and passes the answer on, both ways
+// under back-pressure. What a replica provably did not run goes back to the queue while the body is
+// still whole.
+class RouterFilter final : public Filter, public UpstreamRequest::Owner {
+ public:
+  explicit RouterFilter(Exchange& exchange) : exchange_(exchange) {}
+
+  FilterStatus onRequestHead(http::RequestHead& head) override;
+  void onRequestBody() override;
+  void onTimer() override;
+  void onResponseSendReady() override;
+  void onRequestDropped() override;
+
+ private:
+  void onUpstreamReady() override;
+  void onUpstreamInformational(http::ResponseHead head) override;
+  void onUpstreamHead(http::ResponseHead head, bool end_stream) override;
+  void onUpstreamData(std::span<const std::uint8_t> data, bool end_stream) override;
+  void onUpstreamTrailers(http::Headers trailers) override;
+  void onUpstreamSendReady() override;
+  void onUpstreamFailed(UpstreamRequest::Failure failure) override;
+  void onUpstreamEnd() override;
+
+  void forwardBody();
+  bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
+  // Whether the request waits for another slot now. Takes the attempt's slot in any case.
+  bool retry(std::uint32_t max_attempts, bool back_off);
+  // The replica answered before it had the whole request, and wants no more of it.
+  void endEarly();
+  void discardUpstream();
+  void touch();
+
+  Exchange& exchange_;
+  std::unique_ptr<UpstreamRequest> upstream_;
+  bool ready_ = false;         // the upstream stream is open
+  bool request_sent_ = false;  // to its end
+  bool body_touched_ = false;  // some of the body is no longer in the exchange
+  bool replay_kept_ = false;   // but a copy of all of it is here
+  net::Buffer replay_;
+  std::size_t unconsumed_ = 0;  // of the response
+  TimePoint dispatched_{};
+  TimePoint last_activity_{};
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,79 @@
+#include "proxy/http/downstream_connection.h"
+
+namespace penstock::proxy {
+namespace {
+
+Reason reasonOf(http::ServerConnection::Rejection rejection) {
+  using Rejection = http::ServerConnection::Rejection;
+  switch (rejection) {
+    case Rejection::kBadRequest:
+      return Reason::kBadRequest;
+    case Rejection::kMethodNotAllowed:
+      return Reason::kMethodNotAllowed;
+    case Rejection::kRequestTimeout:
+      return Reason::kRequestTimeout;
+    case Rejection::kUriTooLong:
+      return Reason::kUriTooLong;
+    case Rejection::kMisdirected:
+      return Reason::kMisdirected;
+    case Rejection::kHeadersTooLarge:
+      return Reason::kHeadersTooLarge;
+    case Rejection::kVersionNotSupported:
+      return Reason::kVersionNotSupported;
+    case Rejection::kNotImplemented:
+      break;
+  }
+  return Reason::kNotImplemented;
+}
+
+}  // namespace
+
+DownstreamConnection::DownstreamConnection(Id id, const ExchangeContext& context,
+                                           std::unique_ptr<net::Connection> connection,
+                                           const http::Limits& limits, Owner& owner)
+    : id_(id),
+      context_(context),
+      owner_(owner),
+      peer_(connection->peer()),
+      http_(http::ServerConnection::make(context.loop, std::move(connection), limits, *this)) {}
+
+DownstreamConnection::~DownstreamConnection() = default;
+
+http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream) {
+  auto exchange = std::make_unique<Exchange>(context_, stream, *this, http_->protocol(), peer_);
+  Exchange* const handler = exchange.get();
+  exchanges_.emplace(handler, std::move(exchange));
+  return handler;
+}
+
+http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::Rejection why,
+                                                       std::string_view detail, std::string& body) {
+  const Reason reason = reasonOf(why);
+  owner_.onRejected(reason);
+  LocalReply reply = makeLocalReply(reason, detail, owner_.newRequestId(), false, Duration::zero());
+  body = std::move(reply.body);
+  return std::move(reply.head);
+}
+
+void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {
+  owner_.onDownstreamClosed(*this);
+}
+
+void DownstreamConnection::onExchangeEnd(Exchange& exchange) {
+  if (exchange.clusterName().empty()) {
+    owner_.onRejected(exchange.report().reason);
+  }
+  auto node = exchanges_.extract(&exchange);
+  context_.loop.destroyLater(std::move(node.mapped()));
+}
+
+std::move_only_function<void()> DownstreamConnection::linger() {
+  http_->addLingering(1);
+  return [&owner = owner_, id = id_] {
+    if (DownstreamConnection* connection = owner.findDownstream(id)) {
+      connection->http_->addLingering(-1);
+    }
+  };
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "net/http/server_connection.h"
+#include "proxy/http/exchange.h"
+
+namespace penstock::proxy {
+
+// One client's connection with the exchanges that run on it. Loop thread only.
+class DownstreamConnection final : public http::ServerConnection::Owner, public Exchange::Owner {
+ public:
+  using Id = std::uint64_t;
+
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // Closed; the owner frees it with destroyLater.
+    virtual void onDownstreamClosed(DownstreamConnection& connection) = 0;
+    // Null if it has been closed since.
+    virtual DownstreamConnection* findDownstream(Id id) = 0;
+    // A request ended without reaching a cluster.
+    virtual void onRejected(Reason reason) = 0;
+    virtual std::string newRequestId() = 0;
+  };
+
+  DownstreamConnection(Id id, const ExchangeContext& context,
+                       std::unique_ptr<net::Connection> connection, const http::Limits& limits,
+                       Owner& owner);
+  ~DownstreamConnection() override;
+
+  Id id() const { return id_; }
+  std::size_t exchanges() const { return exchanges_.size(); }
+  http::ServerConnection& http() { return *http_; }
+
+  http::RequestHandler* onStream(http::ServerStream& stream) override;
+  http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
+                                   std::string& body) override;
+  void onConnectionClosed(http::ServerConnection& connection) override;
+
+ private:
+  void onExchangeEnd(Exchange& exchange) override;
+  std::move_only_function<void()> linger() override;
+
+  const Id id_;
+  const ExchangeContext& context_;
+  Owner& owner_;
+  const net::Address peer_;
+  std::unordered_map<Exchange*, std::unique_ptr<Exchange>> exchanges_;
+  std::unique_ptr<http::ServerConnection> http_;
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,315 @@
+#include "proxy/http/exchange.h"
+
+#include <algorithm>
+
+#include "proxy/http/request_deadline.h"
+
+namespace penstock::proxy {
+namespace {
+
+// Fields by which proxy and sidecar talk: never believed from outside.
+constexpr std::string_view kInternalFields[] = {"x-penstock-attempt-id", "x-penstock-not-executed",
+                                                "x-penstock-reason"};
+
+Reason reasonOf(http::StreamEnd end, bool request_complete) {
+  switch (end) {
+    case http::StreamEnd::kProtocolError:
+      return Reason::kBadRequest;
+    case http::StreamEnd::kTimeout:
+      return request_complete ? Reason::kClientGone : Reason::kRequestTimeout;
+    default:
+      return Reason::kClientGone;
+  }
+}
+
+}  // namespace
+
+Exchange::Exchange(const ExchangeContext& context, http::ServerStream& stream, Owner& owner,
+                   http::Protocol protocol, const net::Address& peer)
+    : context_(context),
+      stream_(&stream),
+      owner_(owner),
+      protocol_(protocol),
+      peer_(peer),
+      timer_(context.loop, [this] { onTimer(); }) {
+  report_.start_time = std::chrono::system_clock::now();
+  report_.started = context.loop.now();
+}
+
+Exchange::~Exchange() {
+  context_.budget.add(-accounted_);
+}
+
+void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
+  head_ = std::move(head);
+  request_complete_ = end_stream;
+  is_grpc_ = isGrpc(head_.headers);
+  filters_.reserve(context_.filters.size());
+  for (const auto& make : context_.filters) {
+    filters_.push_back(make(*this));
+  }
+  if (!acceptHead()) {
+    return;
+  }
+  armTimer();
+  prepareHead();
+  if (!end_stream) {
+    stream_->sendContinue();
+  }
+  position_ = static_cast<std::size_t>(-1);
+  continueRequest();
+}
+
+std::string_view Exchange::clusterName() const {
+  return cluster_ == nullptr ? std::string_view() : cluster_->cluster().name();
+}
+
+// Whether the request may go on; if not, it has been answered.
+bool Exchange::acceptHead() {
+  const auto [route, cluster_index] = context_.routes.match(head_.authority, head_.path);
+  if (route == nullptr) {
+    reply(Reason::kNotFound);
+    return false;
+  }
+  route_ = route;
+  cluster_ = context_.clusters[cluster_index].get();
+  const Result<std::optional<Duration>> timeout = requestTimeout(head_.headers);
+  if (!timeout) {
+    reply(Reason::kBadRequest, timeout.error().message);
+    return false;
+  }
+  deadline_is_clients_ = *timeout && **timeout < route->timeout;
+  deadline_ = Deadline::after(report_.started, deadline_is_clients_ ? **timeout : route->timeout);
+  if (head_.content_length && *head_.content_length > route->max_request_body.count) {
+    reply(Reason::kPayloadTooLarge);
+    return false;
+  }
+  if (context_.budget.exceeded()) {
+    reply(Reason::kOverloaded);
+    return false;
+  }
+  return true;
+}
+
+void Exchange::prepareHead() {
+  http::Headers& headers = head_.headers;
+  for (const std::string_view field : kInternalFields) {
+    headers.remove(field);
+  }
+  headers.remove("expect");
+  std::string forwarded_for;
+  if (const auto before = headers.get("x-forwarded-for")) {
+    forwarded_for = std::string(*before) + ", ";
+  }
+  headers.set("x-forwarded-for", forwarded_for + peer_.host());
+  headers.set("x-forwarded-proto", context_.is_tls ? "https" : "http");
+}
+
+void Exchange::continueRequest() {
+  while (!dropped_) {
+    Filter& filter = *filters_[++position_];
+    if (filter.onRequestHead(head_) == FilterStatus::kStop) {
+      break;
+    }
+  }
+  if (!dropped_ && (request_complete_ || !body_.empty())) {
+    filters_[position_]->onRequestBody();
+  }
+  updateBuffered();
+}
+
+void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
+  unconsumed_ += data.size();
+  if (dropped_) {
+    updateBuffered();
+    return;
+  }
+  report_.bytes_received += data.size();
+  if (report_.bytes_received > route_->max_request_body.count) {
+    reply(Reason::kPayloadTooLarge);
+    return;
+  }
+  request_complete_ = end_stream;
+  body_.append(data);
+  filters_[position_]->onRequestBody();
+  updateBuffered();
+}
+
+void Exchange::onTrailers(http::Headers trailers) {
+  request_complete_ = true;
+  if (!dropped_) {
+    trailers_ = std::move(trailers);
+    filters_[position_]->onRequestBody();
+  }
+}
+
+// The client may send more as long as what it sent before fits the request's buffer.
+void Exchange::updateBuffered() {
+  if (stream_ != nullptr && unconsumed_ > 0 &&
+      (dropped_ || body_.size() + upstream_backlog_ < route_->request_buffer.count)) {
+    stream_->consume(std::exchange(unconsumed_, 0));
+  }
+  const auto buffered =
+      static_cast<std::int64_t>(body_.size() + upstream_backlog_ + unsentResponseBytes());
+  if (buffered != accounted_) {
+    context_.budget.add(buffered - accounted_);
+    accounted_ = buffered;
+  }
+}
+
+void Exchange::setUpstreamBacklog(std::size_t bytes) {
+  upstream_backlog_ = bytes;
+  updateBuffered();
+}
+
+void Exchange::setTimer(Filter& filter, Deadline when) {
+  timer_filter_ = &filter;
+  filter_deadline_ = when;
+  armTimer();
+}
+
+void Exchange::armTimer() {
+  timer_.arm(std::min(deadline_, filter_deadline_).when());
+}
+
+void Exchange::onTimer() {
+  const TimePoint now = loop().clock().now();
+  if (filter_deadline_.passed(now)) {
+    filter_deadline_ = Deadline::never();
+    timer_filter_->onTimer();
+  }
+  if (dropped_ || stream_ == nullptr) {
+    return;
+  }
+  if (deadline_.passed(now)) {
+    if (report_.attempts == 0) {
+      // Not executed, for want of a slot or of the rest of the request.
+      reply(!request_complete_                           ? Reason::kRequestTimeout
+            : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
+                                                         : Reason::kNoReplica);
+    } else {
+      reply(deadline_is_clients_ ? Reason::kDeadlineExceeded : Reason::kReplicaTimeout);
+    }
+    return;
+  }
+  armTimer();
+}
+
+bool Exchange::putBack(Slot& slot, bool back_off) {
+  for (std::size_t i = position_; i-- > 0;) {
+    if (filters_[i]->onPutBack(slot, back_off)) {
+      position_ = i;
+      return true;
+    }
+  }
+  return false;
+}
+
+void Exchange::reply(Reason reason, std::string_view detail) {
+  if (stream_ == nullptr || response_ended_) {
+    return;
+  }
+  report_.reason = reason;
+  dropRequest();
+  if (response_started_) {
+    http::ServerStream* stream = std::exchange(stream_, nullptr);
+    stream->reset(http::ResetReason::kInternal);
+    finish();
+    return;
+  }
+  const Duration retry_after =
+      cluster_ == nullptr ? Duration::zero() : cluster_->cluster().queue().estimatedWait();
+  const std::string_view request_id = head_.headers.get("x-request-id").value_or("");
+  LocalReply answer = makeLocalReply(reason, detail, request_id, is_grpc_, retry_after);
+  const std::string body = head_.method == "HEAD" ? std::string() : std::move(answer.body);
+  sendResponseHead(std::move(answer.head), body.empty());
+  if (!body.empty()) {
+    sendResponseData({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()}, true);
+  }
+}
+
+void Exchange::sendInformational(const http::ResponseHead& head) {
+  if (stream_ != nullptr && !response_started_) {
+    stream_->sendInformational(head.status, head.headers);
+  }
+}
+
+void Exchange::sendResponseHead(http::ResponseHead head, bool end_stream) {
+  if (stream_ == nullptr || response_started_) {
+    return;
+  }
+  response_started_ = true;
+  response_ended_ = end_stream;
+  report_.status = head.status;
+  for (std::size_t i = filters_.size(); i-- > 0;) {
+    filters_[i]->onResponseHead(head);
+  }
+  stream_->sendHead(head, end_stream);
+}
+
+void Exchange::sendResponseData(std::span<const std::uint8_t> data, bool end_stream) {
+  if (stream_ == nullptr || response_ended_) {
+    return;
+  }
+  report_.bytes_sent += data.size();
+  response_ended_ = end_stream;
+  net::Buffer buffer;
+  buffer.append(data);
+  stream_->sendData(buffer, end_stream);
+  updateBuffered();
+}
+
+void Exchange::sendResponseTrailers(const http::Headers& trailers) {
+  if (stream_ == nullptr || response_ended_) {
+    return;
+  }
+  response_ended_ = true;
+  stream_->sendTrailers(trailers);
+}
+
+void Exchange::onSendReady() {
+  updateBuffered();
+  if (!dropped_) {
+    filters_.back()->onResponseSendReady();
+  }
+}
+
+void Exchange::onEnd(http::StreamEnd end) {
+  stream_ = nullptr;
+  if (end != http::StreamEnd::kComplete && report_.reason == Reason::kNone) {
+    report_.reason = reasonOf(end, request_complete_);
+    if (!response_started_) {
+      report_.status = outcomeOf(report_.reason).status;
+    }
+  }
+  finish();
+}
+
+void Exchange::dropRequest() {
+  if (std::exchange(dropped_, true)) {
+    return;
+  }
+  timer_.disarm();
+  slot_.release();
+  body_.clear();
+  for (const auto& filter : filters_) {
+    filter->onRequestDropped();
+  }
+  upstream_backlog_ = 0;
+  updateBuffered();
+}
+
+void Exchange::finish() {
+  dropRequest();
+  report_.total = loop().clock().now() - report_.started;
+  if (cluster_ != nullptr) {
+    cluster_->cluster().countOutcome(report_.status, report_.reason);
+    cluster_->cluster().observeTotal(report_.total);
+  }
+  for (const auto& filter : filters_) {
+    filter->onExchangeEnd(report_);
+  }
+  owner_.onExchangeEnd(*this);
+}
+
+}  // namespace penstock::proxy

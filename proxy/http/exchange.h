@@ -1,0 +1,143 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/deadline.h"
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "net/http/stream.h"
+#include "proxy/config/config.h"
+#include "proxy/http/buffer_budget.h"
+#include "proxy/http/exchange_report.h"
+#include "proxy/http/filter.h"
+#include "proxy/http/route_table.h"
+#include "proxy/upstream/upstream_cluster.h"
+
+namespace penstock::proxy {
+
+class Exchange;
+
+// What the exchanges of one listener on one worker share.
+struct ExchangeContext {
+  net::EventLoop& loop;
+  const RouteTable& routes;
+  const std::vector<std::unique_ptr<UpstreamCluster>>& clusters;
+  BufferBudget& budget;
+  // The filters of every request, in order; the last one gives the answer.
+  const std::vector<std::function<std::unique_ptr<Filter>(Exchange&)>>& filters;
+  bool is_tls = false;
+};
+
+// One request with its response: buffers the request's body under back-pressure, leads it through
+// the filters, and ends in exactly one outcome. Loop thread only.
+class Exchange final : public http::RequestHandler {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // The exchange is over; the owner frees it with destroyLater.
+    virtual void onExchangeEnd(Exchange& exchange) = 0;
+    // The request's work outlives the exchange; the function returned is called when it has ended.
+    virtual std::move_only_function<void()> linger() = 0;
+  };
+
+  Exchange(const ExchangeContext& context, http::ServerStream& stream, Owner& owner,
+           http::Protocol protocol, const net::Address& peer);
+  ~Exchange() override;
+
+  // --- for filters: the request
+  net::EventLoop& loop() { return context_.loop; }
+  const http::RequestHead& requestHead() const { return head_; }
+  http::RequestHead& requestHead() { return head_; }
+  http::Protocol protocol() const { return protocol_; }
+  const net::Address& peer() const { return peer_; }
+  // What is buffered and not sent on yet.
+  net::Buffer& requestBody() { return body_; }
+  // Nothing more comes than requestBody() and requestTrailers().
+  bool requestComplete() const { return request_complete_; }
+  const http::Headers& requestTrailers() const { return trailers_; }
+  const RouteConfig& route() const { return *route_; }
+  UpstreamCluster& cluster() { return *cluster_; }
+  // Empty if no route matched.
+  std::string_view clusterName() const;
+  ExchangeReport& report() { return report_; }
+  // When the whole exchange must be over, and whether it was the client who said so.
+  Deadline deadline() const { return deadline_; }
+  bool deadlineIsClients() const { return deadline_is_clients_; }
+  // One timer, of whichever filter holds the request. Deadline::never() disarms it.
+  void setTimer(Filter& filter, Deadline when);
+  // Goes on behind the filter that stopped the request.
+  void continueRequest();
+  // Bytes of the request that lie further on, towards the replica: they hold back the client too.
+  void setUpstreamBacklog(std::size_t bytes);
+  std::move_only_function<void()> linger() { return owner_.linger(); }
+
+  // --- for filters: the slot
+  void setSlot(Slot slot) { slot_ = std::move(slot); }
+  Slot takeSlot() { return std::move(slot_); }
+  // See Filter::onPutBack. If nobody takes it on, slot still holds the slot.
+  bool putBack(Slot& slot, bool back_off);
+
+  // --- for filters: the response
+  // Ends the exchange with an answer of our own; after the response has begun, by resetting it.
+  void reply(Reason reason, std::string_view detail = {});
+  bool responseStarted() const { return response_started_; }
+  void sendInformational(const http::ResponseHead& head);
+  void sendResponseHead(http::ResponseHead head, bool end_stream);
+  void sendResponseData(std::span<const std::uint8_t> data, bool end_stream);
+  void sendResponseTrailers(const http::Headers& trailers);
+  std::size_t unsentResponseBytes() const {
+    return stream_ == nullptr ? 0 : stream_->unsentBytes();
+  }
+
+  void onRequestHead(http::RequestHead head, bool end_stream) override;
+  void onData(std::span<const std::uint8_t> data, bool end_stream) override;
+  void onTrailers(http::Headers trailers) override;
+  void onSendReady() override;
+  void onEnd(http::StreamEnd end) override;
+
+ private:
+  bool acceptHead();
+  void prepareHead();
+  void onTimer();
+  void armTimer();
+  void dropRequest();
+  void finish();
+  void updateBuffered();
+
+  const ExchangeContext& context_;
+  http::ServerStream* stream_;
+  Owner& owner_;
+  const http::Protocol protocol_;
+  const net::Address peer_;
+  http::RequestHead head_;
+  net::Buffer body_;
+  http::Headers trailers_;
+  bool request_complete_ = false;
+  bool dropped_ = false;
+  bool is_grpc_ = false;
+  bool response_started_ = false;
+  bool response_ended_ = false;
+  bool deadline_is_clients_ = false;
+  const RouteConfig* route_ = nullptr;
+  UpstreamCluster* cluster_ = nullptr;
+  Deadline deadline_ = Deadline::never();
+  Deadline filter_deadline_ = Deadline::never();
+  Filter* timer_filter_ = nullptr;
+  net::Timer timer_;
+  Slot slot_;
+  std::size_t unconsumed_ = 0;
+  std::size_t upstream_backlog_ = 0;
+  std::int64_t accounted_ = 0;
+  ExchangeReport report_;
+  std::vector<std::unique_ptr<Filter>> filters_;
+  std::size_t position_ = 0;  // the filter that has the request
+};
+
+}  // namespace penstock::proxy

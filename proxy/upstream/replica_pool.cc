@@ -1,0 +1,160 @@
+#include "proxy/upstream/replica_pool.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace penstock::proxy {
+
+void StreamWaiter::stopWaiting() {
+  if (pool_ != nullptr) {
+    pool_->forget(*this);
+  }
+}
+
+ReplicaPool::ReplicaPool(net::EventLoop& loop, const net::Address& address,
+                         const PoolSettings& settings)
+    : loop_(loop), address_(address), settings_(settings), protocol_(settings.protocol) {}
+
+ReplicaPool::~ReplicaPool() {
+  PENSTOCK_CHECK(waiters_.empty(), "nobody waits for a connection when a pool ends");
+  for (Pooled& pooled : connections_) {
+    pooled.connection->close();
+  }
+}
+
+void ReplicaPool::wait(StreamWaiter& waiter) {
+  // The connection used last first, so that those not needed grow idle.
+  for (auto it = connections_.rbegin(); it != connections_.rend(); ++it) {
+    if (it->ready && !it->draining && it->connection->canOpen()) {
+      waiter.onConnection(*it->connection);
+      return;
+    }
+  }
+  waiter.pool_ = this;
+  waiters_.push_back(&waiter);
+  connectForWaiters();
+}
+
+void ReplicaPool::connectForWaiters() {
+  const bool shared = protocol_ != http::UpstreamProtocol::kHttp1;
+  const std::size_t wanted = shared ? std::min<std::size_t>(waiters_.size(), 1) : waiters_.size();
+  for (std::size_t n = connecting(); n < wanted; ++n) {
+    connect();
+  }
+}
+
+void ReplicaPool::connect() {
+  auto connection = net::Connection::connect(
+      loop_, address_, settings_.tls, Deadline::after(loop_.now(), settings_.connect_timeout),
+      settings_.connection);
+  connections_.push_back({.connection = http::ClientConnection::make(
+                              loop_, std::move(connection), protocol_, settings_.limits, *this),
+                          .idle_since = loop_.now()});
+}
+
+void ReplicaPool::closeIdle(TimePoint now) {
+  std::vector<http::ClientConnection*> idle;
+  for (Pooled& pooled : connections_) {
+    if (!pooled.ready) {
+      continue;
+    }
+    const Duration timeout = pooled.connection->protocol() == http::Protocol::kHttp2
+                                 ? settings_.idle_timeout_http2
+                                 : settings_.idle_timeout_http1;
+    if (pooled.connection->activeStreams() == 0 && now - pooled.idle_since >= timeout) {
+      idle.push_back(pooled.connection.get());
+    }
+  }
+  for (http::ClientConnection* connection : idle) {
+    connection->close();
+    loop_.destroyLater(remove(*connection));
+  }
+}
+
+void ReplicaPool::onReady(http::ClientConnection& connection) {
+  Pooled& pooled = find(connection);
+  pooled.ready = true;
+  // Over TLS, "auto" is known only now; later connections need not be asked.
+  if (protocol_ == http::UpstreamProtocol::kAuto) {
+    protocol_ = connection.protocol() == http::Protocol::kHttp2 ? http::UpstreamProtocol::kHttp2
+                                                                : http::UpstreamProtocol::kHttp1;
+  }
+  serve(pooled);
+  connectForWaiters();
+}
+
+void ReplicaPool::onCapacity(http::ClientConnection& connection) {
+  Pooled& pooled = find(connection);
+  pooled.idle_since = loop_.now();
+  if (pooled.ready && !pooled.draining) {
+    serve(pooled);
+  }
+}
+
+void ReplicaPool::onDraining(http::ClientConnection& connection) {
+  find(connection).draining = true;
+  connectForWaiters();
+}
+
+void ReplicaPool::onConnectionClosed(http::ClientConnection& connection, net::CloseReason reason) {
+  const bool was_ready = find(connection).ready;
+  loop_.destroyLater(remove(connection));
+  if (!was_ready) {
+    // Over HTTP/2 all waited for this one.
+    failWaiters(reason,
+                protocol_ == http::UpstreamProtocol::kHttp1 ? std::size_t{1} : waiters_.size());
+  }
+  connectForWaiters();
+}
+
+void ReplicaPool::onNotHttp2(http::ClientConnection& connection) {
+  protocol_ = http::UpstreamProtocol::kHttp1;
+  connection.close();
+  loop_.destroyLater(remove(connection));
+  connectForWaiters();
+}
+
+void ReplicaPool::serve(Pooled& pooled) {
+  http::ClientConnection& connection = *pooled.connection;
+  while (!waiters_.empty() && connection.canOpen()) {
+    StreamWaiter& waiter = *waiters_.front();
+    forget(waiter);
+    waiter.onConnection(connection);
+  }
+}
+
+void ReplicaPool::forget(StreamWaiter& waiter) {
+  std::erase(waiters_, &waiter);
+  waiter.pool_ = nullptr;
+}
+
+void ReplicaPool::failWaiters(net::CloseReason reason, std::size_t count) {
+  for (std::size_t i = 0; i < count && !waiters_.empty(); ++i) {
+    StreamWaiter& waiter = *waiters_.front();
+    forget(waiter);
+    waiter.onConnectFailed(reason);
+  }
+}
+
+ReplicaPool::Pooled& ReplicaPool::find(const http::ClientConnection& connection) {
+  const auto it = std::ranges::find_if(
+      connections_, [&](const Pooled& pooled) { return pooled.connection.get() == &connection; });
+  PENSTOCK_CHECK(it != connections_.end(), "a pool hears only of its own connections");
+  return *it;
+}
+
+std::unique_ptr<http::ClientConnection> ReplicaPool::remove(
+    const http::ClientConnection& connection) {
+  Pooled& pooled = find(connection);
+  auto result = std::move(pooled.connection);
+  connections_.erase(connections_.begin() + (&pooled - connections_.data()));
+  return result;
+}
+
+std::size_t ReplicaPool::connecting() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(connections_, [](const Pooled& pooled) { return !pooled.ready; }));
+}
+
+}  // namespace penstock::proxy

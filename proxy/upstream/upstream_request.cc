@@ -1,0 +1,181 @@
+#include "proxy/upstream/upstream_request.h"
+
+#include "proxy/upstream/upstream_cluster.h"
+
+namespace penstock::proxy {
+namespace {
+
+UpstreamRequest::Failure failureOf(http::StreamEnd end) {
+  switch (end) {
+    case http::StreamEnd::kRefused:
+      return UpstreamRequest::Failure::kRefused;
+    case http::StreamEnd::kPeerReset:
+      return UpstreamRequest::Failure::kReset;
+    case http::StreamEnd::kProtocolError:
+      return UpstreamRequest::Failure::kProtocolError;
+    case http::StreamEnd::kComplete:
+    case http::StreamEnd::kConnectionLost:
+    case http::StreamEnd::kTimeout:
+    case http::StreamEnd::kLocal:
+      break;
+  }
+  return UpstreamRequest::Failure::kConnectionLost;
+}
+
+}  // namespace
+
+UpstreamRequest::UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& owner)
+    : cluster_(cluster),
+      slot_(std::move(slot)),
+      owner_(&owner),
+      attempt_id_(cluster.nextAttemptId()) {}
+
+UpstreamRequest::~UpstreamRequest() {
+  if (stream_ != nullptr) {
+    stream_->reset(http::ResetReason::kCancel);
+  }
+}
+
+void UpstreamRequest::start() {
+  slot_.replica().requests.fetch_add(1, std::memory_order_relaxed);
+  cluster_.pool(slot_.replica()).wait(*this);
+}
+
+void UpstreamRequest::sendHead(const http::RequestHead& head, bool end_stream) {
+  request_sent_ = end_stream;
+  stream_->sendHead(head, end_stream);
+}
+
+void UpstreamRequest::sendData(net::Buffer& data, bool end_stream) {
+  request_sent_ = end_stream;
+  stream_->sendData(data, end_stream);
+}
+
+void UpstreamRequest::sendTrailers(const http::Headers& trailers) {
+  request_sent_ = true;
+  stream_->sendTrailers(trailers);
+}
+
+void UpstreamRequest::consume(std::size_t count) {
+  if (stream_ != nullptr) {
+    stream_->consume(count);
+  }
+}
+
+std::size_t UpstreamRequest::unsentBytes() const {
+  return stream_ == nullptr ? 0 : stream_->unsentBytes();
+}
+
+Slot UpstreamRequest::takeSlot() {
+  stopWaiting();
+  if (http::ClientStream* stream = std::exchange(stream_, nullptr)) {
+    stream->reset(http::ResetReason::kCancel);
+  }
+  return std::move(slot_);
+}
+
+bool UpstreamRequest::mayBeRunning() const {
+  return stream_ != nullptr && stream_->started() && request_sent_ &&
+         cluster_.config().on_client_gone == OnClientGone::kWait;
+}
+
+void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
+                              std::move_only_function<void()> ended) {
+  UpstreamRequest& r = *request;
+  r.owner_ = nullptr;
+  if (!r.mayBeRunning()) {
+    request.reset();
+    ended();
+    return;
+  }
+  r.ended_ = std::move(ended);
+  r.give_up_.emplace(r.cluster_.loop(), [&r] { r.finishAbandoned(); });
+  r.give_up_->arm(give_up.when());
+  if (r.slot_.replica().is_sidecar.load(std::memory_order_relaxed)) {
+    r.cluster_.cancel(r.slot_.replica(), r.attempt_id_);
+  }
+  r.cluster_.adopt(std::move(request));
+}
+
+void UpstreamRequest::finishAbandoned() {
+  give_up_->disarm();
+  std::unique_ptr<UpstreamRequest> self = cluster_.release(*this);
+  slot_ = takeSlot();
+  slot_.release();
+  ended_();
+  cluster_.loop().destroyLater(std::move(self));
+}
+
+void UpstreamRequest::onConnection(http::ClientConnection& connection) {
+  stream_ = &connection.newStream(*this);
+  owner_->onUpstreamReady();
+}
+
+void UpstreamRequest::onConnectFailed(net::CloseReason) {
+  cluster_.cluster().replicaFailed(slot_.replica());
+  owner_->onUpstreamFailed(Failure::kConnectFailed);
+}
+
+void UpstreamRequest::onInformational(http::ResponseHead head) {
+  if (owner_ != nullptr) {
+    owner_->onUpstreamInformational(std::move(head));
+  }
+}
+
+void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
+  Replica& replica = slot_.replica();
+  if (!replica.is_sidecar.load(std::memory_order_relaxed) &&
+      head.headers.has("x-penstock-sidecar")) {
+    replica.is_sidecar.store(true, std::memory_order_relaxed);
+  }
+  if (head.status == 502) {
+    cluster_.cluster().replicaFailed(replica);
+  } else {
+    cluster_.cluster().replicaAnswered(replica);
+  }
+  (head.status < 500 ? replica.succeeded : replica.failed).fetch_add(1, std::memory_order_relaxed);
+  if (owner_ != nullptr) {
+    owner_->onUpstreamHead(std::move(head), end_stream);
+  }
+}
+
+void UpstreamRequest::onData(std::span<const std::uint8_t> data, bool end_stream) {
+  if (owner_ != nullptr) {
+    owner_->onUpstreamData(data, end_stream);
+  } else {
+    consume(data.size());
+  }
+}
+
+void UpstreamRequest::onTrailers(http::Headers trailers) {
+  if (owner_ != nullptr) {
+    owner_->onUpstreamTrailers(std::move(trailers));
+  }
+}
+
+void UpstreamRequest::onSendReady() {
+  if (owner_ != nullptr) {
+    owner_->onUpstreamSendReady();
+  }
+}
+
+void UpstreamRequest::onEnd(http::StreamEnd end) {
+  stream_ = nullptr;
+  if (owner_ == nullptr) {
+    finishAbandoned();
+    return;
+  }
+  if (end == http::StreamEnd::kComplete) {
+    slot_.release();
+    owner_->onUpstreamEnd();
+    return;
+  }
+  const Failure failure = failureOf(end);
+  if (!provablyNotExecuted(failure)) {
+    slot_.replica().failed.fetch_add(1, std::memory_order_relaxed);
+    cluster_.cluster().replicaFailed(slot_.replica());
+  }
+  owner_->onUpstreamFailed(failure);
+}
+
+}  // namespace penstock::proxy

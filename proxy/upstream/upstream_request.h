@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/deadline.h"
+#include "net/event_loop.h"
+#include "net/http/stream.h"
+#include "proxy/cluster/admission_queue.h"
+#include "proxy/upstream/replica_pool.h"
+
+namespace penstock::proxy {
+
+class UpstreamCluster;
+
+// One attempt to run a request on the replica that its slot names. It holds the slot until the
+// replica has really ended the work: also when nobody waits for the answer any more (abandon()).
+// Loop thread only.
+class UpstreamRequest final : public http::ResponseHandler, public StreamWaiter {
+ public:
+  // How an attempt failed. Not executed: the replica provably did not run it.
+  enum class Failure {
+    kConnectFailed,  // not executed
+    kRefused,        // not executed: REFUSED_STREAM, GOAWAY, lost before a byte was written
+    kReset,          // the replica reset the stream
+    kConnectionLost,
+    kProtocolError,
+  };
+  static bool provablyNotExecuted(Failure failure) {
+    return failure == Failure::kConnectFailed || failure == Failure::kRefused;
+  }
+
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // A stream is open: send the request now.
+    virtual void onUpstreamReady() = 0;
+    virtual void onUpstreamInformational(http::ResponseHead head) = 0;
+    virtual void onUpstreamHead(http::ResponseHead head, bool end_stream) = 0;
+    virtual void onUpstreamData(std::span<const std::uint8_t> data, bool end_stream) = 0;
+    virtual void onUpstreamTrailers(http::Headers trailers) = 0;
+    virtual void onUpstreamSendReady() = 0;
+    // The last call. The slot is still held: take it for another attempt, or destroy the request.
+    virtual void onUpstreamFailed(Failure failure) = 0;
+    // The last call: both directions have ended. The slot has been returned.
+    virtual void onUpstreamEnd() = 0;
+  };
+
+  UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& owner);
+  ~UpstreamRequest() override;
+
+  // Finds a connection; the owner hears of it in this call or later.
+  void start();
+  void sendHead(const http::RequestHead& head, bool end_stream);
+  void sendData(net::Buffer& data, bool end_stream);
+  void sendTrailers(const http::Headers& trailers);
+  void consume(std::size_t count);
+  std::size_t unsentBytes() const;
+
+  const Replica& replica() const { return slot_.replica(); }
+  // Identifies this attempt to the sidecar; unique.
+  const std::string& attemptId() const { return attempt_id_; }
+  // Gives up the stream, if any, and the slot with it.
+  Slot takeSlot();
+
+  // Nobody waits for the answer any more. What the replica cannot have begun is dropped at once;
+  // else the replica is told as the cluster's configuration says, the slot stays taken until the
+  // replica has ended the work (at most until give_up), and then ended is called.
+  static void abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
+                      std::move_only_function<void()> ended);
+
+  void onConnection(http::ClientConnection& connection) override;
+  void onConnectFailed(net::CloseReason reason) override;
+  void onInformational(http::ResponseHead head) override;
+  void onResponseHead(http::ResponseHead head, bool end_stream) override;
+  void onData(std::span<const std::uint8_t> data, bool end_stream) override;
+  void onTrailers(http::Headers trailers) override;
+  void onSendReady() override;
+  void onEnd(http::StreamEnd end) override;
+
+ private:
+  // Whether the replica may be at work on it and is waited for.
+  bool mayBeRunning() const;
+  void finishAbandoned();
+
+  UpstreamCluster& cluster_;
+  Slot slot_;
+  Owner* owner_;  // null once abandoned
+  std::string attempt_id_;
+  http::ClientStream* stream_ = nullptr;
+  bool request_sent_ = false;
+  std::optional<net::Timer> give_up_;
+  std::move_only_function<void()> ended_;
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,175 @@
+#include "proxy/worker.h"
+
+#include <algorithm>
+
+#include "proxy/filters/access_log/access_log_filter.h"
+#include "proxy/filters/concurrency_target/concurrency_target_filter.h"
+#include "proxy/filters/router/router_filter.h"
+
+namespace penstock::proxy {
+namespace {
+
+constexpr Duration kDrainCheckInterval = std::chrono::milliseconds(20);
+
+}  // namespace
+
+// One listener on this worker with the connections that it accepted.
+class Worker::Port final : public net::Listener::Handler, public DownstreamConnection::Owner {
+ public:
+  Port(Worker& worker, ListenerShared& shared, net::UniqueFd socket)
+      : worker_(worker),
+        shared_(shared),
+        context_{.loop = worker.loop_,
+                 .routes = shared.routes(),
+                 .clusters = worker.clusters_,
+                 .budget = worker.context_.budget,
+                 .filters = worker.filters_,
+                 .is_tls = shared.tls() != nullptr},
+        listener_(worker.loop_, std::move(socket), *this) {}
+
+  ~Port() override {
+    for (auto& [id, connection] : connections_) {
+      connection->http().close();
+      shared_.releaseConnection();
+    }
+  }
+
+  void drain() {
+    listener_.close();
+    for (DownstreamConnection* connection : all()) {
+      connection->http().drain();
+    }
+  }
+
+  bool hasConnections() const { return !connections_.empty(); }
+  bool hasExchanges() const {
+    return std::ranges::any_of(connections_,
+                               [](const auto& entry) { return entry.second->exchanges() > 0; });
+  }
+
+  void onAccept(net::UniqueFd fd, const net::Address& peer) override {
+    if (!shared_.tryAddConnection()) {
+      return;
+    }
+    auto transport = std::make_unique<net::Connection>(
+        worker_.loop_, std::move(fd), peer, shared_.tls(),
+        net::Connection::Options{.write_timeout = shared_.config().write_timeout,
+                                 .handshake_timeout = shared_.config().tls_handshake_timeout});
+    const DownstreamConnection::Id id = next_id_++;
+    connections_.emplace(id, std::make_unique<DownstreamConnection>(
+                                 id, context_, std::move(transport), shared_.limits(), *this));
+  }
+
+  // Out of descriptors: connections without a request make room.
+  void onExhausted() override {
+    shared_.countRejected("out_of_descriptors");
+    for (DownstreamConnection* connection : all()) {
+      if (connection->exchanges() == 0) {
+        connection->http().drain();
+      }
+    }
+  }
+
+ private:
+  // Draining may close a connection at once, which changes connections_.
+  std::vector<DownstreamConnection*> all() {
+    std::vector<DownstreamConnection*> result;
+    result.reserve(connections_.size());
+    for (auto& [id, connection] : connections_) {
+      result.push_back(connection.get());
+    }
+    return result;
+  }
+
+  void onDownstreamClosed(DownstreamConnection& connection) override {
+    auto node = connections_.extract(connection.id());
+    shared_.releaseConnection();
+    worker_.loop_.destroyLater(std::move(node.mapped()));
+  }
+  DownstreamConnection* findDownstream(DownstreamConnection::Id id) override {
+    const auto it = connections_.find(id);
+    return it == connections_.end() ? nullptr : it->second.get();
+  }
+  void onRejected(Reason reason) override { shared_.countRejected(outcomeOf(reason).name); }
+  std::string newRequestId() override { return worker_.uuids_.next(); }
+
+  Worker& worker_;
+  ListenerShared& shared_;
+  const ExchangeContext context_;
+  std::unordered_map<DownstreamConnection::Id, std::unique_ptr<DownstreamConnection>> connections_;
+  DownstreamConnection::Id next_id_ = 1;
+  net::Listener listener_;
+};
+
+Worker::Worker(const WorkerContext& context, std::vector<net::UniqueFd> sockets)
+    : context_(context),
+      loop_(context.clock),
+      jitter_(std::random_device()()),
+      drain_timer_(loop_, [this] { checkDrained(); }) {
+  if (context.access_log != nullptr) {
+    access_log_ = std::make_unique<AccessLog>(loop_, *context.access_log);
+  }
+  for (std::size_t i = 0; i < context.clusters.size(); ++i) {
+    clusters_.push_back(std::make_unique<UpstreamCluster>(loop_, *context.clusters[i],
+                                                          context.cluster_tls[i].get()));
+  }
+  makeFilters();
+  for (std::size_t i = 0; i < context.listeners.size(); ++i) {
+    ports_.push_back(std::make_unique<Port>(*this, *context.listeners[i], std::move(sockets[i])));
+  }
+}
+
+Worker::~Worker() {
+  if (thread_.joinable()) {
+    loop_.stop();
+    thread_.join();
+  }
+  // Connections before the upstream side that their exchanges use.
+  ports_.clear();
+}
+
+void Worker::makeFilters() {
+  filters_.emplace_back(
+      [this](Exchange& exchange) { return std::make_unique<RequestIdFilter>(exchange, uuids_); });
+  if (access_log_ != nullptr) {
+    filters_.emplace_back([this](Exchange& exchange) {
+      return std::make_unique<AccessLogFilter>(exchange, *access_log_,
+                                               context_.config.access_log.format);
+    });
+  }
+  filters_.emplace_back([this](Exchange& exchange) {
+    return std::make_unique<ConcurrencyTargetFilter>(exchange, jitter_);
+  });
+  filters_.emplace_back(
+      [](Exchange& exchange) { return std::make_unique<RouterFilter>(exchange); });
+}
+
+void Worker::start() {
+  thread_ = std::thread([this] { loop_.run(); });
+}
+
+void Worker::drain(std::function<void()> on_drained) {
+  loop_.post([this, done = std::move(on_drained)]() mutable {
+    on_drained_ = std::move(done);
+    drain_deadline_ = Deadline::after(loop_.now(), context_.config.drain_timeout);
+    for (const auto& port : ports_) {
+      port->drain();
+    }
+    checkDrained();
+  });
+}
+
+void Worker::checkDrained() {
+  const bool busy =
+      std::ranges::any_of(ports_, [](const auto& port) { return port->hasExchanges(); }) ||
+      std::ranges::any_of(clusters_, [](const auto& cluster) { return cluster->abandoned() > 0; });
+  const bool connected =
+      std::ranges::any_of(ports_, [](const auto& port) { return port->hasConnections(); });
+  if (!busy && (!connected || drain_deadline_.passed(loop_.now()))) {
+    on_drained_();
+  } else {
+    drain_timer_.armAfter(kDrainCheckInterval);
+  }
+}
+
+}  // namespace penstock::proxy
