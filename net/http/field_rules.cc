@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
+#include <atomic>
 
 namespace penstock::http {
 
@@ -58,6 +58,8 @@ bool isBlank(char c) {
   return c == ' ' || c == '\t';
 }
 
+std::atomic<std::uint64_t> unwritable_fields = 0;
+
 char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
@@ -99,6 +101,18 @@ bool isAuthority(std::string_view authority) {
 
 bool isMethod(std::string_view method) {
   return !method.empty() && all(method, kToken);
+}
+
+bool mayWriteField(std::string_view name, std::string_view value) {
+  if (isFieldName(name) && isFieldValue(value)) [[likely]] {
+    return true;
+  }
+  unwritable_fields.fetch_add(1, std::memory_order_relaxed);
+  return false;
+}
+
+std::uint64_t unwritableFields() {
+  return unwritable_fields.load(std::memory_order_relaxed);
 }
 
 bool equalsIgnoreCase(std::string_view a, std::string_view b) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace penstock::http {
@@ -21,6 +22,12 @@ bool isOriginForm(std::string_view path);
 bool isAuthority(std::string_view authority);
 // A method token (upper and lower case differ).
 bool isMethod(std::string_view method);
+
+// Whether a writer may send this field as it stands. If not, it leaves the field out, and that is
+// counted: somebody behind us made a field that nobody should read.
+bool mayWriteField(std::string_view name, std::string_view value);
+// How many fields mayWriteField has kept back in this process. Thread-safe.
+std::uint64_t unwritableFields();
 
 bool equalsIgnoreCase(std::string_view a, std::string_view b);
 

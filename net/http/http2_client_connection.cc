@@ -1,0 +1,229 @@
+#include "net/http/http2_client_connection.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "net/http/http2_callbacks.h"
+#include "net/http/http2_connections.h"
+
+namespace penstock::http {
+
+std::unique_ptr<ClientCodec> makeHttp2ClientConnection(net::EventLoop& loop,
+                                                       std::unique_ptr<net::Connection> connection,
+                                                       bool detect, const Limits& limits,
+                                                       ClientConnection::Owner& owner) {
+  return std::make_unique<Http2ClientConnection>(loop, std::move(connection), detect, limits,
+                                                 owner);
+}
+
+void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
+  PENSTOCK_CHECK(!head_sent_, "a request is sent once");
+  head_sent_ = true;
+  send_ended_ = end_stream;
+  if (!listed_) {
+    return;
+  }
+  // HTTP/1.0 may have come without a host; the peer's own name is as good as any.
+  const std::string authority =
+      head.authority.empty() ? session_.connection().peer().toString() : head.authority;
+  if (!isWritableRequestLine(head.method, head.scheme, authority, head.path)) {
+    session_.failLater(*this, StreamEnd::kProtocolError, NGHTTP2_NO_ERROR);
+    return;
+  }
+  Http2FieldList fields(head.headers.size() + 5);
+  fields.add(":method", head.method);
+  fields.add(":scheme", head.scheme);
+  fields.add(":authority", authority);
+  fields.add(":path", head.path);
+  fields.addHeaders(head.headers);
+  fields.addContentLength(head.content_length, head.headers);
+  const nghttp2_data_provider body = http2Body();
+  id_ = nghttp2_submit_request(session_.native(), nullptr, fields.data(), fields.size(),
+                               end_stream ? nullptr : &body, static_cast<Http2Stream*>(this));
+  if (id_ < 0) {
+    id_ = 0;
+    session_.failLater(*this, StreamEnd::kRefused, NGHTTP2_NO_ERROR);
+    return;
+  }
+  on_wire_ = true;
+  session_.flushLater();
+}
+
+Http2ClientConnection::Http2ClientConnection(net::EventLoop& loop,
+                                             std::unique_ptr<net::Connection> connection,
+                                             bool detect, const Limits& limits, Owner& owner)
+    : owner_(owner),
+      session_(Http2Session::Side::kClient, loop, std::move(connection), limits, *this),
+      block_(session_.limits()),
+      trailers_(session_.limits()),
+      detect_(detect) {}
+
+bool Http2ClientConnection::canOpen() const {
+  return ready_ && !draining_ && session_.isOpen() &&
+         session_.streams().size() <
+             nghttp2_session_get_remote_settings(session_.native(),
+                                                 NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
+         nghttp2_session_check_request_allowed(session_.native()) != 0;
+}
+
+ClientStream& Http2ClientConnection::newStream(ResponseHandler& handler) {
+  PENSTOCK_CHECK(canOpen(), "streams are opened only when canOpen()");
+  auto stream = std::make_unique<Http2ClientStream>(session_, handler);
+  Http2ClientStream& opened = *stream;
+  session_.add(std::move(stream));
+  return opened;
+}
+
+void Http2ClientConnection::onConnected() {
+  connected_ = true;
+  connected_at_ = session_.loop().now();
+  session_.start();
+  session_.due(connected_at_, session_.limits().preface_timeout);
+}
+
+void Http2ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
+  if (!std::exchange(any_bytes_, true) && bytes.front() != 0 && giveUpHttp2()) {
+    // A SETTINGS frame is shorter than 2^16 and so begins with zero; "HTTP/1.1 400" does not.
+    return;
+  }
+  if (!session_.receive(bytes)) {
+    finish(StreamEnd::kConnectionLost, net::CloseReason::kLocal);
+  }
+}
+
+void Http2ClientConnection::onPeerClosed() {
+  if (!giveUpHttp2()) {
+    finish(StreamEnd::kConnectionLost, net::CloseReason::kPeerClosed);
+  }
+}
+
+void Http2ClientConnection::onClosed(net::CloseReason reason) {
+  if (reason != net::CloseReason::kPeerReset || !giveUpHttp2()) {
+    finish(StreamEnd::kConnectionLost, reason);
+  }
+}
+
+bool Http2ClientConnection::giveUpHttp2() {
+  if (!detect_ || ready_ || !connected_ || !session_.isOpen()) {
+    return false;
+  }
+  session_.close(StreamEnd::kRefused);
+  owner_.onNotHttp2(*this);
+  return true;
+}
+
+void Http2ClientConnection::finish(StreamEnd end, net::CloseReason reason) {
+  session_.close(end);
+  owner_.onConnectionClosed(*this, reason);
+}
+
+void Http2ClientConnection::stopOpening() {
+  if (!std::exchange(draining_, true)) {
+    owner_.onDraining(*this);
+  }
+}
+
+void Http2ClientConnection::onSettings(bool ack) {
+  if (ack) {
+    settings_acked_ = true;
+    return;
+  }
+  if (std::exchange(ready_, true)) {
+    owner_.onCapacity(*this);
+    return;
+  }
+  session_.due(connected_at_, session_.limits().settings_ack_timeout);
+  session_.due(session_.idleSince(), session_.limits().idle_timeout);
+  owner_.onReady(*this);
+}
+
+void Http2ClientConnection::onHeadersBegin(std::int32_t, bool) {
+  block_.begin();
+  trailers_.begin();
+}
+
+void Http2ClientConnection::onHeader(Http2Stream& stream, std::string_view name,
+                                     std::string_view value) {
+  if (static_cast<Http2ClientStream&>(stream).response_seen_) {
+    trailers_.add(name, value);
+  } else {
+    block_.add(name, value);
+  }
+}
+
+void Http2ClientConnection::onInvalidHeader(Http2Stream& stream) {
+  if (static_cast<Http2ClientStream&>(stream).response_seen_) {
+    trailers_.addInvalid();
+  } else {
+    block_.addInvalid();
+  }
+}
+
+void Http2ClientConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
+  if (any == nullptr) {
+    return;
+  }
+  auto& stream = static_cast<Http2ClientStream&>(*any);
+  if (!stream.response_seen_) {
+    acceptHead(stream, end_stream);
+    return;
+  }
+  if (trailers_.tooLarge() || trailers_.invalid()) {
+    session_.failLater(stream, StreamEnd::kProtocolError, NGHTTP2_PROTOCOL_ERROR);
+    return;
+  }
+  stream.response_handler_.onTrailers(std::move(trailers_.headers()));
+}
+
+void Http2ClientConnection::acceptHead(Http2ClientStream& stream, bool end_stream) {
+  auto head = block_.finish();
+  const bool informational = head && head->status < 200;
+  if (!head || (informational && ++stream.informational_ > session_.limits().max_informational)) {
+    session_.failLater(stream, StreamEnd::kProtocolError, NGHTTP2_PROTOCOL_ERROR);
+    return;
+  }
+  if (informational) {
+    stream.response_handler_.onInformational(std::move(*head));
+    return;
+  }
+  stream.response_seen_ = true;
+  stream.response_handler_.onResponseHead(std::move(*head), end_stream);
+}
+
+void Http2ClientConnection::onStreamsEnded() {
+  if (session_.streams().empty()) {
+    session_.due(session_.idleSince(), session_.limits().idle_timeout);
+  }
+  if (canOpen()) {
+    owner_.onCapacity(*this);
+  }
+}
+
+TimePoint Http2ClientConnection::onTimer(TimePoint now) {
+  const Limits& limits = session_.limits();
+  TimePoint next = TimePoint::max();
+  const auto passed = [&](TimePoint since, Duration timeout) {
+    const Deadline deadline = Deadline::after(since, timeout);
+    if (!deadline.passed(now)) {
+      next = std::min(next, deadline.when());
+    }
+    return deadline.passed(now);
+  };
+  if (!ready_ && passed(connected_at_, limits.preface_timeout)) {
+    if (!giveUpHttp2()) {
+      finish(StreamEnd::kTimeout, net::CloseReason::kLocal);
+    }
+  } else if (!settings_acked_ && passed(connected_at_, limits.settings_ack_timeout)) {
+    stopOpening();
+    session_.terminate(StreamEnd::kTimeout, NGHTTP2_SETTINGS_TIMEOUT);
+  } else if (ready_ && session_.streams().empty() &&
+             passed(session_.idleSince(), limits.idle_timeout)) {
+    stopOpening();
+    session_.terminate(StreamEnd::kLocal, NGHTTP2_NO_ERROR);
+  }
+  return next;
+}
+
+}  // namespace penstock::http

@@ -1,0 +1,236 @@
+#include "net/http/http2_headers.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/check.h"
+#include "net/http/field_rules.h"
+
+namespace penstock::http {
+
+namespace {
+
+using Rejection = ServerConnection::Rejection;
+
+// RFC 9113 §6.5.2: what a field costs beside its text.
+constexpr std::size_t kFieldOverhead = 32;
+
+std::optional<std::uint64_t> parseLength(std::string_view text) {
+  std::uint64_t length = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (error != std::errc{} || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return length;
+}
+
+std::uint8_t* bytes(std::string_view text) {
+  return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
+}
+
+nghttp2_nv pair(std::string_view name, std::string_view value, std::uint8_t flags) {
+  return nghttp2_nv{.name = bytes(name),
+                    .value = bytes(value),
+                    .namelen = name.size(),
+                    .valuelen = value.size(),
+                    .flags = flags};
+}
+
+}  // namespace
+
+void Http2FieldBlock::begin() {
+  headers_ = Headers();
+  bytes_ = 0;
+  fields_ = 0;
+  too_large_ = false;
+  invalid_ = false;
+}
+
+bool Http2FieldBlock::count(std::string_view name, std::string_view value) {
+  bytes_ += name.size() + value.size() + kFieldOverhead;
+  fields_ += name.front() == ':' ? 0 : 1;
+  if (bytes_ > limits_.max_header_bytes || fields_ > limits_.max_header_fields) {
+    too_large_ = true;
+  }
+  return !too_large_;
+}
+
+void Http2FieldBlock::add(std::string_view name, std::string_view value) {
+  if (count(name, value)) {
+    headers_.add(name, value);
+  }
+}
+
+void Http2RequestBlock::begin() {
+  fields_.begin();
+  head_ = RequestHead();
+  host_.clear();
+  cookie_.clear();
+  has_host_ = false;
+  path_too_long_ = false;
+  expects_continue_ = false;
+}
+
+void Http2RequestBlock::add(std::string_view name, std::string_view value) {
+  if (!fields_.count(name, value)) {
+    // Told apart from other large blocks even if it is the path alone that is too large.
+    path_too_long_ = path_too_long_ || (name == ":path" && value.size() > limits_.max_path_bytes);
+    return;
+  }
+  if (name.front() == ':') {
+    addPseudo(name, value);
+  } else if (name == "host") {
+    has_host_ = true;
+    host_ = value;
+  } else if (name == "cookie") {
+    if (!cookie_.empty()) {
+      cookie_ += "; ";
+    }
+    cookie_ += value;
+  } else if (name == "content-length") {
+    head_.content_length = parseLength(value);
+    if (!head_.content_length) {
+      fields_.addInvalid();
+    }
+  } else {
+    expects_continue_ =
+        expects_continue_ || (name == "expect" && equalsIgnoreCase(value, "100-continue"));
+    fields_.headers().add(name, value);
+  }
+}
+
+void Http2RequestBlock::addPseudo(std::string_view name, std::string_view value) {
+  if (name == ":path") {
+    path_too_long_ = value.size() > limits_.max_path_bytes;
+    head_.path = value;
+  } else if (name == ":method") {
+    head_.method = value;
+  } else if (name == ":scheme") {
+    head_.scheme = value;
+  } else if (name == ":authority") {
+    head_.authority = value;
+  } else {
+    fields_.addInvalid();
+  }
+}
+
+std::expected<RequestHead, Http2Refusal> Http2RequestBlock::finish() {
+  if (auto refusal = check()) {
+    return std::unexpected(*refusal);
+  }
+  if (head_.authority.empty()) {
+    head_.authority = std::move(host_);
+  }
+  if (!cookie_.empty()) {
+    fields_.headers().add("cookie", cookie_);
+  }
+  head_.headers = std::move(fields_.headers());
+  return std::move(head_);
+}
+
+std::optional<Http2Refusal> Http2RequestBlock::check() const {
+  if (path_too_long_) {
+    return Http2Refusal{Rejection::kUriTooLong, "the path is too long"};
+  }
+  if (fields_.tooLarge()) {
+    return Http2Refusal{Rejection::kHeadersTooLarge, "the header fields are too large or too many"};
+  }
+  if (fields_.invalid()) {
+    return Http2Refusal{Rejection::kBadRequest, "a header field is malformed"};
+  }
+  if (head_.method == "CONNECT" || head_.method == "TRACE") {
+    return Http2Refusal{Rejection::kMethodNotAllowed, "CONNECT and TRACE are not served"};
+  }
+  if (!isMethod(head_.method)) {
+    return Http2Refusal{Rejection::kBadRequest, "the method is malformed"};
+  }
+  if (head_.scheme != "http" && head_.scheme != "https") {
+    return Http2Refusal{Rejection::kBadRequest, "the scheme is neither http nor https"};
+  }
+  if (!isOriginForm(head_.path) && !(head_.path == "*" && head_.method == "OPTIONS")) {
+    return Http2Refusal{Rejection::kBadRequest, "the path is malformed"};
+  }
+  if (has_host_ && !head_.authority.empty() && !equalsIgnoreCase(host_, head_.authority)) {
+    return Http2Refusal{Rejection::kMisdirected, "host and :authority differ"};
+  }
+  if (!isAuthority(head_.authority.empty() ? host_ : head_.authority)) {
+    return Http2Refusal{Rejection::kBadRequest, "the authority is malformed"};
+  }
+  return std::nullopt;
+}
+
+void Http2ResponseBlock::begin() {
+  fields_.begin();
+  head_ = ResponseHead();
+  head_.status = 0;
+}
+
+void Http2ResponseBlock::add(std::string_view name, std::string_view value) {
+  if (!fields_.count(name, value)) {
+    return;
+  }
+  if (name == ":status") {
+    const auto status = parseLength(value);
+    head_.status = status && *status < 1000 ? static_cast<int>(*status) : 0;
+  } else if (name == "content-length") {
+    head_.content_length = parseLength(value);
+  } else {
+    fields_.headers().add(name, value);
+  }
+}
+
+std::optional<ResponseHead> Http2ResponseBlock::finish() {
+  if (fields_.tooLarge() || fields_.invalid() || head_.status < 100) {
+    return std::nullopt;
+  }
+  head_.headers = std::move(fields_.headers());
+  return std::move(head_);
+}
+
+void Http2FieldList::addConstant(std::string_view name, std::string_view value) {
+  list_.push_back(pair(name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE));
+}
+
+void Http2FieldList::add(std::string_view name, std::string_view value) {
+  list_.push_back(pair(name, value, NGHTTP2_NV_FLAG_NONE));
+}
+
+void Http2FieldList::addHeaders(const Headers& headers) {
+  for (const auto [name, value] : headers) {
+    if (isHopByHopField(name) || name == "host" || name == "content-length" ||
+        (name == "te" && value != "trailers") || !mayWriteField(name, value)) {
+      continue;
+    }
+    add(name, value);
+  }
+}
+
+void Http2FieldList::addContentLength(std::optional<std::uint64_t> length, const Headers& headers) {
+  if (!length) {
+    const auto text = headers.get("content-length");
+    length = text ? parseLength(*text) : std::nullopt;
+  }
+  if (length) {
+    const auto [end, error] = std::to_chars(length_, length_ + sizeof length_, *length);
+    add("content-length", std::string_view(length_, end));
+  }
+}
+
+void Http2FieldList::addStatus(int status) {
+  PENSTOCK_CHECK(status >= 100 && status <= 999, "a status has three digits");
+  if (status == 200) {
+    addConstant(":status", "200");
+    return;
+  }
+  std::to_chars(status_, status_ + sizeof status_, status);
+  add(":status", std::string_view(status_, sizeof status_));
+}
+
+bool isWritableRequestLine(std::string_view method, std::string_view scheme,
+                           std::string_view authority, std::string_view path) {
+  return isMethod(method) && (scheme == "http" || scheme == "https") && isAuthority(authority) &&
+         (isOriginForm(path) || (path == "*" && method == "OPTIONS"));
+}
+
+}  // namespace penstock::http

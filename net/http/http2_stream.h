@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "net/buffer.h"
+#include "net/http/headers.h"
+#include "net/http/stream.h"
+
+namespace penstock::http {
+
+class Http2Session;
+
+// What server and client streams share: the body waiting to be sent, pulled by nghttp2 as windows
+// allow; the receive window; the handler. Owned by its session; when it ends it lives on until the
+// end of the loop's turn, so that nobody up the stack holds a dead one.
+class Http2Stream {
+ public:
+  // Both sides of Stream::unsentBytes() and onSendReady().
+  static constexpr std::size_t kHighWatermark = 256 * 1024;
+  static constexpr std::size_t kLowWatermark = kHighWatermark / 2;
+
+  Http2Stream(Http2Session& session, StreamHandler* handler)
+      : session_(session), handler_(handler) {}
+  virtual ~Http2Stream() = default;
+  Http2Stream(const Http2Stream&) = delete;
+  Http2Stream& operator=(const Http2Stream&) = delete;
+
+  std::int32_t id() const { return id_; }
+
+ protected:
+  void queueData(net::Buffer& data, bool end_stream);
+  void queueTrailers(const Headers& trailers);
+  void resetNow(ResetReason reason);
+  // Gives the peer window back. Returns whether that ended a time in which we held the peer back.
+  bool giveWindow(std::size_t count);
+  // The peer cannot be expected to send: what it sent is not consumed.
+  bool holdsPeerBack() const;
+
+  // Body bytes have come.
+  virtual void receiveData(std::span<const std::uint8_t> data);
+
+  Http2Session& session_;
+  StreamHandler* handler_;  // null: nobody is to be told any more
+  net::Buffer unsent_;
+  std::unique_ptr<Headers> trailers_;
+  std::size_t unconsumed_ = 0;
+  TimePoint output_progress_{};               // while unsent_ is not empty
+  std::int32_t id_ = 0;                       // 0: not given to nghttp2 yet
+  std::uint32_t index_ = 0;                   // place in the session's list
+  StreamEnd failure_ = StreamEnd::kComplete;  // set by Http2Session::failLater
+  bool listed_ = false;                       // the session owns it
+  bool on_wire_ = false;                      // nghttp2 knows it and neither side has reset it
+  bool started_ = false;                      // its first frame may have been written
+  bool head_sent_ = false;
+  bool read_ended_ = false;
+  bool send_ended_ = false;  // asked for; end_sent_: framed
+  bool end_sent_ = false;
+  bool discard_body_ = false;  // a response that must not have one
+  bool peer_reset_ = false;
+  bool deferred_ = false;  // nghttp2 waits for resume_data
+  bool above_high_ = false;
+  bool ready_pending_ = false;
+  bool failure_pending_ = false;
+
+ private:
+  friend class Http2Session;
+  friend struct Http2Callbacks;
+  // nghttp2's data source: how many bytes the next DATA frame has, and then its payload.
+  ssize_t pull(std::size_t max, std::uint32_t* flags);
+  void writePayload(net::Buffer& output, std::size_t count);
+};
+
+// Puts the shared half behind one of the two stream interfaces.
+template <typename Interface>
+class Http2StreamOf : public Interface, public Http2Stream {
+ public:
+  using Http2Stream::Http2Stream;
+  void sendData(net::Buffer& data, bool end_stream) final { queueData(data, end_stream); }
+  void sendTrailers(const Headers& trailers) final { queueTrailers(trailers); }
+  void reset(ResetReason reason) final { resetNow(reason); }
+  std::size_t unsentBytes() const final { return unsent_.size(); }
+  void consume(std::size_t count) override { giveWindow(count); }
+};
+
+}  // namespace penstock::http
