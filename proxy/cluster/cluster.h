@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -15,20 +17,23 @@
 
 namespace penstock::proxy {
 
-// One model deployment: its configuration, its admission queue, its metrics, and what the workers tell
-// about its replicas. Thread-safe. Outlives everything that serves its requests.
+// One model deployment: its configuration, its admission queue, its metrics, and what the workers
+// tell about its replicas. Thread-safe. Outlives everything that serves its requests; metrics
+// outlives it, but renders no page after it is gone (the queue's figures are read when a page is
+// made).
 class Cluster {
  public:
-  Cluster(const config::Cluster& config, const Clock& clock, Metrics& metrics);
+  Cluster(const ClusterConfig& config, const Clock& clock, Metrics& metrics);
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
-  const config::Cluster& config() const { return config_; }
+  const ClusterConfig& config() const { return config_; }
   const std::string& name() const { return config_.name; }
   AdmissionQueue& queue() { return queue_; }
   const AdmissionQueue& queue() const { return queue_; }
 
-  // One request has ended: counted by status and reason. No lock after the first of its kind.
+  // One request has ended: counted by status and reason; where there is a reason, under the status
+  // that goes with it, whatever the client saw of the answer. No lock after the first of its kind.
   void countOutcome(int status, Reason reason);
   void observeWaiting(Duration waited);
   void observeTotal(Duration total);
@@ -36,15 +41,18 @@ class Cluster {
   // The replica refused a request because it counted more than its limit.
   void countLimitExceeded();
 
-  // Passive health: the replica answered (anything below 502), or failed (could not be connected to,
-  // broke the connection or the protocol). Too many failures in a row tell the listener, once.
+  // Passive health: the replica answered (anything below 502), or failed (could not be connected
+  // to, broke the connection or the protocol). Too many failures in a row tell the listener, once.
   void replicaAnswered(Replica& replica);
   void replicaFailed(Replica& replica);
   // Called from any worker; set before traffic begins.
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
 
  private:
-  const config::Cluster config_;
+  void publishQueue();
+  Counter& requestCounter(std::atomic<Counter*>& place, int status, std::string_view reason);
+
+  const ClusterConfig config_;
   Metrics& metrics_;
   AdmissionQueue queue_;
   std::move_only_function<void(ReplicaId) const> on_failing_;

@@ -1,0 +1,135 @@
+#include "proxy/cluster/cluster.h"
+
+#include <algorithm>
+
+namespace penstock::proxy {
+namespace {
+
+AdmissionQueue::Settings queueSettings(const ClusterConfig& config) {
+  return {
+      .concurrency_target = config.concurrency_target,
+      .max_requests = config.queue.max_requests,
+      .max_bytes = config.queue.max_bytes.count,
+      .retry_budget_percent = config.retry.budget,
+      .min_retries = config.retry.min_concurrent,
+  };
+}
+
+double seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+Cluster::Cluster(const ClusterConfig& config, const Clock& clock, Metrics& metrics)
+    : config_(config), metrics_(metrics), queue_(clock, queueSettings(config)) {
+  const MetricLabels labels{{"cluster", config_.name}};
+  waiting_seconds_ =
+      metrics.histogram("penstock_cluster_waiting_seconds",
+                        "Time that a request waited for a slot.", labels, Metrics::latencyBounds());
+  request_seconds_ =
+      metrics.histogram("penstock_cluster_request_seconds", "Time from a request to its end.",
+                        labels, Metrics::latencyBounds());
+  retries_ = metrics.counter("penstock_cluster_retries_total",
+                             "Requests sent to a replica again after a failure.", labels);
+  limit_exceeded_ = metrics.counter(
+      "penstock_cluster_limit_exceeded_total",
+      "Refusals by a replica that counted more requests than its limit; stays 0.", labels);
+  publishQueue();
+}
+
+void Cluster::publishQueue() {
+  struct Figure {
+    const char* name;
+    const char* help;
+    bool counter;
+    double (*read)(const AdmissionQueue::Snapshot&);
+  };
+  using Snapshot = AdmissionQueue::Snapshot;
+  static constexpr Figure kFigures[] = {
+      {"penstock_cluster_waiting", "Requests that wait for a slot.", false,
+       [](const Snapshot& s) { return static_cast<double>(s.waiting); }},
+      {"penstock_cluster_in_flight", "Requests that have a slot.", false,
+       [](const Snapshot& s) { return static_cast<double>(s.in_flight); }},
+      {"penstock_cluster_arrivals_total", "Requests that asked for a slot.", true,
+       [](const Snapshot& s) { return static_cast<double>(s.arrivals); }},
+      {"penstock_cluster_in_flight_time_seconds_total", "Time integral of the requests in flight.",
+       true, [](const Snapshot& s) { return s.in_flight_seconds; }},
+      {"penstock_cluster_waiting_time_seconds_total", "Time integral of the requests waiting.",
+       true, [](const Snapshot& s) { return s.waiting_seconds; }},
+      {"penstock_cluster_slot_idle_while_waiting_seconds_total",
+       "Time that slots were idle while a request waited for them.", true,
+       [](const Snapshot& s) { return s.idle_while_waiting_seconds; }},
+  };
+  for (const Figure& figure : kFigures) {
+    metrics_.callback(figure.name, figure.help, {{"cluster", config_.name}}, figure.counter,
+                      [this, read = figure.read] { return read(queue_.snapshot()); });
+  }
+}
+
+void Cluster::countOutcome(int status, Reason reason) {
+  if (reason == Reason::kNone) {
+    const auto index = static_cast<std::size_t>(std::clamp(status, 0, 999));
+    requestCounter(answers_[index], status, outcomeOf(reason).name).add();
+  } else {
+    const Outcome& outcome = outcomeOf(reason);
+    requestCounter(local_replies_[static_cast<std::size_t>(reason)], outcome.status, outcome.name)
+        .add();
+  }
+}
+
+Counter& Cluster::requestCounter(std::atomic<Counter*>& place, int status,
+                                 std::string_view reason) {
+  if (Counter* counter = place.load(std::memory_order_acquire)) {
+    return *counter;
+  }
+  std::lock_guard lock(outcomes_mutex_);
+  Counter* counter = place.load(std::memory_order_relaxed);
+  if (counter == nullptr) {
+    counters_.push_back(std::make_unique<Counter>(
+        metrics_.counter("penstock_cluster_requests_total", "Requests that have ended, by outcome.",
+                         {{"cluster", config_.name},
+                          {"code", std::to_string(status)},
+                          {"reason", std::string(reason)}})));
+    counter = counters_.back().get();
+    place.store(counter, std::memory_order_release);
+  }
+  return *counter;
+}
+
+void Cluster::observeWaiting(Duration waited) {
+  waiting_seconds_.observe(seconds(waited));
+}
+
+void Cluster::observeTotal(Duration total) {
+  request_seconds_.observe(seconds(total));
+}
+
+void Cluster::countRetry() {
+  retries_.add();
+}
+
+void Cluster::countLimitExceeded() {
+  limit_exceeded_.add();
+}
+
+void Cluster::replicaAnswered(Replica& replica) {
+  // Most answers follow an answer: do not make the cache line move for them.
+  if (replica.consecutive_failures.load(std::memory_order_relaxed) != 0) {
+    replica.consecutive_failures.store(0, std::memory_order_relaxed);
+  }
+}
+
+void Cluster::replicaFailed(Replica& replica) {
+  const std::uint32_t failures =
+      replica.consecutive_failures.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (failures == config_.ejection.consecutive_failures && on_failing_) {
+    on_failing_(replica.id);
+  }
+}
+
+void Cluster::setFailureListener(std::move_only_function<void(ReplicaId) const> listener) {
+  on_failing_ = std::move(listener);
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,169 @@
+#include "proxy/local_reply.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/json_escape.h"
+
+namespace penstock::proxy {
+namespace {
+
+// https://grpc.io/docs/guides/status-codes/
+enum GrpcStatus : int {
+  kOk = 0,
+  kCancelled = 1,
+  kDeadlineExceeded = 4,
+  kResourceExhausted = 8,
+  kUnimplemented = 12,
+  kInternal = 13,
+  kUnavailable = 14,
+};
+
+struct Row {
+  Reason reason;
+  Outcome outcome;
+};
+
+// Where gRPC's own mapping from HTTP statuses (doc/http-grpc-status-mapping.md) says no more than
+// UNKNOWN or UNAVAILABLE, the more exact status.
+constexpr std::array<Row, kReasons> kTable{{
+    {Reason::kNone, {"none", 200, kOk, false, "the replica answered"}},
+    {Reason::kQueueFull,
+     {"queue_full", 429, kResourceExhausted, true, "too many requests are waiting"}},
+    {Reason::kQueueBytesFull,
+     {"queue_bytes_full", 429, kResourceExhausted, true,
+      "the waiting requests hold too many bytes"}},
+    {Reason::kNoReplica, {"no_replica", 503, kUnavailable, true, "no replica is available"}},
+    {Reason::kQueueTimeout,
+     {"queue_timeout", 503, kUnavailable, true, "no replica became free in time"}},
+    {Reason::kDraining, {"draining", 503, kUnavailable, true, "the proxy is going down"}},
+    {Reason::kOverloaded, {"overloaded", 503, kUnavailable, true, "the proxy is out of memory"}},
+    {Reason::kReplicaRefusedAfterSend,
+     {"replica_refused_after_send", 502, kUnavailable, false,
+      "the replica refused the request after it had been sent"}},
+    {Reason::kReplicaConnectionLost,
+     {"replica_connection_lost", 502, kUnavailable, false,
+      "the connection to the replica was lost"}},
+    {Reason::kReplicaProtocolError,
+     {"replica_protocol_error", 502, kUnavailable, false, "the replica broke the protocol"}},
+    {Reason::kReplicaTimeout,
+     {"replica_timeout", 504, kDeadlineExceeded, false, "the replica did not answer in time"}},
+    {Reason::kDeadlineExceeded,
+     {"deadline_exceeded", 504, kDeadlineExceeded, false,
+      "the request's deadline passed while it ran"}},
+    {Reason::kBadRequest, {"bad_request", 400, kInternal, false, "the request is malformed"}},
+    {Reason::kNotFound, {"not_found", 404, kUnimplemented, false, "no route matches"}},
+    {Reason::kMethodNotAllowed,
+     {"method_not_allowed", 405, kUnimplemented, false, "this method is not allowed"}},
+    {Reason::kRequestTimeout,
+     {"request_timeout", 408, kDeadlineExceeded, false, "the request did not come in time"}},
+    {Reason::kPayloadTooLarge,
+     {"payload_too_large", 413, kResourceExhausted, false, "the request body is too large"}},
+    {Reason::kUriTooLong, {"uri_too_long", 414, kInternal, false, "the path is too long"}},
+    {Reason::kMisdirected,
+     {"misdirected", 421, kInternal, false, "this host is not served on this connection"}},
+    {Reason::kHeadersTooLarge,
+     {"headers_too_large", 431, kResourceExhausted, false, "the request headers are too large"}},
+    {Reason::kNotImplemented,
+     {"not_implemented", 501, kUnimplemented, false, "this is not implemented"}},
+    {Reason::kVersionNotSupported,
+     {"version_not_supported", 505, kInternal, false, "this version of HTTP is not supported"}},
+    {Reason::kClientGone, {"client_gone", 499, kCancelled, false, "the client went away"}},
+}};
+
+constexpr bool inOrder() {
+  for (std::size_t i = 0; i < kTable.size(); ++i) {
+    if (static_cast<std::size_t>(kTable[i].reason) != i) {
+      return false;
+    }
+  }
+  return true;
+}
+static_assert(inOrder(), "the table has one row per reason, in the order of the enumeration");
+
+// gRPC's encoding of a status message: all but printable ASCII, and '%', as %XX.
+std::string percentEncoded(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte <= 0x7e && byte != '%') {
+      result += c;
+    } else {
+      result += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  }
+  return result;
+}
+
+std::string secondsRoundedUp(Duration duration) {
+  using std::chrono::seconds;
+  return std::to_string(std::max(seconds(1), std::chrono::ceil<seconds>(duration)).count());
+}
+
+LocalReply grpcReply(const Outcome& outcome, std::string_view message) {
+  LocalReply reply;
+  reply.head.status = 200;
+  reply.head.headers.add("content-type", "application/grpc");
+  reply.head.headers.add("grpc-status", std::to_string(outcome.grpc_status));
+  reply.head.headers.add("grpc-message", percentEncoded(message));
+  return reply;
+}
+
+LocalReply jsonReply(const Outcome& outcome, std::string_view message) {
+  LocalReply reply;
+  reply.head.status = outcome.status;
+  reply.body = "{\"error\":{\"code\":" + std::to_string(outcome.status) + ",\"message\":";
+  appendJsonString(reply.body, message);
+  reply.body += "}}";
+  reply.head.content_length = reply.body.size();
+  reply.head.headers.add("content-type", "application/json");
+  return reply;
+}
+
+}  // namespace
+
+const Outcome& outcomeOf(Reason reason) {
+  const auto index = static_cast<std::size_t>(reason);
+  PENSTOCK_CHECK(index < kTable.size(), "every reason has a row");
+  return kTable[index].outcome;
+}
+
+LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
+                          bool is_grpc, Duration retry_after) {
+  const Outcome& outcome = outcomeOf(reason);
+  const std::string_view message = detail.empty() ? outcome.message : detail;
+  LocalReply reply = is_grpc ? grpcReply(outcome, message) : jsonReply(outcome, message);
+  http::Headers& headers = reply.head.headers;
+  headers.add("x-penstock-reason", outcome.name);
+  if (!request_id.empty()) {
+    headers.add("x-request-id", request_id);
+  }
+  if (outcome.retry_after) {
+    headers.add("retry-after", secondsRoundedUp(retry_after));
+  }
+  if (reason == Reason::kMethodNotAllowed) {
+    headers.add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");  // RFC 9110 §15.5.6
+  }
+  return reply;
+}
+
+bool isGrpc(const http::Headers& headers) {
+  constexpr std::string_view kType = "application/grpc";
+  const std::string_view type = headers.get("content-type").value_or("");
+  if (type.size() < kType.size()) {
+    return false;
+  }
+  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
+  if (!std::equal(kType.begin(), kType.end(), type.begin(),
+                  [&](char expected, char got) { return same(got, expected); })) {
+    return false;
+  }
+  // "application/grpc-web" is another protocol.
+  return type.size() == kType.size() || type[kType.size()] == '+' || type[kType.size()] == ';' ||
+         type[kType.size()] == ' ';
+}
+
+}  // namespace penstock::proxy
