@@ -1,0 +1,126 @@
+"""The access log, one line per request, in Envoy's default format or as JSON.
+
+Promised: every exchange leaves one line with status, bytes, duration, the time waited, the replica, the
+attempts and the reason; what a client sends cannot forge or break a line; "none" writes nothing.
+
+Shown: requests of each kind of outcome, and the lines that they left.
+"""
+
+import json
+import re
+
+import pytest
+
+from support.configs import proxy_config
+from support.h1_client import H1Client
+from support.h2_client import H2Client
+from support.programs import Proxy
+from support.waiting import eventually
+
+DEFAULT = re.compile(
+    r'^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "(?P<method>\S+) (?P<path>\S+) (?P<protocol>\S+)" '
+    r'(?P<status>\d+) (?P<flags>\S+) (?P<received>\d+) (?P<sent>\d+) (?P<duration>\d+) '
+    r'(?P<service>\d+|-) "(?P<forwarded>[^"]*)" "(?P<agent>(?:[^"\\]|\\.)*)" "(?P<id>[^"]*)" '
+    r'"(?P<authority>[^"]*)" "(?P<upstream>[^"]*)"')
+
+
+@pytest.fixture
+def logged(replica, tmp_path):
+    """(proxy, replica, lines()) with the log in a file."""
+    path = tmp_path / "access.log"
+
+    def make(form, **options):
+        fake = replica()
+        proxy = Proxy(proxy_config([fake], access_log={"path": str(path), "format": form}, **options))
+
+        def lines(count):
+            eventually(lambda: path.exists() and path.read_bytes().count(b"\n") >= count,
+                       f"{count} lines in the access log")
+            found = path.read_text(encoding="utf-8").splitlines()
+            assert len(found) == count
+            return found
+        return proxy, fake, lines
+    return make
+
+
+def test_the_default_format_is_envoys(logged):
+    proxy, fake, lines = logged("default")
+    fake.handler = lambda request: request.respond(body=b"12345")
+    with H2Client(proxy.address) as client:
+        client.fetch("POST", "/a?b", [("user-agent", "agent/1"), ("x-request-id", "id-1")], b"123")
+    with H1Client(proxy.address) as client:
+        client.fetch("GET", "/c", [("user-agent", 'quo"te')], host="h.example")
+    first, second = (DEFAULT.match(line) for line in lines(2))
+    assert first and second, lines(2)
+    assert first["method"] == "POST" and first["path"] == "/a?b" and first["protocol"] == "HTTP/2"
+    assert (first["status"], first["received"], first["sent"]) == ("200", "3", "5")
+    assert (first["agent"], first["id"], first["upstream"]) == ("agent/1", "id-1", fake.address)
+    assert second["protocol"] == "HTTP/1.1" and second["authority"] == "h.example"
+
+
+def test_json_tells_waiting_replica_attempts_and_reason(logged):
+    proxy, fake, lines = logged("json", queue={"max_requests": 1})
+    with H2Client(proxy.address) as client:
+        running = client.request("POST", "/first", [("x-request-id", "r1")], b"abc")
+        fake.wait_count(1)
+        waiter = client.request("POST", "/second", [("x-request-id", "r2")])
+        proxy.wait_queue(waiting=1, in_flight=1)
+        eventually(lambda: proxy.cluster()["oldest_wait_seconds"] > 0.1)
+        assert client.fetch("POST", "/third", [("x-request-id", "r3")]).status == 429
+        fake.request(0).refuse()
+        fake.request(1).respond(body=b"hello")
+        fake.request(2).respond(500)
+        running.response()
+        waiter.response()
+    found = {entry["request_id"]: entry for entry in map(json.loads, lines(3))}
+    assert set(found) == {"r1", "r2", "r3"}
+    first, second, third = found["r1"], found["r2"], found["r3"]
+    assert first["method"] == "POST" and first["path"] == "/first"
+    assert (first["status"], first["attempts"], first["reason"]) == (200, 2, "none")
+    assert first["replica"] == second["replica"] == fake.address
+    assert (first["bytes_received"], first["bytes_sent"]) == (3, 5)
+    assert second["status"] == 500
+    waited = [value for key, value in second.items() if "wait" in key]
+    assert waited and float(waited[0]) > 0
+    assert (third["status"], third["reason"], third["attempts"]) == (429, "queue_full", 0)
+
+
+def test_clients_that_leave_are_logged_as_499(logged):
+    proxy, fake, lines = logged("json")
+    with H2Client(proxy.address) as client:
+        stream = client.request()
+        fake.wait_count(1)
+        stream.reset()
+        fake.request(0).respond()
+    entry = json.loads(lines(1)[0])
+    assert (entry["status"], entry["reason"]) == (499, "client_gone")
+
+
+@pytest.mark.parametrize("form", ["default", "json"])
+def test_a_client_cannot_break_or_forge_a_line(logged, form):
+    proxy, fake, lines = logged(form)
+    fake.handler = lambda request: request.respond()
+    hostile = 'a" \\ \x1b[31m \xe9\xff \t {"x":1}'
+    with H1Client(proxy.address) as client:
+        client.request("GET", '/"path"', [("user-agent", hostile), ("x-request-id", "z" * 3000)])
+        assert client.response().status in (200, 400)
+    with H1Client(proxy.address) as client:
+        assert client.fetch("GET", "/" + "x" * 7000).status == 200
+    for line in lines(2):
+        assert len(line) <= 16 * 1024
+        assert "\x1b" not in line and "\x00" not in line
+        if form == "json":
+            assert isinstance(json.loads(line), dict)
+
+
+def test_standard_output_is_the_default_and_none_is_silent(replica):
+    fake = replica(handler=lambda request: request.respond())
+    config = proxy_config([fake])
+    del config["access_log"]
+    loud, silent = Proxy(config), Proxy(proxy_config([fake]))
+    for proxy in (loud, silent):
+        with H2Client(proxy.address) as client:
+            assert client.fetch().status == 200
+        assert proxy.stop() == 0
+    assert len(loud.output) == 1 and DEFAULT.match(loud.output[0])
+    assert silent.output == []

@@ -1,0 +1,112 @@
+"""The admin port.
+
+Promised: /ready, /metrics (Prometheus text), /clusters (JSON), /config_dump, /server_info; anything else is 404;
+other methods are refused; a foreign Host is refused (DNS rebinding).
+
+Shown: each endpoint of a proxy that has served something.
+"""
+
+import re
+
+import pytest
+
+from support import readers
+from support.configs import proxy_config
+from support.h1_client import H1Client
+from support.h2_client import H2Client
+from support.programs import Proxy
+from support.replica import Replica
+from support.waiting import equals
+
+METRICS = """
+penstock_cluster_requests_total penstock_cluster_waiting penstock_cluster_in_flight
+penstock_cluster_waiting_seconds_count penstock_cluster_request_seconds_count
+penstock_cluster_arrivals_total penstock_cluster_in_flight_time_seconds_total
+penstock_cluster_waiting_time_seconds_total penstock_cluster_slot_idle_while_waiting_seconds_total
+penstock_cluster_limit_exceeded_total penstock_cluster_retries_total penstock_listener_connections
+penstock_listener_connections_total penstock_buffered_bytes
+""".split()
+
+
+@pytest.fixture(scope="module")
+def served():
+    fake = Replica(handler=lambda request: request.respond(body=b"x"))
+    proxy = Proxy(proxy_config([fake], target=3, queue={"max_requests": 7, "timeout": "90s"}))
+    with H2Client(proxy.address) as client:
+        for _ in range(4):
+            assert client.fetch().status == 200
+    yield proxy, fake
+    complaints = proxy.finish()
+    fake.close()
+    assert not complaints
+
+
+def test_ready(served):
+    proxy, _ = served
+    assert readers.get(proxy.admin, "/ready").status == 200
+
+
+def test_metrics_are_complete_and_well_formed(served):
+    proxy, _ = served
+    page = readers.get(proxy.admin, "/metrics")
+    assert page.header("content-type").startswith("text/plain")
+    names = {name for name, _, _ in readers.samples(proxy.admin)}
+    assert not set(METRICS) - names
+    equals(lambda: proxy.metric("penstock_cluster_requests_total", cluster="m", code="200",
+                                reason="none"), 4)
+    assert proxy.metric("penstock_cluster_request_seconds_count", cluster="m") == 4
+    text = page.body.decode()
+    for name in METRICS:
+        base = name.removesuffix("_count")
+        assert re.search(rf"^# TYPE {base} ", text, re.M) and re.search(rf"^# HELP {base} ", text, re.M)
+
+
+def test_clusters(served):
+    proxy, fake = served
+    equals(lambda: proxy.cluster()["replicas"][0]["totals"]["succeeded"], 4)
+    cluster = proxy.cluster()
+    replicas = cluster.pop("replicas")
+    assert cluster == {
+        "name": "m", "concurrency_target": 3, "waiting": 0, "in_flight": 0,
+        "oldest_wait_seconds": 0,
+        "queue": {"max_requests": 7, "max_bytes": 256 * 1024 * 1024, "bytes": 0,
+                  "timeout_seconds": 90}}
+    assert replicas == [{
+        "address": fake.address, "state": "ready", "incarnation": 1, "target": 3, "in_flight": 0,
+        "totals": {"requests": 4, "succeeded": 4, "failed": 0}}]
+
+
+def test_config_dump_and_server_info(served):
+    proxy, fake = served
+    dump = readers.get(proxy.admin, "/config_dump")
+    assert dump.status == 200 and fake.address in dump.body.decode()
+    assert "concurrency_target" in dump.body.decode()
+    assert dump.json()
+    info = readers.get(proxy.admin, "/server_info").json()
+    assert re.search(r"\d+\.\d+\.\d+", str(info))
+
+
+def test_unknown_paths_and_methods(served):
+    proxy, _ = served
+    assert readers.get(proxy.admin, "/nowhere").status == 404
+    for method in ("POST", "DELETE", "PUT"):
+        assert readers.get(proxy.admin, "/metrics", method=method).status in (403, 405)
+    head = readers.get(proxy.admin, "/ready", method="HEAD")
+    assert head.status == 200 and head.body == b""
+
+
+def test_a_foreign_host_is_refused(served):
+    proxy, _ = served
+    for host, allowed in [("evil.example", False), ("127.0.0.1.evil.example", False),
+                          ("localhost", True), ("127.0.0.1:%d" % proxy.admin[1], True)]:
+        with H1Client(proxy.admin) as client:
+            status = client.fetch("GET", "/clusters", host=host).status
+        assert (status == 200) == allowed, (host, status)
+
+
+def test_it_is_up_before_any_replica_is(replica):
+    fake = replica()
+    fake.ready = False
+    proxy = Proxy(proxy_config([fake], cluster={"health_check": {"interval": "50ms"}}), ready=False)
+    assert proxy.cluster()["replicas"][0]["state"] in ("starting", "unhealthy")
+    assert readers.get(proxy.admin, "/metrics").status == 200

@@ -1,0 +1,189 @@
+"""Replicas that the proxy starts itself.
+
+Promised: min_replicas of them (at least 1) run, on free loopback addresses put in place of {address}; a bare
+program name is looked up beside the proxy's own binary, then in PATH; a replica is used once /health/ready says
+so; one that crashed is started again, at once nothing but after 1, 2, 4 ... s; what waits meanwhile is served;
+their logs are passed on; they are taken down with the proxy, however it ends.
+
+Shown: real sidecars with examples/stages, and small scripts that crash; processes are looked for in /proc.
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+from support.configs import proxy_config
+from support.h2_client import H2Client
+from support.models import EXAMPLES, stages_body
+from support.programs import Proxy
+from support.waiting import SLOWNESS, equals, eventually, patience
+
+STAGES = ["penstock-sidecar", "--model", str(EXAMPLES / "stages"), "--listen", "{address}"]
+
+
+def process_config(command, target=1, process=None, **cluster):
+    return proxy_config([], target, cluster={
+        "replicas": {"process": {"command": command, **(process or {})}}, **cluster})
+
+
+def children(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids, timeout=10):
+    eventually(lambda: not any(alive(pid) for pid in pids), f"{pids} are gone", timeout)
+
+
+def predict(client, **fields):
+    return client.request(path="/predict", body=stages_body(**fields))
+
+
+def test_it_starts_its_replica_waits_for_it_and_passes_its_log_on():
+    proxy = Proxy(process_config(STAGES), ready=False)
+    with H2Client(proxy.address) as client:
+        assert predict(client).response(60).status == 200, "it waits until the replica is ready"
+    proxy.wait_ready()
+    ready = proxy.wait_log("replica ready", cluster="m")
+    assert proxy.cluster()["replicas"][0]["address"] == ready["address"]
+    assert proxy.cluster()["replicas"][0]["state"] == "ready"
+    assert proxy.logged("model ready", program="penstock-sidecar"), proxy.tail()
+    pids = children(proxy.pid)
+    assert len(pids) == 1
+    assert proxy.stop() == 0
+    gone(pids)
+
+
+def test_min_replicas_of_them_run():
+    proxy = Proxy(process_config(STAGES, autoscaling={"min_replicas": 2, "max_replicas": 2}))
+    equals(lambda: [r["state"] for r in proxy.cluster()["replicas"]], ["ready", "ready"], timeout=30)
+    assert len({r["address"] for r in proxy.cluster()["replicas"]}) == 2
+    pids = children(proxy.pid)
+    assert len(pids) == 2
+    with H2Client(proxy.address) as client:
+        streams = [predict(client, predict_ms=int(300 * SLOWNESS)) for _ in range(2)]
+        equals(lambda: [r["in_flight"] for r in proxy.cluster()["replicas"]], [1, 1])
+        assert [stream.response().status for stream in streams] == [200, 200]
+    proxy.signal(signal.SIGTERM)
+    assert proxy.wait() == 0
+    gone(pids)
+
+
+def test_a_crashed_replica_costs_what_it_ran_and_is_started_again():
+    proxy = Proxy(process_config(STAGES))
+    proxy.wait_log("replica ready")
+    first = children(proxy.pid)
+    with H2Client(proxy.address) as client:
+        running = predict(client, predict_ms=int(30000 * SLOWNESS))
+        proxy.wait_queue(waiting=0, in_flight=1)
+        waiting = [predict(client) for _ in range(3)]
+        proxy.wait_queue(waiting=3, in_flight=1)
+        os.kill(first[0], signal.SIGKILL)
+        answer = running.response()
+        assert (answer.status, answer.reason) == (502, "replica_connection_lost")
+        assert [stream.response(60).status for stream in waiting] == [200] * 3
+    second = children(proxy.pid)
+    assert len(second) == 1 and second != first
+    assert proxy.cluster()["replicas"][0]["incarnation"] > 1
+    proxy.wait_empty()
+
+
+def test_restarts_back_off(tmp_path):
+    script = tmp_path / "crashes"
+    record = tmp_path / "starts"
+    script.write_text(f"#!/bin/sh\necho x >> {record}\nexit 3\n", encoding="utf-8")
+    script.chmod(0o755)
+    proxy = Proxy(process_config([str(script), "{address}"]), ready=False)
+    seen = []
+
+    def starts():
+        count = len(record.read_text().splitlines()) if record.exists() else 0
+        while len(seen) < count:
+            seen.append(time.monotonic())
+        return count
+    eventually(lambda: starts() >= 3, "three starts", 30)
+    gaps = [after - before for before, after in zip(seen, seen[1:])]
+    assert gaps[0] > 0.8 and gaps[1] > 1.7, gaps
+    assert proxy.logged("listening", listener="ingress"), "the proxy itself is up"
+    assert proxy.stop() == 0
+
+
+def test_a_replica_that_does_not_become_ready_in_time_is_started_again(tmp_path):
+    record = tmp_path / "starts"
+    script = tmp_path / "hangs"
+    script.write_text(f"#!/bin/sh\necho $$ >> {record}\nexec sleep 1000\n", encoding="utf-8")
+    script.chmod(0o755)
+    proxy = Proxy(process_config([str(script)], process={"start_timeout": "500ms"}), ready=False)
+    eventually(lambda: record.exists() and len(record.read_text().split()) >= 2, "a second start", 30)
+    first, second = [int(pid) for pid in record.read_text().split()[:2]]
+    gone([first])
+    proxy.stop()
+    gone([second])
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_they_are_taken_down_with_the_proxy_however_it_ends(how):
+    proxy = Proxy(process_config(STAGES))
+    proxy.wait_log("replica ready")
+    pids = children(proxy.pid)
+    assert pids
+    with H2Client(proxy.address) as client:
+        predict(client, predict_ms=int(60000 * SLOWNESS))
+        proxy.wait_queue(waiting=0, in_flight=1)
+        if how == signal.SIGTERM:
+            client.close(abrupt=True)
+        proxy.signal(how)
+        code = proxy.wait()
+    assert code == {signal.SIGTERM: 0, signal.SIGINT: 1, signal.SIGKILL: -9}[how]
+    gone(pids)
+
+
+def test_a_replica_that_ignores_sigterm_is_killed_after_the_stop_timeout(tmp_path):
+    record = tmp_path / "pid"
+    script = tmp_path / "stubborn"
+    script.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ > {record}\nwhile :; do sleep 0.1; done\n",
+                      encoding="utf-8")
+    script.chmod(0o755)
+    proxy = Proxy(process_config([str(script)], process={"stop_timeout": "300ms"}), ready=False)
+    eventually(record.exists, "the replica runs")
+    eventually(lambda: record.read_text().strip())
+    proxy.stop()
+    gone([int(record.read_text())])
+
+
+def test_programs_are_looked_up_in_path_and_get_the_address(tmp_path):
+    record = tmp_path / "arguments"
+    script = tmp_path / "my-replica-program"
+    script.write_text(f'#!/bin/sh\necho "$@" > {record}\nexec sleep 1000\n', encoding="utf-8")
+    script.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    proxy = Proxy(process_config(["my-replica-program", "--at={address}", "x"]), ready=False,
+                  environment={"PATH": path})
+    eventually(lambda: record.exists() and record.read_text().strip(), "it was started")
+    first, last = record.read_text().split()
+    assert first.startswith("--at=127.0.0.1:") and last == "x"
+    assert 0 < int(first.rpartition(":")[2]) < 65536
+
+
+def test_children_inherit_no_descriptors_of_the_proxy(tmp_path):
+    record = tmp_path / "descriptors"
+    script = tmp_path / "lists"
+    script.write_text(f"#!/bin/sh\nls -l /proc/self/fd > {record}.new; mv {record}.new {record}\n"
+                      "exec sleep 1000\n", encoding="utf-8")
+    script.chmod(0o755)
+    Proxy(process_config([str(script)]), ready=False)
+    eventually(record.exists, "it was started", patience(10))
+    assert "socket:" not in record.read_text() and "eventpoll" not in record.read_text()
