@@ -1,0 +1,134 @@
+#include "base/log.h"
+
+#include <cmath>
+#include <limits>
+#include <sstream>
+#include <vector>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+namespace penstock {
+namespace {
+
+// What the logger that `use` gets has written to standard error, by lines.
+template <typename Use>
+std::vector<std::string> logged(Logger::Options options, Use use) {
+  int ends[2];
+  EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const int saved = ::dup(STDERR_FILENO);
+  ::dup2(ends[1], STDERR_FILENO);
+  ::close(ends[1]);
+  {
+    Logger logger(options);
+    // The logger has its own descriptor now.
+    ::dup2(saved, STDERR_FILENO);
+    ::close(saved);
+    use(logger);
+  }
+  std::string text;
+  char block[4096];
+  for (ssize_t n = ::read(ends[0], block, sizeof block); n > 0;
+       n = ::read(ends[0], block, sizeof block)) {
+    text.append(block, static_cast<std::size_t>(n));
+  }
+  ::close(ends[0]);
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+TEST(Logger, WritesOneJsonObjectPerLine) {
+  const auto lines =
+      logged({.level = LogLevel::kInfo, .program = "penstock-proxy"}, [](Logger& log) {
+        log.info("listening",
+                 {{"listener", "ingress"}, {"port", 8080}, {"share", 0.5}, {"tls", false}});
+        log.error("second");
+      });
+  ASSERT_EQ(lines.size(), 2U);
+  const auto line = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(line["level"], "info");
+  EXPECT_EQ(line["program"], "penstock-proxy");
+  EXPECT_EQ(line["message"], "listening");
+  EXPECT_EQ(line["listener"], "ingress");
+  EXPECT_EQ(line["port"], 8080);
+  EXPECT_EQ(line["share"], 0.5);
+  EXPECT_EQ(line["tls"], false);
+  EXPECT_THAT(line["time"].get<std::string>(), testing::MatchesRegex("20..-..-..T..:..:..\\....Z"));
+  EXPECT_EQ(nlohmann::json::parse(lines[1])["level"], "error");
+}
+
+TEST(Logger, LeavesOutWhatIsBelowItsLevel) {
+  const auto lines = logged({.level = LogLevel::kWarning, .program = "p"}, [](Logger& log) {
+    EXPECT_FALSE(log.enabled(LogLevel::kInfo));
+    EXPECT_TRUE(log.enabled(LogLevel::kWarning));
+    log.debug("no");
+    log.info("no");
+    log.warning("yes");
+  });
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_THAT(lines[0], testing::HasSubstr("\"level\":\"warning\""));
+}
+
+TEST(Logger, EscapesSoThatOneEventStaysOneLine) {
+  const std::string evil = "a\nb\"},{\x1b\xFF";
+  const auto lines = logged({.level = LogLevel::kInfo, .program = "p"},
+                            [&](Logger& log) { log.info(evil, {{evil, evil}}); });
+  ASSERT_EQ(lines.size(), 1U);
+  const auto line = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(line["message"], "a\nb\"},{\x1b\xEF\xBF\xBD");
+}
+
+TEST(Logger, CutsAFieldAt1KiB) {
+  const std::string at_the_limit(1024, 'x');
+  const std::string beyond(1025, 'x');
+  const auto lines = logged({.level = LogLevel::kInfo, .program = "p"}, [&](Logger& log) {
+    log.info("m", {{"whole", at_the_limit}, {"cut", beyond}});
+  });
+  const auto line = nlohmann::json::parse(lines.at(0));
+  EXPECT_EQ(line["whole"], at_the_limit);
+  EXPECT_EQ(line["cut"], at_the_limit + "…");
+}
+
+TEST(Logger, CutsALineAt16KiBAndSaysSo) {
+  // Each byte takes six when escaped.
+  const std::string field(1024, '\x01');
+  const auto lines = logged({.level = LogLevel::kInfo, .program = "p"}, [&](Logger& log) {
+    log.info("m", {{"a", field}, {"b", field}, {"c", field}, {"d", field}});
+  });
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_LE(lines[0].size() + 1, 16U * 1024);
+  const auto line = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(line["b"], field);
+  EXPECT_FALSE(line.contains("c"));
+  EXPECT_EQ(line["truncated"], true);
+}
+
+TEST(Logger, WritesNullForWhatJsonHasNoNumberFor) {
+  const auto lines = logged({.level = LogLevel::kInfo, .program = "p"}, [](Logger& log) {
+    log.info("m", {{"nan", std::nan("")}, {"inf", std::numeric_limits<double>::infinity()}});
+  });
+  const auto line = nlohmann::json::parse(lines.at(0));
+  EXPECT_TRUE(line["nan"].is_null());
+  EXPECT_TRUE(line["inf"].is_null());
+}
+
+TEST(LogLevel, IsReadByName) {
+  EXPECT_EQ(parseLogLevel("debug").value(), LogLevel::kDebug);
+  EXPECT_EQ(parseLogLevel("info").value(), LogLevel::kInfo);
+  EXPECT_EQ(parseLogLevel("warning").value(), LogLevel::kWarning);
+  EXPECT_EQ(parseLogLevel("error").value(), LogLevel::kError);
+  const auto wrong = parseLogLevel("INFO");
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message,
+            "expected a log level (debug, info, warning or error), got \"INFO\"");
+}
+
+}  // namespace
+}  // namespace penstock
