@@ -260,6 +260,12 @@ bool Connection::isOpen() const {
   return state_->phase != State::Phase::kClosed;
 }
 
+bool Connection::nothingToRead() const {
+  std::uint8_t byte = 0;
+  const ssize_t count = ::recv(state_->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 std::string_view Connection::alpn() const {
   return state_->alpn;
 }

@@ -94,6 +94,9 @@ class Connection {
   // onClosed then comes with kLocal.
   void closeAfterFlush();
   bool isOpen() const;
+  // Looks at the socket itself (one system call): whether neither bytes nor an end of file wait to
+  // be read. For a connection that was idle and is about to be used again.
+  bool nothingToRead() const;
 
   // "h2", "http/1.1", or empty when not TLS.
   std::string_view alpn() const;

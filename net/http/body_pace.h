@@ -1,0 +1,62 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/clock.h"
+#include "net/http/limits.h"
+
+namespace penstock::http {
+
+// Whether a body comes fast enough: no gap longer than body_idle_timeout, and in each window of 10
+// s at least min_body_rate bytes a second. Stands still while this side does not read. A value;
+// time is passed in.
+class BodyPace {
+ public:
+  static constexpr std::chrono::seconds kWindow{10};
+
+  explicit BodyPace(const Limits& limits) : limits_(limits) {}
+
+  // Begins to count, or goes on after stop(), with a fresh window.
+  void start(TimePoint now) {
+    running_ = true;
+    last_byte_ = window_start_ = now;
+    window_bytes_ = 0;
+  }
+  void stop() { running_ = false; }
+  bool running() const { return running_; }
+  void onBytes(TimePoint now, std::uint64_t count) {
+    last_byte_ = now;
+    window_bytes_ += count;
+  }
+
+  // When tooSlow() is to be asked next; TimePoint::max() if stopped.
+  TimePoint due() const {
+    return running_ ? std::min(last_byte_ + limits_.body_idle_timeout, window_start_ + kWindow)
+                    : TimePoint::max();
+  }
+  bool tooSlow(TimePoint now) {
+    if (!running_) {
+      return false;
+    }
+    if (now - last_byte_ >= limits_.body_idle_timeout) {
+      return true;
+    }
+    if (now - window_start_ < kWindow) {
+      return false;
+    }
+    const bool slow = window_bytes_ < limits_.min_body_rate * std::uint64_t{kWindow.count()};
+    window_start_ = now;
+    window_bytes_ = 0;
+    return slow;
+  }
+
+ private:
+  const Limits& limits_;
+  bool running_ = false;
+  TimePoint last_byte_;
+  TimePoint window_start_;
+  std::uint64_t window_bytes_ = 0;
+};
+
+}  // namespace penstock::http

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string_view>
+
+#include "net/http/headers.h"
+#include "net/http/http1_parser.h"
+#include "net/http/limits.h"
+
+namespace penstock::http {
+
+// How a body is delimited.
+struct Http1Framing {
+  enum class Kind { kNone, kLength, kChunked, kUntilClose };
+  Kind kind = Kind::kNone;
+  std::uint64_t length = 0;  // kLength
+};
+
+struct Http1Request {
+  RequestHead head;
+  Http1Framing framing;
+  bool http10 = false;
+  bool keep_alive = true;
+  bool expects_continue = false;
+};
+
+struct Http1Response {
+  ResponseHead head;
+  Http1Framing framing;
+  bool keep_alive = true;
+};
+
+// What a complete header block means, judged strictly: framing that two parsers could read
+// differently is refused, the target and Host must agree, hop-by-hop fields are taken out, and so
+// is what the head says in members (host, content-length, "expect: 100-continue"). Pure.
+std::expected<Http1Request, Http1Error> readRequest(std::string_view block, const Limits& limits,
+                                                    bool tls);
+// to_head: the answer to a HEAD request, which has no body.
+std::expected<Http1Response, Http1Error> readResponse(std::string_view block, const Limits& limits,
+                                                      bool to_head);
+// Fields that describe framing or routing are an error in a trailer section.
+std::expected<Headers, Http1Error> readTrailers(std::string_view block, const Limits& limits);
+
+}  // namespace penstock::http

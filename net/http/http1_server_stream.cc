@@ -1,0 +1,99 @@
+#include "net/http/http1_server_stream.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace penstock::http {
+
+void Http1ServerStream::begin(const Http1Request& request) {
+  http10_ = request.http10;
+  to_head_ = request.head.method == "HEAD";
+  expects_continue_ = request.expects_continue;
+  head_sent_ = response_done_ = above_watermark_ = false;
+}
+
+void Http1ServerStream::onProgress() {
+  if (above_watermark_ && unsentBytes() <= kHighWatermark / 2) {
+    above_watermark_ = false;
+    if (handler_ != nullptr && !response_done_) {
+      handler_->onSendReady();
+    }
+  }
+}
+
+void Http1ServerStream::end(StreamEnd how) {
+  RequestHandler* const handler = std::exchange(handler_, nullptr);
+  handler->onEnd(how);
+}
+
+void Http1ServerStream::sendInformational(int status, const Headers& headers) {
+  PENSTOCK_CHECK(!head_sent_, "informational responses come before the response");
+  PENSTOCK_CHECK(status > 101 && status < 200, "1xx other than 100 and 101");
+  if (http10_) {
+    return;  // HTTP/1.0 knows none.
+  }
+  Http1Writer::writeInformational(transport_.output(), status, headers);
+  transport_.flushLater();
+}
+
+void Http1ServerStream::sendContinue() {
+  if (!expects_continue_ || head_sent_) {
+    return;
+  }
+  expects_continue_ = false;
+  Http1Writer::writeInformational(transport_.output(), 100, {});
+  transport_.flushLater();
+  transport_.onContinued();
+}
+
+void Http1ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
+  PENSTOCK_CHECK(!head_sent_, "a response has one head");
+  head_sent_ = true;
+  // A client that waits for "100 Continue" may or may not send its body after another answer.
+  const bool keep_alive = transport_.mayKeepAlive(end_stream) && !expects_continue_;
+  transport_.onHeadSent(writer_.beginResponse(transport_.output(), head,
+                                              {.end_stream = end_stream,
+                                               .to_head = to_head_,
+                                               .http10 = http10_,
+                                               .keep_alive = keep_alive}));
+  if (end_stream) {
+    endResponse(true);
+  } else {
+    transport_.flushLater();
+  }
+}
+
+void Http1ServerStream::sendData(net::Buffer& data, bool end_stream) {
+  PENSTOCK_CHECK(head_sent_, "the head of a response comes first");
+  if (response_done_) {
+    data.clear();  // More than was declared.
+    return;
+  }
+  const bool whole = writer_.writeData(transport_.output(), data, end_stream);
+  above_watermark_ = above_watermark_ || unsentBytes() > kHighWatermark;
+  if (end_stream || !whole) {
+    endResponse(whole);
+  } else {
+    transport_.flushLater();
+  }
+}
+
+void Http1ServerStream::sendTrailers(const Headers& trailers) {
+  PENSTOCK_CHECK(head_sent_, "the head of a response comes first");
+  if (!response_done_) {
+    endResponse(writer_.writeTrailers(transport_.output(), trailers));
+  }
+}
+
+void Http1ServerStream::reset(ResetReason) {
+  handler_ = nullptr;
+  transport_.onReset(response_done_);
+}
+
+void Http1ServerStream::endResponse(bool whole) {
+  response_done_ = true;
+  transport_.onResponseEnded(whole);
+}
+
+}  // namespace penstock::http

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>
+
+#include "net/http/http1_message.h"
+#include "net/http/http1_writer.h"
+#include "net/http/stream.h"
+
+namespace penstock::http {
+
+// The answering half of the one request that an HTTP/1 server connection has at a time; a part of
+// the connection, used again for each request.
+class Http1ServerStream final : public ServerStream {
+ public:
+  // What the stream asks of its connection.
+  class Transport {
+   public:
+    virtual ~Transport() = default;
+    virtual net::Buffer& output() = 0;
+    virtual void flushLater() = 0;
+    // Whether the response may promise to keep the connection. ends: no body follows its head.
+    virtual bool mayKeepAlive(bool ends) const = 0;
+    virtual void onHeadSent(bool keeps_alive) = 0;
+    // whole: all that the head declared was sent.
+    virtual void onResponseEnded(bool whole) = 0;
+    // The client was told to send the body.
+    virtual void onContinued() = 0;
+    virtual void onConsumed(std::size_t count) = 0;
+    // The handler has gone. responded: after it had ended its response.
+    virtual void onReset(bool responded) = 0;
+  };
+
+  // More than this unsent, and onSendReady() is called once half of it is left.
+  static constexpr std::size_t kHighWatermark = 256 * 1024;
+
+  explicit Http1ServerStream(Transport& transport) : transport_(transport) {}
+
+  void begin(const Http1Request& request);
+  void setHandler(RequestHandler* handler) { handler_ = handler; }
+  // Null if no request is being answered.
+  RequestHandler* handler() const { return handler_; }
+  bool headSent() const { return head_sent_; }
+  bool responseDone() const { return response_done_; }
+  bool waitsForContinue() const { return expects_continue_; }
+  void onBodyArrived() { expects_continue_ = false; }
+  // Output was written.
+  void onProgress();
+  // The last call to the handler.
+  void end(StreamEnd how);
+
+  void sendInformational(int status, const Headers& headers) override;
+  void sendContinue() override;
+  void sendHead(const ResponseHead& head, bool end_stream) override;
+  void sendData(net::Buffer& data, bool end_stream) override;
+  void sendTrailers(const Headers& trailers) override;
+  void reset(ResetReason reason) override;
+  std::size_t unsentBytes() const override { return transport_.output().size(); }
+  void consume(std::size_t count) override { transport_.onConsumed(count); }
+
+ private:
+  void endResponse(bool whole);
+
+  Transport& transport_;
+  RequestHandler* handler_ = nullptr;
+  Http1Writer writer_;
+  bool http10_ = false;
+  bool to_head_ = false;
+  bool expects_continue_ = false;
+  bool head_sent_ = false;
+  bool response_done_ = false;
+  bool above_watermark_ = false;
+};
+
+}  // namespace penstock::http

@@ -1,0 +1,109 @@
+#include "net/http/http1_target.h"
+
+#include <algorithm>
+
+#include "net/http/field_rules.h"
+
+namespace penstock::http {
+namespace {
+
+using Rejection = ServerConnection::Rejection;
+
+struct AbsoluteTarget {
+  std::string_view scheme;
+  std::string_view authority;
+  std::string_view path;  // may be empty, or begin with '?'
+};
+
+std::optional<AbsoluteTarget> splitAbsolute(std::string_view target) {
+  const std::size_t colon = target.find("://");
+  if (colon == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const std::string_view scheme = target.substr(0, colon);
+  if (!equalsIgnoreCase(scheme, "http") && !equalsIgnoreCase(scheme, "https")) {
+    return std::nullopt;
+  }
+  const std::string_view rest = target.substr(colon + 3);
+  const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
+  return AbsoluteTarget{scheme, rest.substr(0, end), rest.substr(end)};
+}
+
+// Without a port that is the scheme's own.
+std::string_view withoutDefaultPort(std::string_view authority, std::string_view scheme) {
+  const std::string_view port = equalsIgnoreCase(scheme, "https") ? ":443" : ":80";
+  if (authority.ends_with(port)) {
+    authority.remove_suffix(port.size());
+  }
+  return authority;
+}
+
+bool isPort(std::string_view text) {
+  return text.size() <= 5 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// "host", "host:port" or the same with an address in brackets: no byte may be left that another
+// parser could take for the end of the host.
+bool isHostAndPort(std::string_view text) {
+  if (!isAuthority(text)) {
+    return false;
+  }
+  const bool bracketed = text.front() == '[';
+  const std::size_t closing = text.find(']');
+  if (bracketed == (closing == std::string_view::npos) ||
+      text.rfind('[') != (bracketed ? 0 : closing)) {
+    return false;
+  }
+  const std::size_t host_end = bracketed ? closing + 1 : std::min(text.find(':'), text.size());
+  if (host_end == (bracketed ? 2U : 0U)) {
+    return false;
+  }
+  const std::string_view rest = text.substr(host_end);
+  return rest.empty() || (rest.front() == ':' && isPort(rest.substr(1)));
+}
+
+}  // namespace
+
+std::expected<void, Http1Error> applyTarget(std::string_view target,
+                                            const std::optional<std::string>& host, bool http10,
+                                            std::size_t max_path_bytes, RequestHead& head) {
+  if (!host.has_value() && !http10) {
+    return http1Error(Rejection::kBadRequest, "no host field");
+  }
+  if (host.has_value() && !isHostAndPort(*host)) {
+    return http1Error(Rejection::kBadRequest, "malformed host field");
+  }
+  head.authority = host.value_or("");
+  if (target == "*") {
+    if (head.method != "OPTIONS") {
+      return http1Error(Rejection::kBadRequest, "only OPTIONS has the target *");
+    }
+    head.path = target;
+    return {};
+  }
+  if (target.starts_with('/')) {
+    head.path = target;
+  } else {
+    const std::optional<AbsoluteTarget> absolute = splitAbsolute(target);
+    if (!absolute.has_value() || !isHostAndPort(absolute->authority)) {
+      return http1Error(Rejection::kBadRequest, "malformed request target");
+    }
+    if (host.has_value() &&
+        !equalsIgnoreCase(withoutDefaultPort(absolute->authority, absolute->scheme),
+                          withoutDefaultPort(*host, absolute->scheme))) {
+      return http1Error(Rejection::kMisdirected, "host and the request target disagree");
+    }
+    head.authority = absolute->authority;
+    head.path = absolute->path.starts_with('/') ? "" : "/";
+    head.path += absolute->path;
+  }
+  if (head.path.size() > max_path_bytes) {
+    return http1Error(Rejection::kUriTooLong, "path too long");
+  }
+  if (!isOriginForm(head.path)) {
+    return http1Error(Rejection::kBadRequest, "malformed path");
+  }
+  return {};
+}
+
+}  // namespace penstock::http
