@@ -187,14 +187,16 @@ def test_one_byte_data_frames_cost_about_what_they_carry(replica):
     [HeadersFrame(1, b"\xff\xff\xff\xff\xff\xff\xff", flags=["END_HEADERS", "END_STREAM"])],
     [ContinuationFrame(1, b"")],
     [SettingsFrame(0, {4: 0x80000000})],
-    [PingFrame(0, b"12345678")] * 3 + [DataFrame(0, b"x")],
+    [b"\0\0\1\0\0\0\0\0\0x"],
+    [PingFrame(0, b"12345678"), b"\0\0\7\6\0\0\0\0\0" + b"7 bytes"],
 ], ids=["data on an idle stream", "window overflow", "even stream", "broken hpack",
-        "stray continuation", "window setting too large", "data on stream 0"])
+        "stray continuation", "window setting too large", "data on stream 0", "short ping"])
 def test_a_broken_connection_is_ended_and_others_go_on(served, frames):
     proxy, _ = served
     with H2Client(proxy.address) as other, H2Client(proxy.address) as client:
         assert other.fetch("GET", "/fine").status == 200
-        client.send_raw(b"".join(frame.serialize() for frame in frames))
+        client.send_raw(b"".join(
+            frame if isinstance(frame, bytes) else frame.serialize() for frame in frames))
         client.wait_for(lambda: client.goaway or client.closed, "the end of the connection")
         assert other.fetch("GET", "/fine").status == 200
 

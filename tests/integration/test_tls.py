@@ -1,0 +1,145 @@
+"""TLS towards clients and towards replicas.
+
+Promised: ALPN picks h2 or http/1.1, strictly; TLS 1.2 or newer with ECDHE and AEAD only; no renegotiation; a
+client CA makes a client certificate a must; replicas are verified by name and authority.
+
+Shown: certificates made for the test with openssl.
+"""
+
+import socket
+import ssl
+
+import pytest
+
+from support.certificates import Certificates
+from support.configs import proxy_config
+from support.h1_client import H1Client
+from support.h2_client import H2Client
+from support.programs import Proxy
+from support.waiting import equals, patience
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def tls(certificates, **more):
+    return {"tls": {"certificate": certificates["server.crt"],
+                    "private_key": certificates["server.key"], **more}}
+
+
+@pytest.fixture
+def secure(replica, certificates):
+    fake = replica(handler=lambda request: request.respond(
+        body=(request.header("x-forwarded-proto") or "").encode()))
+    return Proxy(proxy_config([fake], listener=tls(certificates)))
+
+
+def handshake(address, context):
+    sock = socket.create_connection(address, patience(10))
+    return context.wrap_socket(sock, server_hostname="localhost")
+
+
+def refused(address, context):
+    """Whether the handshake fails, or (TLS 1.3 tells late) the first read."""
+    try:
+        with handshake(address, context) as sock:
+            sock.settimeout(patience(10))
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            return sock.recv(100) == b""
+    except (ssl.SSLError, ConnectionError):
+        return True
+
+
+@pytest.mark.parametrize("alpn, chosen", [
+    (["h2", "http/1.1"], "h2"), (["http/1.1", "h2"], "h2"), (["http/1.1"], "http/1.1"),
+    (["spdy/3", "http/1.1"], "http/1.1"), ([], None)])
+def test_alpn_picks_the_protocol(secure, certificates, alpn, chosen):
+    context = certificates.client(alpn)
+    client_class = H2Client if chosen == "h2" else H1Client
+    with client_class(secure.address, context) as client:
+        assert client.sock.selected_alpn_protocol() == chosen
+        for _ in range(3):
+            answer = client.fetch(body=b"x" * 100000)
+            assert (answer.status, answer.body) == (200, b"https")
+
+
+def test_an_offer_without_a_protocol_of_ours_fails(secure, certificates):
+    assert refused(secure.address, certificates.client(["spdy/3"]))
+
+
+@pytest.mark.parametrize("version, works", [
+    (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)])
+def test_versions(secure, certificates, version, works):
+    context = certificates.client(["http/1.1"])
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    assert refused(secure.address, context) != works
+
+
+@pytest.mark.parametrize("cipher", ["AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA"])
+def test_suites_without_forward_secrecy_or_aead_are_refused(secure, certificates, cipher):
+    context = certificates.client(["http/1.1"])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(cipher + ":@SECLEVEL=0")
+    assert refused(secure.address, context)
+
+
+def test_a_client_ca_makes_a_certificate_a_must(replica, certificates):
+    fake = replica(handler=lambda request: request.respond(body=b"in"))
+    proxy = Proxy(proxy_config([fake], listener=tls(certificates, client_ca=certificates["ca.crt"])))
+    assert refused(proxy.address, certificates.client(["http/1.1"]))
+    assert refused(proxy.address, certificates.client(["http/1.1"], certificate="client-other"))
+    with H2Client(proxy.address, certificates.client(certificate="client")) as client:
+        assert client.fetch().body == b"in"
+    assert len(fake.requests) == 1
+
+
+def test_plain_text_on_a_tls_port_and_a_silent_client_harm_nobody(replica, certificates):
+    fake = replica(handler=lambda request: request.respond(body=b"fine"))
+    proxy = Proxy(proxy_config([fake], listener={
+        **tls(certificates), "tls_handshake_timeout": "300ms"}))
+    silent = socket.create_connection(proxy.address, patience(10))
+    plain = socket.create_connection(proxy.address, patience(10))
+    plain.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    plain.settimeout(patience(10))
+    silent.settimeout(patience(10))
+    with H1Client(proxy.address, certificates.client(["http/1.1"])) as client:
+        assert client.fetch("GET").body == b"fine"
+    try:
+        while plain.recv(1000):
+            pass
+    except ConnectionError:
+        pass
+    assert silent.recv(1000) == b"", "the handshake timeout closes it"
+    equals(lambda: proxy.metric("penstock_listener_connections", listener="ingress"), 0)
+
+
+@pytest.mark.parametrize("alpn, protocol", [(["h2"], "HTTP/2"), (["http/1.1"], "HTTP/1.1")])
+def test_replicas_over_tls(replica, certificates, alpn, protocol):
+    fake = replica(tls=certificates.server(alpn), threaded=True,
+                   handler=lambda request: request.respond(body=request.protocol.encode()))
+    proxy = Proxy(proxy_config([fake], cluster={
+        "tls": {"ca": certificates["ca.crt"], "server_name": "localhost"}}))
+    with H2Client(proxy.address) as client:
+        for _ in range(3):
+            assert client.fetch(body=b"x" * 10000).body == protocol.encode()
+
+
+@pytest.mark.parametrize("ca, name", [("other-ca.crt", "localhost"), ("ca.crt", "wrong.example")])
+def test_a_replica_that_cannot_prove_who_it_is_gets_nothing(replica, certificates, ca, name):
+    fake = replica(tls=certificates.server(), handler=lambda request: request.respond())
+    proxy = Proxy(proxy_config([fake], queue={"timeout": "500ms"}, cluster={
+        "tls": {"ca": certificates[ca], "server_name": name}}))
+    with H2Client(proxy.address) as client:
+        assert client.fetch().status in (502, 503)
+    assert not fake.requests
+
+
+def test_missing_files_are_a_configuration_error(certificates):
+    config = proxy_config(["127.0.0.1:1"], listener=tls(certificates))
+    config["listeners"][0]["tls"]["private_key"] = "/nowhere.key"
+    proxy = Proxy(config, ready=False)
+    assert proxy.wait() == 1
+    assert "/nowhere.key" in proxy.tail()
