@@ -1,13 +1,13 @@
 // The invariants of the admission queue under random events: arrive, cancel, expire, complete, put
-// back, replica added, lost, made available or not, target up and down, several workers that look into
-// their inboxes late. Time is driven by hand; a failure prints its seed.
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+// back, replica added, lost, made available or not, target up and down, several workers that look
+// into their inboxes late. Time is driven by hand; a failure prints its seed.
 
 #include <map>
 #include <random>
 #include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "proxy/cluster/admission_queue.h"
 #include "tests/support/manual_clock.h"
@@ -34,7 +34,8 @@ struct Request final : Ticket::Owner {
 class Simulation {
  public:
   Simulation(std::uint64_t seed, std::size_t workers)
-      : random_(seed), queue_(clock_, {.concurrency_target = 2, .max_requests = 40, .max_bytes = 4000}) {
+      : random_(seed),
+        queue_(clock_, {.concurrency_target = 2, .max_requests = 40, .max_bytes = 4000}) {
     for (std::size_t i = 0; i < workers; ++i) {
       woken_.push_back(false);
       inboxes_.push_back(std::make_unique<Inbox>(queue_, [this, i] { woken_[i] = true; }));
@@ -69,17 +70,38 @@ class Simulation {
     // Busy and calm phases in turn, so that the queue is full at times and empty at others.
     const bool busy = (steps_++ / 500) % 2 == 0;
     switch (const std::uint64_t dice = pick(100); dice) {
-      case 0: return addReplica();
-      case 1: return removeReplica();
-      case 2: case 3: case 4: return toggleReplica();
-      case 5: return changeTarget();
-      case 6: case 7: case 8: case 9: return withRandom(&Simulation::cancel);
-      case 10: case 11: case 12: case 13: case 14: return withRandom(&Simulation::putBack);
-      case 15: case 16: case 17: return withRandom(&Simulation::activate);
+      case 0:
+        return addReplica();
+      case 1:
+        return removeReplica();
+      case 2:
+      case 3:
+      case 4:
+        return toggleReplica();
+      case 5:
+        return changeTarget();
+      case 6:
+      case 7:
+      case 8:
+      case 9:
+        return withRandom(&Simulation::cancel);
+      case 10:
+      case 11:
+      case 12:
+      case 13:
+      case 14:
+        return withRandom(&Simulation::putBack);
+      case 15:
+      case 16:
+      case 17:
+        return withRandom(&Simulation::activate);
       default:
-        if (dice < 30) return advance();
-        if (dice < 55) return collect(pick(inboxes_.size()));
-        if (dice < (busy ? 85u : 65u)) return arrive();
+        if (dice < 30)
+          return advance();
+        if (dice < 55)
+          return collect(pick(inboxes_.size()));
+        if (dice < (busy ? 85u : 65u))
+          return arrive();
         return withRandom(&Simulation::complete);
     }
   }
@@ -90,8 +112,9 @@ class Simulation {
     const bool anyone_waits = !eligible_.empty();
     const AdmissionQueue::Demand demand{
         .bytes = pick(300),
-        .deadline = pick(3) == 0 ? Deadline::after(clock_.now(), std::chrono::milliseconds(pick(200)))
-                                 : Deadline::never()};
+        .deadline = pick(3) == 0
+                        ? Deadline::after(clock_.now(), std::chrono::milliseconds(pick(200)))
+                        : Deadline::never()};
     Admission admission = queue_.acquire(request->ticket, demand);
     if (auto* slot = std::get_if<Slot>(&admission)) {
       EXPECT_FALSE(anyone_waits) << "a newcomer overtook";
