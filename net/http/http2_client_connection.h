@@ -54,6 +54,7 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   void onSettings(bool ack) override;
   void onPingAck() override {}
   void onGoaway() override { stopOpening(); }
+  void onGoawaySent() override {}
   void onStreamsEnded() override;
   TimePoint onTimer(TimePoint now) override;
 

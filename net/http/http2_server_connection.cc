@@ -74,8 +74,6 @@ void Http2ServerConnection::drain() {
   drain_ = Drain::kNoticed;
   drain_since_ = session_.loop().now();
   nghttp2_submit_shutdown_notice(session_.native());
-  // What the client sent before it saw the notice has arrived when the answer has.
-  nghttp2_submit_ping(session_.native(), NGHTTP2_FLAG_NONE, nullptr);
   session_.due(drain_since_, kDrainNotice);
   session_.flushLater();
 }
@@ -86,6 +84,14 @@ void Http2ServerConnection::sendFinalGoaway() {
                         nghttp2_session_get_last_proc_stream_id(session_.native()),
                         NGHTTP2_NO_ERROR, nullptr, 0);
   session_.flushLater();
+}
+
+void Http2ServerConnection::onGoawaySent() {
+  if (drain_ == Drain::kNoticed) {
+    // What the client sends before it sees the notice has arrived when the answer to this has. (A
+    // PING submitted together with the notice would overtake it.)
+    nghttp2_submit_ping(session_.native(), NGHTTP2_FLAG_NONE, nullptr);
+  }
 }
 
 void Http2ServerConnection::onPingAck() {

@@ -41,6 +41,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   void onSettings(bool ack) override;
   void onPingAck() override;
   void onGoaway() override {}
+  void onGoawaySent() override;
   void onStreamsEnded() override;
   TimePoint onTimer(TimePoint now) override;
 

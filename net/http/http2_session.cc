@@ -304,6 +304,10 @@ void Http2Session::frameReceived(const nghttp2_frame& frame) {
 }
 
 void Http2Session::frameSent(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_GOAWAY) {
+    events_.onGoawaySent();
+    return;
+  }
   if ((frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) ||
       (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
     return;

@@ -38,6 +38,7 @@ class Http2Session {
     virtual void onSettings(bool ack) = 0;
     virtual void onPingAck() = 0;
     virtual void onGoaway() = 0;
+    virtual void onGoawaySent() = 0;
     // One or more streams have ended since the last call.
     virtual void onStreamsEnded() = 0;
     // Something may be due. Returns when to be called next, at the latest.
