@@ -54,7 +54,7 @@ class Library:
 LIBRARIES = [
     Library("libevent", r"event2/|event\.h$", ("net/*.cc",)),
     Library("OpenSSL", r"openssl/", ("net/*.cc",)),
-    Library("nghttp2", r"nghttp2/", ("net/http/*.cc",)),
+    Library("nghttp2", r"nghttp2/", ("net/http/*.cc", "net/http/http2_*.h")),
     Library("Boost", r"boost/", ("net/http/*.cc",)),
     Library("yaml-cpp", r"yaml-cpp/", ("base/*.cc",), most_files=1),
     Library("spdlog", r"spdlog/", ("base/*.cc",), most_files=1),
