@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "model_runtime/runtime.h"
+
+namespace penstock::runtime {
+
+enum class Runtime::StopReason : std::uint8_t { kNone, kCancelled, kDeadline };
+
+// One request on its way through the runtime, and the token that its stages look at.
+//
+// It belongs to whoever has it at the moment: a pool's queue or thread, the gate's queue, a lane.
+// Only that one touches what is not atomic, and only that one finishes it; stop() takes it out of a
+// queue, which makes the caller the owner, or leaves it to the thread that runs it.
+class Request final : public std::enable_shared_from_this<Request>,
+                      public PredictGate::Waiter,
+                      public WorkerPool::Job,
+                      public DeadlineTimer::Entry,
+                      public CancellationToken {
+ public:
+  Request(Runtime& runtime, Runtime::Submission submission, Runtime::Completion on_end)
+      : input(std::move(submission.input)),
+        request_id(std::move(submission.request_id)),
+        deadline(submission.deadline),
+        completion(std::move(on_end)),
+        runtime_(runtime) {}
+
+  bool cancelled() const override {
+    return stop_reason_.load(std::memory_order_acquire) != Runtime::StopReason::kNone;
+  }
+  bool sleepUntil(TimePoint when) const override {
+    std::unique_lock lock(sleep_mutex_);
+    return !stopped_.wait_until(lock, when, [this] { return cancelled(); });
+  }
+  void onDue() override { runtime_.onDue(*this); }
+
+  Runtime::StopReason stopReason() const { return stop_reason_.load(std::memory_order_acquire); }
+  // False if it was stopped before; the first reason stays.
+  bool markStopped(Runtime::StopReason reason) {
+    {
+      std::lock_guard lock(sleep_mutex_);
+      auto none = Runtime::StopReason::kNone;
+      if (!stop_reason_.compare_exchange_strong(none, reason)) {
+        return false;
+      }
+    }
+    stopped_.notify_all();
+    return true;
+  }
+
+  Call call() const { return {.request_id = request_id, .deadline = deadline, .token = *this}; }
+  Runtime& runtime() { return runtime_; }
+
+  Input input;
+  const std::string request_id;
+  const Deadline deadline;
+  Runtime::Completion completion;
+  // Keeps the request alive until it is finished; handles and the deadline timer only borrow.
+  std::shared_ptr<Request> self;
+  std::unique_ptr<State> state;
+  Stage stage = Stage::kPreprocess;
+  TimePoint stage_began{};
+  std::atomic<bool> finished = false;
+
+ private:
+  Runtime& runtime_;
+  std::atomic<Runtime::StopReason> stop_reason_{Runtime::StopReason::kNone};
+  mutable std::mutex sleep_mutex_;
+  mutable std::condition_variable stopped_;
+};
+
+}  // namespace penstock::runtime

@@ -1,0 +1,85 @@
+#include "model_runtime/runtime_metrics.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+
+namespace penstock::runtime {
+namespace {
+
+double seconds(Duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+constexpr char kRequestsName[] = "penstock_requests_total";
+constexpr char kRequestsHelp[] =
+    "Requests that ended, by the stage they ended in (admission: never begun) and how";
+
+}  // namespace
+
+double BusyShare::read(TimePoint now, Duration busy) {
+  if (begun_ && now - from_ < std::chrono::seconds(1)) {
+    return last_;
+  }
+  if (begun_) {
+    last_ = std::clamp(seconds(busy - busy_from_) / (seconds(now - from_) * lanes_), 0.0, 1.0);
+  }
+  begun_ = true;
+  from_ = now;
+  busy_from_ = busy;
+  return last_;
+}
+
+RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate)
+    : metrics_(metrics),
+      refused_(metrics.counter(kRequestsName, kRequestsHelp,
+                               {{"stage", "admission"}, {"outcome", "refused"}})),
+      gap_seconds_(metrics.histogram(
+          "penstock_gate_gap_seconds",
+          "How long a lane stood idle before a predict although the request was ready", {},
+          {1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05,
+           0.1, 0.2, 0.5, 1})),
+      busy_share_(gate.lanes()) {
+  for (const Stage stage :
+       {Stage::kPreprocess, Stage::kGate, Stage::kPredict, Stage::kPostprocess}) {
+    stage_seconds_[static_cast<std::size_t>(stage)] =
+        metrics.histogram("penstock_stage_seconds",
+                          "Time that requests spent in each stage (gate: waiting for a lane)",
+                          {{"stage", std::string(toString(stage))}}, Metrics::latencyBounds());
+  }
+  metrics.callback("penstock_gate_waiting", "Requests ready and waiting for a lane", {}, false,
+                   [&gate] { return static_cast<double>(gate.snapshot().waiting); });
+  metrics.callback("penstock_gate_in_predict", "Requests inside predict", {}, false,
+                   [&gate] { return static_cast<double>(gate.snapshot().in_predict); });
+  metrics.callback("penstock_gate_busy_seconds_total", "Lane-seconds spent in predict", {}, true,
+                   [&gate] { return seconds(gate.snapshot().busy); });
+  metrics.callback("penstock_gate_busy_share",
+                   "Share of the lanes in predict since the reading before (at least 1 s ago)", {},
+                   false, [this, &clock, &gate] {
+                     std::lock_guard lock(mutex_);
+                     return busy_share_.read(clock.now(), gate.snapshot().busy);
+                   });
+}
+
+void RuntimeMetrics::ended(const Outcome& outcome) {
+  const auto key = std::pair(outcome.stage, outcomeName(outcome));
+  std::lock_guard lock(mutex_);
+  auto at = ended_.find(key);
+  if (at == ended_.end()) {
+    Counter counter = metrics_.counter(
+        kRequestsName, kRequestsHelp,
+        {{"stage", std::string(toString(key.first))}, {"outcome", std::string(key.second)}});
+    at = ended_.emplace(key, counter).first;
+  }
+  at->second.add();
+}
+
+void RuntimeMetrics::stageTook(Stage stage, Duration time) {
+  stage_seconds_[static_cast<std::size_t>(stage)].observe(seconds(time));
+}
+
+void RuntimeMetrics::gap(Duration time) {
+  gap_seconds_.observe(seconds(time));
+}
+
+}  // namespace penstock::runtime

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "model_runtime/outcome.h"
+#include "model_runtime/predict_gate.h"
+
+namespace penstock::runtime {
+
+// The share of a gate's lanes that was in predict over the last while: since the reading before the
+// last one, or the last but one when readings come faster than each second. One thread at a time.
+class BusyShare {
+ public:
+  explicit BusyShare(std::size_t lanes) : lanes_(static_cast<double>(lanes)) {}
+  // now: not before the last reading's. 0 … 1.
+  double read(TimePoint now, Duration busy);
+
+ private:
+  const double lanes_;
+  bool begun_ = false;
+  TimePoint from_;  // the window's begin
+  Duration busy_from_{};
+  double last_ = 0;
+};
+
+// What a runtime counts. Thread-safe.
+class RuntimeMetrics {
+ public:
+  // gate: read when the page is rendered.
+  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate);
+
+  void ended(const Outcome& outcome);
+  void refused() { refused_.add(); }
+  void stageTook(Stage stage, Duration time);
+  void gap(Duration time);
+
+ private:
+  Metrics& metrics_;
+  Counter refused_;
+  std::array<Histogram, 4> stage_seconds_;
+  Histogram gap_seconds_;
+  std::mutex mutex_;  // guards the rest
+  std::map<std::pair<Stage, std::string_view>, Counter> ended_;
+  BusyShare busy_share_;
+};
+
+}  // namespace penstock::runtime

@@ -1,0 +1,12 @@
+#include "model_runtime/thread_name.h"
+
+#include <pthread.h>
+
+namespace penstock::runtime {
+
+void nameThisThread(const std::string& name) {
+  // Longer names would be refused, not cut.
+  pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+}
+
+}  // namespace penstock::runtime
