@@ -81,7 +81,7 @@ void EventLoop::State::beginCallbacks() {
 void EventLoop::State::turn() noexcept {
   const bool may_sleep = prepareToSleep();
   now_known = false;
-  event_base_loop(base, may_sleep ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+  event_base_loop(base, may_sleep ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
   beginCallbacks();
   runTimers();
   runTasks();

@@ -1,0 +1,173 @@
+#include "net/buffer.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/uio.h>
+
+#include "tests/support/allocated_bytes.h"
+
+namespace penstock::net {
+namespace {
+
+std::string pattern(std::size_t size) {
+  std::string text(size, '\0');
+  for (std::size_t i = 0; i < size; ++i) {
+    text[i] = static_cast<char>('a' + i % 23);
+  }
+  return text;
+}
+
+TEST(Buffer, GivesBackWhatItTookInOrder) {
+  Buffer buffer;
+  EXPECT_TRUE(buffer.empty());
+  buffer.append("hello ");
+  const std::vector<std::uint8_t> bytes{'w', 'o', 'r', 'l', 'd'};
+  buffer.append(bytes);
+  EXPECT_EQ(buffer.size(), 11U);
+  EXPECT_EQ(buffer.toString(), "hello world");
+
+  std::array<std::uint8_t, 5> first{};
+  buffer.read(first);
+  EXPECT_EQ(std::string(first.begin(), first.end()), "hello");
+  buffer.drain(1);
+  EXPECT_EQ(buffer.linearize(), "world");
+  buffer.drain(100);
+  EXPECT_TRUE(buffer.empty());
+}
+
+TEST(Buffer, ThatNeverHeldAByteAllocatesNothing) {
+  std::vector<Buffer> buffers;
+  buffers.reserve(1000);
+  const std::size_t before = allocatedBytes();
+  for (int i = 0; i < 1000; ++i) {
+    Buffer& buffer = buffers.emplace_back();
+    buffer.append("");
+    buffer.drain(5);
+    EXPECT_TRUE(buffer.front().empty());
+    EXPECT_EQ(buffer.linearize(), "");
+    EXPECT_EQ(buffer.toString(), "");
+  }
+  EXPECT_EQ(allocatedBytes(), before);
+}
+
+TEST(Buffer, FreesItsMemoryWhenDrained) {
+  Buffer buffer;
+  const std::size_t before = allocatedBytes();
+  buffer.append(pattern(1 << 20));
+  EXPECT_GE(allocatedBytes(), before + (1 << 20));
+  buffer.drain(1 << 20);
+  EXPECT_LT(allocatedBytes(), before + 1024);
+}
+
+TEST(Buffer, MovesPartsAcrossPieceBoundaries) {
+  const std::string text = pattern(100'000);
+  for (const std::size_t part : {1UL, 100UL, 2047UL, 2048UL, 5000UL, 16'384UL, 99'999UL}) {
+    Buffer from;
+    for (std::size_t at = 0; at < text.size(); at += 9000) {
+      from.append(std::string_view(text).substr(at, 9000));
+    }
+    Buffer to;
+    std::string moved;
+    while (!from.empty()) {
+      const std::size_t before = to.size();
+      from.moveTo(to, part);
+      EXPECT_EQ(to.size() - before, std::min(part, text.size() - before));
+    }
+    EXPECT_TRUE(to.toString() == text) << part;
+  }
+}
+
+TEST(Buffer, AppendingAnotherEmptiesIt) {
+  Buffer first;
+  Buffer second;
+  first.append("one");
+  second.append("two");
+  first.append(second);
+  EXPECT_EQ(first.toString(), "onetwo");
+  EXPECT_TRUE(second.empty());
+  second.append("again");
+  EXPECT_EQ(second.toString(), "again");
+}
+
+TEST(Buffer, MovesLargePiecesWithoutCopying) {
+  Buffer from;
+  from.append(pattern(64 * 1024));
+  const std::uint8_t* where = from.front().data();
+  Buffer to;
+  from.moveTo(to, from.size());
+  EXPECT_EQ(to.front().data(), where);
+}
+
+// TRAPS: a window of one-byte DATA frames must not cost a kilobyte for each.
+TEST(Buffer, CostsLittleForAStreamOfTinyFragments) {
+  constexpr std::size_t kFragments = 64 * 1024;
+  const std::size_t before = allocatedBytes();
+  Buffer gathered;
+  for (std::size_t i = 0; i < kFragments; ++i) {
+    Buffer fragment;
+    fragment.append("x");
+    fragment.moveTo(gathered, 1);
+  }
+  EXPECT_EQ(gathered.size(), kFragments);
+  EXPECT_LT(allocatedBytes() - before, 256U * 1024);
+  Buffer further;
+  further.append(gathered);
+  EXPECT_LT(allocatedBytes() - before, 256U * 1024);
+}
+
+TEST(Buffer, CopiesShareNothing) {
+  const std::string text = pattern(50'000);
+  Buffer original;
+  original.append(std::string_view(text).substr(0, 20'000));
+  original.append(std::string_view(text).substr(20'000));
+  Buffer copy;
+  copy.append("then ");
+  original.copyTo(copy);
+  EXPECT_TRUE(original.toString() == text);
+  original.clear();
+  EXPECT_TRUE(copy.toString() == "then " + text);
+  Buffer empty;
+  empty.copyTo(copy);
+  EXPECT_EQ(copy.size(), text.size() + 5);
+}
+
+TEST(Buffer, DescribesItsPiecesForOneWrite) {
+  const std::string text = pattern(40'000);
+  Buffer buffer;
+  EXPECT_EQ(buffer.pieces(nullptr, 0), 0);
+  for (std::size_t at = 0; at < text.size(); at += 10'000) {
+    Buffer part;
+    part.append(std::string_view(text).substr(at, 10'000));
+    buffer.append(part);
+  }
+  std::array<iovec, 16> pieces;
+  const int count = buffer.pieces(pieces.data(), 16);
+  EXPECT_EQ(count, 4);
+  std::string joined;
+  for (int i = 0; i < count; ++i) {
+    const iovec& piece = pieces[static_cast<std::size_t>(i)];
+    joined.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
+  }
+  EXPECT_TRUE(joined == text);
+  EXPECT_EQ(buffer.pieces(pieces.data(), 2), 2);
+}
+
+TEST(Buffer, MovesAsAValue) {
+  Buffer first;
+  first.append("kept");
+  Buffer second(std::move(first));
+  EXPECT_EQ(second.toString(), "kept");
+  Buffer third;
+  third.append("dropped");
+  third = std::move(second);
+  EXPECT_EQ(third.toString(), "kept");
+}
+
+}  // namespace
+}  // namespace penstock::net
