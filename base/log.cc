@@ -102,7 +102,7 @@ void appendTextField(std::string& out, const LogField& field) {
 }
 
 std::string jsonLine(LogLevel level, std::string_view program, std::string_view message,
-                     std::initializer_list<LogField> fields) {
+                     std::span<const LogField> fields) {
   std::string line = R"({"time":")";
   appendTime(line);
   line += R"(","level":")";
@@ -126,11 +126,16 @@ std::string jsonLine(LogLevel level, std::string_view program, std::string_view 
   return line;
 }
 
-std::string textLine(LogLevel level, std::string_view message,
-                     std::initializer_list<LogField> fields) {
+// program: only if it is another one.
+std::string textLine(LogLevel level, std::string_view program, std::string_view message,
+                     std::span<const LogField> fields) {
   std::string line;
   appendTime(line);
   fmt::format_to(std::back_inserter(line), " {:<7} ", levelName(level));
+  if (!program.empty()) {
+    appendCut(line, program);
+    line += ": ";
+  }
   appendCut(line, message);
   for (const LogField& field : fields) {
     const std::size_t before = line.size();
@@ -183,8 +188,18 @@ void Logger::log(LogLevel level, std::string_view message, std::initializer_list
   if (!enabled(level) || state_->sink == nullptr) {
     return;
   }
-  state_->sink->write(state_->text ? textLine(level, message, fields)
-                                   : jsonLine(level, state_->options.program, message, fields));
+  const std::span<const LogField> all(fields.begin(), fields.size());
+  state_->sink->write(state_->text ? textLine(level, {}, message, all)
+                                   : jsonLine(level, state_->options.program, message, all));
+}
+
+void Logger::relay(std::string_view program, LogLevel level, std::string_view message,
+                   std::span<const LogField> fields) {
+  if (!enabled(level) || state_->sink == nullptr) {
+    return;
+  }
+  state_->sink->write(state_->text ? textLine(level, program, message, fields)
+                                   : jsonLine(level, program, message, fields));
 }
 
 std::uint64_t Logger::dropped() const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -39,6 +40,9 @@ class Logger {
 
   bool enabled(LogLevel level) const;
   void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+  // Passes on what another program said, under that program's name.
+  void relay(std::string_view program, LogLevel level, std::string_view message,
+             std::span<const LogField> fields);
   void debug(std::string_view message, std::initializer_list<LogField> fields = {}) {
     log(LogLevel::kDebug, message, fields);
   }

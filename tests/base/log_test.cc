@@ -64,6 +64,22 @@ TEST(Logger, WritesOneJsonObjectPerLine) {
   EXPECT_EQ(nlohmann::json::parse(lines[1])["level"], "error");
 }
 
+TEST(Logger, RelaysUnderTheOtherProgramsName) {
+  const auto lines =
+      logged({.level = LogLevel::kInfo, .program = "penstock-proxy"}, [](Logger& log) {
+        const std::vector<LogField> fields{{"cluster", "m"}, {"pid", 7}};
+        log.relay("penstock-sidecar", LogLevel::kWarning, "slow", fields);
+        log.relay("penstock-sidecar", LogLevel::kDebug, "detail", fields);
+      });
+  ASSERT_EQ(lines.size(), 1U);
+  const auto line = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(line["program"], "penstock-sidecar");
+  EXPECT_EQ(line["level"], "warning");
+  EXPECT_EQ(line["message"], "slow");
+  EXPECT_EQ(line["cluster"], "m");
+  EXPECT_EQ(line["pid"], 7);
+}
+
 TEST(Logger, LeavesOutWhatIsBelowItsLevel) {
   const auto lines = logged({.level = LogLevel::kWarning, .program = "p"}, [](Logger& log) {
     EXPECT_FALSE(log.enabled(LogLevel::kInfo));
