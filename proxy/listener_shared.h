@@ -39,7 +39,7 @@ class ListenerShared {
 
  private:
   ListenerShared(const Config& config, const ListenerConfig& listener,
-                 std::uint32_t max_connections, const Clock& clock, Metrics& metrics);
+                 std::uint32_t max_connections, Metrics& metrics);
 
   const ListenerConfig config_;
   const RouteTable routes_;

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "net/event_loop.h"
+#include "proxy/cluster/cluster.h"
+#include "proxy/config/config.h"
+#include "proxy/http/buffer_budget.h"
+#include "proxy/listener_shared.h"
+#include "proxy/worker.h"
+
+namespace penstock::proxy {
+
+// The whole proxy, composed from a configuration: listeners → workers (filter chain, router) →
+// clusters (admission queue, replicas), with the admin server and the replica providers on the main
+// loop.
+class Server {
+ public:
+  // Binds every port; nothing is served yet. An error says which listener, file or address is at
+  // fault.
+  static Result<std::unique_ptr<Server>> make(const Config& config, std::uint32_t workers,
+                                              const Clock& clock, Logger& log);
+  ~Server();
+
+  // Serves until SIGTERM (drains: everything admitted is finished, then 0) or SIGINT or a second
+  // SIGTERM (stops at once, 1). Returns the process's exit status.
+  int run();
+
+ private:
+  Server(const Config& config, const Clock& clock, Logger& log);
+
+  Result<void> open(std::uint32_t workers);
+  Result<void> openClusters();
+  Result<void> openListeners(std::uint32_t workers);
+  void startReplicas();
+  void drain();
+  void onWorkerDrained();
+  void stop(int exit_status);
+
+  const Config config_;
+  const Clock& clock_;
+  Logger& log_;
+  net::EventLoop loop_;
+  Metrics metrics_;
+  BufferBudget budget_;
+  std::unique_ptr<LineSink> access_log_;
+  std::vector<std::unique_ptr<Cluster>> clusters_;
+  std::vector<std::unique_ptr<net::TlsContext>> cluster_tls_;
+  std::vector<std::unique_ptr<ListenerShared>> listeners_;
+  WorkerContext worker_context_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  bool draining_ = false;
+  std::size_t drained_workers_ = 0;
+  int exit_status_ = 0;
+};
+
+}  // namespace penstock::proxy
