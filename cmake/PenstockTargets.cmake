@@ -32,9 +32,13 @@ endfunction()
 
 # How every test runs: where the programs are, how long to be patient, how the sanitizers report.
 set(PENSTOCK_PYTHON /usr/bin/python3 CACHE FILEPATH "The Python that has Debian's python3-* packages")
+set(PENSTOCK_TEST_SLOWNESS 1)
+if(PENSTOCK_SANITIZE)
+  set(PENSTOCK_TEST_SLOWNESS 4)
+endif()
 set(PENSTOCK_TEST_ENVIRONMENT
   "PENSTOCK_BIN_DIR=${CMAKE_BINARY_DIR}/bin"
-  "PENSTOCK_TEST_SLOWNESS=$<IF:$<BOOL:${PENSTOCK_SANITIZE}>,4,1>"
+  "PENSTOCK_TEST_SLOWNESS=${PENSTOCK_TEST_SLOWNESS}"
   "PYTHONDONTWRITEBYTECODE=1"
   "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1"
   "UBSAN_OPTIONS=print_stacktrace=1"
