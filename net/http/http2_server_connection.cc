@@ -113,7 +113,6 @@ void Http2ServerConnection::onSettings(bool ack) {
 
 void Http2ServerConnection::onHeadersBegin(std::int32_t id, bool opens) {
   block_since_ = session_.loop().now();
-  block_id_ = id;
   session_.due(block_since_, session_.limits().header_timeout);
   if (opens) {
     openStream(id);
@@ -248,7 +247,12 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
     return false;
   }
   if (block_since_ != TimePoint::max() && passed(block_since_, limits.header_timeout)) {
-    // Nothing else can arrive before this block has ended, so the others are cut off as well.
+    if (!std::exchange(block_expired_, true)) {
+      rejectUnfinished();
+      next = now;  // the answer is written first: nghttp2 says nothing more after GOAWAY
+      return true;
+    }
+    // Nothing else can arrive before this block has ended, so the other streams are cut off too.
     session_.terminate(StreamEnd::kTimeout, NGHTTP2_ENHANCE_YOUR_CALM);
     return false;
   }
@@ -260,6 +264,16 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
     sendFinalGoaway();
   }
   return true;
+}
+
+void Http2ServerConnection::rejectUnfinished() {
+  for (const auto& any : session_.streams()) {
+    auto& stream = static_cast<Http2ServerStream&>(*any);
+    if (!stream.request_seen_) {
+      reject(stream, Rejection::kRequestTimeout, "the header fields came too slowly");
+      return;
+    }
+  }
 }
 
 TimePoint Http2ServerConnection::checkStreams(TimePoint now) {
