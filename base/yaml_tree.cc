@@ -1,6 +1,7 @@
 #include "base/yaml_tree.h"
 
 #include <map>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -174,6 +175,20 @@ class TreeBuilder final : public YAML::EventHandler {
   std::map<YAML::anchor_t, std::uint32_t> anchors_;
 };
 
+// yaml-cpp takes U+0004 for the end of the text and NULs for UTF-16, silently. YAML allows no
+// control characters but these three.
+std::optional<Stop> findControlCharacter(std::string_view text) {
+  Stop at{1, 1, "expected text, found a control character"};
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') {
+      return at;
+    }
+    at.column = c == '\n' ? 1 : at.column + 1;
+    at.line += c == '\n' ? 1 : 0;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<YamlTree>> parseYamlTree(std::string_view text, const std::string& file_name,
@@ -184,6 +199,9 @@ Result<std::unique_ptr<YamlTree>> parseYamlTree(std::string_view text, const std
     return failure(tree->place(1, 1) + ": expected at most " +
                    std::to_string(options.max_size.count) + " bytes, got " +
                    std::to_string(text.size()));
+  }
+  if (const auto control = findControlCharacter(text)) {
+    return failure(tree->place(control->line, control->column) + ": " + control->message);
   }
   try {
     std::istringstream stream{std::string(text)};

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <sstream>
 #include <vector>
@@ -14,30 +15,38 @@
 namespace penstock {
 namespace {
 
-// What the logger that `use` gets has written to standard error, by lines.
+// Gives a logger whose standard error is `end`, which is closed, to use.
 template <typename Use>
-std::vector<std::string> logged(Logger::Options options, Use use) {
-  int ends[2];
-  EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+void logInto(int end, const Logger::Options& options, Use use) {
   const int saved = ::dup(STDERR_FILENO);
-  ::dup2(ends[1], STDERR_FILENO);
-  ::close(ends[1]);
-  {
-    Logger logger(options);
-    // The logger has its own descriptor now.
-    ::dup2(saved, STDERR_FILENO);
-    ::close(saved);
-    use(logger);
-  }
+  ::dup2(end, STDERR_FILENO);
+  ::close(end);
+  Logger logger(options);
+  // The logger has its own descriptor now.
+  ::dup2(saved, STDERR_FILENO);
+  ::close(saved);
+  use(logger);
+}
+
+std::string readAll(int end) {
   std::string text;
   char block[4096];
-  for (ssize_t n = ::read(ends[0], block, sizeof block); n > 0;
-       n = ::read(ends[0], block, sizeof block)) {
+  // A terminal whose other side is closed answers EIO.
+  for (ssize_t n = ::read(end, block, sizeof block); n > 0; n = ::read(end, block, sizeof block)) {
     text.append(block, static_cast<std::size_t>(n));
   }
-  ::close(ends[0]);
+  ::close(end);
+  return text;
+}
+
+// What the logger that `use` gets has written to a pipe, by lines.
+template <typename Use>
+std::vector<std::string> logged(const Logger::Options& options, Use use) {
+  int ends[2];
+  EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  logInto(ends[1], options, use);
   std::vector<std::string> lines;
-  std::istringstream stream(text);
+  std::istringstream stream(readAll(ends[0]));
   for (std::string line; std::getline(stream, line);) {
     lines.push_back(line);
   }
@@ -133,6 +142,21 @@ TEST(Logger, WritesNullForWhatJsonHasNoNumberFor) {
   const auto line = nlohmann::json::parse(lines.at(0));
   EXPECT_TRUE(line["nan"].is_null());
   EXPECT_TRUE(line["inf"].is_null());
+}
+
+TEST(Logger, WritesTextToATerminal) {
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_GE(terminal, 0);
+  ASSERT_EQ(::grantpt(terminal), 0);
+  ASSERT_EQ(::unlockpt(terminal), 0);
+  const int side = ::open(::ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_GE(side, 0);
+  logInto(side, {.level = LogLevel::kInfo, .program = "p"}, [](Logger& log) {
+    log.warning("slow down", {{"who", "a b"}, {"n", 3}, {"evil", "\x1b[2J"}, {"plain", "x"}});
+  });
+  EXPECT_THAT(
+      readAll(terminal),
+      testing::HasSubstr("Z warning slow down who=\"a b\" n=3 evil=\\u001b[2J plain=x\r\n"));
 }
 
 TEST(LogLevel, IsReadByName) {

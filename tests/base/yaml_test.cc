@@ -286,6 +286,13 @@ TEST(Yaml, TellsWhereTheSyntaxIsWrong) {
   EXPECT_THAT(syntaxComplaint("a: \"\x01"), StartsWith("f:1:"));
 }
 
+TEST(Yaml, RefusesControlCharactersThatWouldEndTheText) {
+  EXPECT_EQ(syntaxComplaint("a: 1\nb:\x04 2"), "f:2:3: expected text, found a control character");
+  EXPECT_EQ(syntaxComplaint(std::string_view("a: \0b", 5)),
+            "f:1:4: expected text, found a control character");
+  EXPECT_EQ(syntaxComplaint("a:\t1\r\nb: 2\n"), "");
+}
+
 TEST(Yaml, ReadsAFileAndNamesIt) {
   std::string name = testing::TempDir() + "yaml_test_XXXXXX";
   ::close(::mkstemp(name.data()));
