@@ -19,8 +19,8 @@ Address boundAddress(int fd);
 
 // Accepts connections on a listening socket. When the process or the system runs out of descriptors
 // (EMFILE, ENFILE, ENOBUFS, ENOMEM) it stops accepting, calls onExhausted so that idle connections
-// can be closed, and tries again after 100 ms. Loop thread only. The handler may call anything on the
-// listener; to free it inside a call it uses EventLoop::destroyLater.
+// can be closed, and tries again after 100 ms. Loop thread only. The handler may call anything on
+// the listener; to free it inside a call it uses EventLoop::destroyLater.
 class Listener {
  public:
   class Handler {

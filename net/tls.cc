@@ -154,7 +154,7 @@ Result<std::unique_ptr<TlsContext>> TlsContext::server(const ServerOptions& opti
 Result<std::unique_ptr<TlsContext>> TlsContext::client(const ClientOptions& options) {
   std::unique_ptr<TlsContext> made(new TlsContext());
   made->server_name_ = options.server_name;
-  made->offers_http1_ = options.offer_http1;
+  made->requires_h2_ = options.offer_h2 && !options.offer_http1;
   SSL_CTX* context = made->context_ = newContext(TLS_client_method());
   const bool trusts = options.ca_file.empty()
                           ? SSL_CTX_set_default_verify_paths(context) == 1

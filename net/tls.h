@@ -38,13 +38,14 @@ class TlsContext {
   ssl_ctx_st* native() const { return context_; }
   const std::string& serverName() const { return server_name_; }
   bool isServer() const { return ticket_keys_ != nullptr; }
-  bool offersHttp1() const { return offers_http1_; }
+  // A client that offers HTTP/2 alone fails with a server that does not choose it.
+  bool requiresH2() const { return requires_h2_; }
 
  private:
   TlsContext();
   ssl_ctx_st* context_ = nullptr;
   std::string server_name_;
-  bool offers_http1_ = true;
+  bool requires_h2_ = false;
   std::unique_ptr<TicketKeys> ticket_keys_;  // null: a client
 };
 

@@ -163,7 +163,7 @@ std::string_view TlsSession::alpn() const {
 }
 
 bool TlsSession::agreed() const {
-  return context_.isServer() || context_.offersHttp1() || selectedProtocol(ssl_) == "h2";
+  return !context_.requiresH2() || selectedProtocol(ssl_) == "h2";
 }
 
 }  // namespace penstock::net

@@ -44,7 +44,6 @@ class TlsSession {
 
  private:
   friend struct TlsWire;
-  // A client that wants HTTP/2 and nothing else does not talk to a server that did not agree.
   bool agreed() const;
 
   ssl_st* ssl_ = nullptr;

@@ -32,4 +32,18 @@ inline void runTurn(EventLoop& loop) {
   loop.run();
 }
 
+// Runs turns that do not sleep until done() holds, for ten seconds at most: for a loop whose clock
+// the test moves by hand. Returns whether it held.
+inline bool turnUntil(EventLoop& loop, const std::function<bool()>& done) {
+  const SteadyClock real_time;
+  const TimePoint give_up = real_time.now() + std::chrono::seconds(10);
+  while (!done()) {
+    if (real_time.now() >= give_up) {
+      return false;
+    }
+    runTurn(loop);
+  }
+  return true;
+}
+
 }  // namespace penstock::net
