@@ -56,14 +56,14 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
   metrics.callback("penstock_gate_busy_share",
                    "Share of the lanes in predict since the reading before (at least 1 s ago)", {},
                    false, [this, &clock, &gate] {
-                     std::lock_guard lock(mutex_);
+                     std::lock_guard lock(share_mutex_);
                      return busy_share_.read(clock.now(), gate.snapshot().busy);
                    });
 }
 
 void RuntimeMetrics::ended(const Outcome& outcome) {
   const auto key = std::pair(outcome.stage, outcomeName(outcome));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(ended_mutex_);
   auto at = ended_.find(key);
   if (at == ended_.end()) {
     Counter counter = metrics_.counter(

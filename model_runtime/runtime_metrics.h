@@ -46,8 +46,10 @@ class RuntimeMetrics {
   Counter refused_;
   std::array<Histogram, 4> stage_seconds_;
   Histogram gap_seconds_;
-  std::mutex mutex_;  // guards the rest
+  std::mutex ended_mutex_;
   std::map<std::pair<Stage, std::string_view>, Counter> ended_;
+  // Not the same: the page's lock is held when the share is read, and taken when a counter is made.
+  std::mutex share_mutex_;
   BusyShare busy_share_;
 };
 
