@@ -1,92 +1,23 @@
 #include "proxy/cluster/admission_queue.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "base/check.h"
 
 namespace penstock::proxy {
 namespace {
 
-constexpr Duration kRateWindow = std::chrono::seconds(10);
+// A window of the drain rate is over when it is both long and full enough to tell something.
+constexpr double kRateWindowSeconds = 10;
+constexpr std::uint64_t kRateWindowSlots = 16;
 
 double seconds(Duration d) {
   return std::chrono::duration<double>(d).count();
 }
 
 }  // namespace
-
-Slot::Slot(Slot&& other) noexcept
-    : queue_(other.queue_),
-      replica_(std::exchange(other.replica_, nullptr)),
-      retry_(other.retry_) {}
-
-Slot& Slot::operator=(Slot&& other) noexcept {
-  if (this != &other) {
-    release();
-    queue_ = other.queue_;
-    replica_ = std::exchange(other.replica_, nullptr);
-    retry_ = other.retry_;
-  }
-  return *this;
-}
-
-void Slot::release() {
-  if (Replica* replica = std::exchange(replica_, nullptr)) {
-    queue_->release(*replica, retry_);
-  }
-}
-
-Inbox::Inbox(AdmissionQueue& queue, std::move_only_function<void()> wake)
-    : queue_(queue), wake_(std::move(wake)) {
-  queue_.addInbox();
-}
-
-bool Inbox::collect(std::size_t max) {
-  return queue_.collect(*this, max);
-}
-
-void Ticket::leave() {
-  if (waits_) {
-    waits_ = false;
-    inbox_.queue_.leave(*this);
-  }
-}
-
-void Ticket::activate() {
-  if (waits_) {
-    inbox_.queue_.activate(*this);
-  }
-}
-
-void TicketList::append(Ticket& ticket) {
-  insertAfter(last_, ticket);
-}
-
-// Who was put back walks from the front, where its place is.
-void TicketList::insertByPlace(Ticket& ticket) {
-  Ticket* after = last_;
-  if (last_ != nullptr && last_->place_ > ticket.place_) {
-    after = nullptr;
-    for (Ticket* t = first_; t->place_ < ticket.place_; t = t->next_) {
-      after = t;
-    }
-  }
-  insertAfter(after, ticket);
-}
-
-void TicketList::insertAfter(Ticket* after, Ticket& ticket) {
-  ticket.previous_ = after;
-  ticket.next_ = after == nullptr ? first_ : after->next_;
-  (after == nullptr ? first_ : after->next_) = &ticket;
-  (ticket.next_ == nullptr ? last_ : ticket.next_->previous_) = &ticket;
-}
-
-void TicketList::remove(Ticket& ticket) {
-  (ticket.previous_ == nullptr ? first_ : ticket.previous_->next_) = ticket.next_;
-  (ticket.next_ == nullptr ? last_ : ticket.next_->previous_) = ticket.previous_;
-  ticket.next_ = nullptr;
-  ticket.previous_ = nullptr;
-}
 
 // One critical section: brings the time integrals up to date at its start, and wakes the inboxes
 // that got something after the lock is released.
@@ -117,8 +48,7 @@ AdmissionQueue::AdmissionQueue(const Clock& clock, const Settings& settings)
     : clock_(clock),
       settings_(settings),
       target_(settings.concurrency_target),
-      accounted_until_(clock.now()),
-      rate_window_start_(accounted_until_) {
+      accounted_until_(clock.now()) {
   PENSTOCK_CHECK(target_ >= 1, "a concurrency target is at least 1");
 }
 
@@ -234,6 +164,7 @@ void AdmissionQueue::release(Replica& replica, bool retry) {
   Change change(*this);
   giveBack(replica, retry);
   ++done_;
+  countFreed();
   grantWaiting(change);
 }
 
@@ -359,7 +290,6 @@ void AdmissionQueue::giveBack(Replica& replica, bool retry) {
   free_slots_ += freeSlots(entry);
   --in_flight_;
   retrying_ -= retry ? 1 : 0;
-  countRelease(accounted_until_);
   eraseIfGone(entry);
 }
 
@@ -411,16 +341,17 @@ void AdmissionQueue::account(TimePoint now) {
   waiting_seconds_ += dt * static_cast<double>(waiting_);
   in_flight_seconds_ += dt * static_cast<double>(in_flight_);
   idle_while_waiting_seconds_ += dt * static_cast<double>(undelivered_);
+  drain_now_.waited_seconds += queue_.empty() ? 0 : dt;
 }
 
-void AdmissionQueue::countRelease(TimePoint now) {
-  const Duration age = now - rate_window_start_;
-  if (age >= kRateWindow) {
-    freed_before_ = age < 2 * kRateWindow ? freed_now_ : 0;
-    freed_now_ = 0;
-    rate_window_start_ = age < 2 * kRateWindow ? rate_window_start_ + kRateWindow : now;
+void AdmissionQueue::countFreed() {
+  if (queue_.empty()) {
+    return;
   }
-  ++freed_now_;
+  ++drain_now_.freed;
+  if (drain_now_.waited_seconds >= kRateWindowSeconds && drain_now_.freed >= kRateWindowSlots) {
+    drain_before_ = std::exchange(drain_now_, {});
+  }
 }
 
 AdmissionQueue::Snapshot AdmissionQueue::snapshot() const {
@@ -454,7 +385,16 @@ std::vector<AdmissionQueue::ReplicaSnapshot> AdmissionQueue::replicas() const {
   std::vector<ReplicaSnapshot> result;
   result.reserve(entries_.size());
   for (const auto& e : entries_) {
-    result.push_back({e->id, e->address, e->available, e->removed, e->in_flight});
+    result.push_back({
+        .id = e->id,
+        .address = e->address,
+        .available = e->available,
+        .removed = e->removed,
+        .in_flight = e->in_flight,
+        .requests = e->requests.load(std::memory_order_relaxed),
+        .succeeded = e->succeeded.load(std::memory_order_relaxed),
+        .failed = e->failed.load(std::memory_order_relaxed),
+    });
   }
   return result;
 }
@@ -465,16 +405,15 @@ bool AdmissionQueue::anyAvailable() const {
 }
 
 Duration AdmissionQueue::estimatedWait() const {
-  const TimePoint now = clock_.now();
+  const TimePoint clock_now = clock_.now();
   std::lock_guard lock(mutex_);
-  const Duration age = std::max(now - rate_window_start_, Duration(std::chrono::milliseconds(100)));
-  const bool recent = age < 2 * kRateWindow;
-  const double freed = recent ? static_cast<double>(freed_now_ + freed_before_) : 0;
-  const double window = seconds(age) + (freed_before_ > 0 ? seconds(kRateWindow) : 0);
-  if (freed <= 0 || waiting_ == 0) {
-    return std::chrono::seconds(1);
-  }
-  const double wait = static_cast<double>(waiting_) * window / freed;
+  const double since = seconds(std::max(clock_now, accounted_until_) - accounted_until_);
+  const double waited =
+      drain_now_.waited_seconds + drain_before_.waited_seconds + (queue_.empty() ? 0 : since);
+  const auto freed = static_cast<double>(drain_now_.freed + drain_before_.freed);
+  // Nothing freed yet: at least as long again.
+  const double wait =
+      freed > 0 ? static_cast<double>(waiting_) * waited / freed : (waiting_ > 0 ? waited : 0);
   return std::chrono::duration_cast<Duration>(
       std::chrono::duration<double>(std::clamp(wait, 1.0, 3600.0)));
 }
