@@ -1,0 +1,66 @@
+#include "proxy/cluster/health_checker.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::proxy {
+namespace {
+
+constexpr Duration kEagerDelay = std::chrono::milliseconds(25);
+constexpr Duration kMaxEagerDelay = std::chrono::seconds(1);
+
+}  // namespace
+
+HealthChecker::HealthChecker(net::EventLoop& loop, Replica& replica, const Settings& settings,
+                             Verdict verdict)
+    : loop_(loop),
+      replica_(replica),
+      settings_(settings),
+      verdict_(std::move(verdict)),
+      timer_(loop, [this] { ask(); }),
+      eager_delay_(kEagerDelay) {
+  timer_.armAfter(Duration::zero());
+}
+
+void HealthChecker::ask() {
+  probe_.emplace(loop_, replica_.address, settings_.probe,
+                 [this](const HealthProbe::Answer& answer) { onAnswer(answer); });
+}
+
+void HealthChecker::onAnswer(const HealthProbe::Answer& answer) {
+  if (answer.speaks_http1 && answer.status != 0) {
+    settings_.probe.protocol = http::UpstreamProtocol::kHttp1;
+  }
+  if (answer.is_sidecar) {
+    replica_.is_sidecar.store(true, std::memory_order_relaxed);
+  }
+  const bool healthy = answer.healthy();
+  const std::string why = answer.describe();
+  against_ = healthy_ == healthy ? 0 : against_ + 1;
+  std::uint32_t needed = healthy ? settings_.healthy_threshold : settings_.unhealthy_threshold;
+  if (!healthy_.has_value()) {
+    needed = healthy ? 1 : needed;
+  }
+  const bool changes = against_ >= needed && against_ > 0 && (healthy || !settings_.starting);
+  probe_.reset();
+  if (changes) {
+    healthy_ = healthy;
+    settings_.starting = false;
+    against_ = 0;
+  }
+  timer_.armAfter(nextDelay());
+  if (changes) {
+    verdict_(healthy, why);
+  }
+}
+
+Duration HealthChecker::nextDelay() {
+  if (healthy_.has_value()) {
+    return settings_.interval;
+  }
+  const Duration delay = std::min(eager_delay_, settings_.interval);
+  eager_delay_ = std::min(eager_delay_ * 2, kMaxEagerDelay);
+  return delay;
+}
+
+}  // namespace penstock::proxy

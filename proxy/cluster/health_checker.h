@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+#include "net/event_loop.h"
+#include "proxy/cluster/health_probe.h"
+#include "proxy/cluster/replica.h"
+
+namespace penstock::proxy {
+
+// Asks one replica again and again whether it is healthy, and tells when the verdict changes. Until
+// the first verdict it asks more often, so that a replica that starts is used soon after it is
+// ready. Notes on the replica whether it is a sidecar. Loop thread only.
+class HealthChecker {
+ public:
+  struct Settings {
+    HealthProbe::Settings probe;
+    Duration interval = std::chrono::seconds(5);
+    std::uint32_t unhealthy_threshold = 3;  // failures in a row
+    std::uint32_t healthy_threshold = 1;    // successes in a row, after a failure
+    // The replica is being started: until it has been healthy once, failures are no verdict.
+    bool starting = false;
+  };
+  // why: what was answered last, valid during the call.
+  using Verdict = std::move_only_function<void(bool healthy, std::string_view why)>;
+
+  // The first question is asked in the next turn. The replica outlives the checker.
+  HealthChecker(net::EventLoop& loop, Replica& replica, const Settings& settings, Verdict verdict);
+
+ private:
+  void ask();
+  void onAnswer(const HealthProbe::Answer& answer);
+  Duration nextDelay();
+
+  net::EventLoop& loop_;
+  Replica& replica_;
+  Settings settings_;
+  Verdict verdict_;
+  net::Timer timer_;
+  std::optional<HealthProbe> probe_;
+  std::optional<bool> healthy_;
+  std::uint32_t against_ = 0;  // answers in a row that contradict the verdict
+  Duration eager_delay_;
+};
+
+}  // namespace penstock::proxy

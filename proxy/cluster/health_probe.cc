@@ -1,0 +1,110 @@
+#include "proxy/cluster/health_probe.h"
+
+#include <utility>
+
+namespace penstock::proxy {
+namespace {
+
+http::RequestHead probeHead(const HealthProbe::Settings& settings, const net::Address& address) {
+  http::RequestHead head;
+  head.method = "GET";
+  head.scheme = settings.tls == nullptr ? "http" : "https";
+  head.authority = settings.authority.empty() ? address.toString() : settings.authority;
+  head.path = settings.path;
+  head.headers.add("user-agent", "penstock-proxy");
+  return head;
+}
+
+}  // namespace
+
+std::string HealthProbe::Answer::describe() const {
+  return status != 0 ? "status " + std::to_string(status) : std::string(failure);
+}
+
+HealthProbe::HealthProbe(net::EventLoop& loop, const net::Address& address,
+                         const Settings& settings, Callback callback)
+    : loop_(loop),
+      address_(address),
+      settings_(settings),
+      callback_(std::move(callback)),
+      timeout_(loop, [this] { fail("timeout"); }) {
+  // A server that is silent about HTTP/2 must leave time to ask it in HTTP/1.1.
+  limits_.preface_timeout = settings.timeout / 2;
+  timeout_.armAfter(settings.timeout);
+  connect(settings.protocol);
+}
+
+HealthProbe::~HealthProbe() {
+  hangUp();
+}
+
+void HealthProbe::connect(http::UpstreamProtocol protocol) {
+  auto connection = net::Connection::connect(
+      loop_, address_, settings_.tls, Deadline::after(loop_.now(), settings_.timeout),
+      {.write_timeout = settings_.timeout, .handshake_timeout = settings_.timeout});
+  connection_ =
+      http::ClientConnection::make(loop_, std::move(connection), protocol, limits_, *this);
+}
+
+void HealthProbe::fail(std::string_view failure) {
+  answer_.status = 0;
+  answer_.failure = failure;
+  finish();
+}
+
+void HealthProbe::finish() {
+  hangUp();
+  if (Callback callback = std::exchange(callback_, nullptr)) {
+    callback(answer_);
+  }
+}
+
+void HealthProbe::hangUp() {
+  timeout_.disarm();
+  if (http::ClientStream* stream = std::exchange(stream_, nullptr)) {
+    stream->reset(http::ResetReason::kCancel);
+  }
+  if (connection_ != nullptr) {
+    connection_->close();
+    loop_.destroyLater(std::move(connection_));
+  }
+}
+
+void HealthProbe::onReady(http::ClientConnection& connection) {
+  if (!connection.canOpen()) {
+    fail("no stream is allowed");
+    return;
+  }
+  stream_ = &connection.newStream(*this);
+  stream_->sendHead(probeHead(settings_, address_), true);
+}
+
+void HealthProbe::onConnectionClosed(http::ClientConnection&, net::CloseReason reason) {
+  fail(net::toString(reason));
+}
+
+void HealthProbe::onNotHttp2(http::ClientConnection&) {
+  loop_.destroyLater(std::move(connection_));
+  answer_.speaks_http1 = true;
+  connect(http::UpstreamProtocol::kHttp1);
+}
+
+void HealthProbe::onResponseHead(http::ResponseHead head, bool) {
+  answer_.status = head.status;
+  answer_.is_sidecar = head.headers.get("x-penstock-sidecar") == "1";
+}
+
+void HealthProbe::onData(std::span<const std::uint8_t> data, bool) {
+  stream_->consume(data.size());
+}
+
+void HealthProbe::onEnd(http::StreamEnd end) {
+  stream_ = nullptr;
+  if (end == http::StreamEnd::kComplete) {
+    finish();
+  } else {
+    fail(http::toString(end));
+  }
+}
+
+}  // namespace penstock::proxy

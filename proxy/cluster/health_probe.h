@@ -1,0 +1,79 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "net/http/client_connection.h"
+#include "net/tls.h"
+
+namespace penstock::proxy {
+
+// Asks one address once, "GET path", on a connection of its own, and tells what came back: the
+// question behind an active health check and behind "is it up yet". Loop thread only.
+class HealthProbe final : private http::ClientConnection::Owner, private http::ResponseHandler {
+ public:
+  struct Settings {
+    http::UpstreamProtocol protocol = http::UpstreamProtocol::kAuto;
+    const net::TlsContext* tls = nullptr;  // outlives the probe
+    std::string path = "/health/ready";
+    std::string authority;  // empty: the address
+    Duration timeout = std::chrono::seconds(1);
+  };
+  struct Answer {
+    int status = 0;  // 0: no complete response came
+    // Speaks Penstock's own contract: it answered with x-penstock-sidecar.
+    bool is_sidecar = false;
+    // kAuto turned out to be HTTP/1.1.
+    bool speaks_http1 = false;
+    // Why no response came.
+    std::string_view failure;
+
+    bool healthy() const { return status >= 200 && status < 300; }
+    // "status 503", "connect failed".
+    std::string describe() const;
+  };
+  using Callback = std::move_only_function<void(const Answer&)>;
+
+  // Calls back once, later than from here; the callback may destroy the probe. Destroying it
+  // earlier means that nobody is told.
+  HealthProbe(net::EventLoop& loop, const net::Address& address, const Settings& settings,
+              Callback callback);
+  ~HealthProbe() override;
+
+ private:
+  void connect(http::UpstreamProtocol protocol);
+  void fail(std::string_view failure);
+  void finish();
+  void hangUp();
+
+  void onReady(http::ClientConnection& connection) override;
+  void onCapacity(http::ClientConnection&) override {}
+  void onDraining(http::ClientConnection&) override {}
+  void onConnectionClosed(http::ClientConnection& connection, net::CloseReason reason) override;
+  void onNotHttp2(http::ClientConnection& connection) override;
+
+  void onInformational(http::ResponseHead) override {}
+  void onResponseHead(http::ResponseHead head, bool end_stream) override;
+  void onData(std::span<const std::uint8_t> data, bool end_stream) override;
+  void onTrailers(http::Headers) override {}
+  void onSendReady() override {}
+  void onEnd(http::StreamEnd end) override;
+
+  net::EventLoop& loop_;
+  const net::Address address_;
+  const Settings settings_;
+  http::Limits limits_;
+  Callback callback_;
+  Answer answer_;
+  net::Timer timeout_;
+  std::unique_ptr<http::ClientConnection> connection_;
+  http::ClientStream* stream_ = nullptr;
+};
+
+}  // namespace penstock::proxy

@@ -1,0 +1,262 @@
+#include "proxy/cluster/replica_health.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace penstock::proxy {
+namespace {
+
+// An ejection lasts at most so many base times.
+constexpr std::uint32_t kMaxEjectionFactor = 10;
+
+http::UpstreamProtocol wireProtocol(UpstreamProtocol protocol) {
+  switch (protocol) {
+    case UpstreamProtocol::kHttp2:
+      return http::UpstreamProtocol::kHttp2;
+    case UpstreamProtocol::kHttp1:
+      return http::UpstreamProtocol::kHttp1;
+    case UpstreamProtocol::kAuto:
+      break;
+  }
+  return http::UpstreamProtocol::kAuto;
+}
+
+}  // namespace
+
+std::string_view toString(ReplicaState state) {
+  switch (state) {
+    case ReplicaState::kStarting:
+      return "starting";
+    case ReplicaState::kReady:
+      return "ready";
+    case ReplicaState::kUnhealthy:
+      return "unhealthy";
+    case ReplicaState::kEjected:
+      return "ejected";
+    case ReplicaState::kDraining:
+      return "draining";
+  }
+  return "draining";
+}
+
+struct ReplicaHealth::Entry {
+  Entry(net::EventLoop& loop, Replica& the_replica, std::move_only_function<void()> ejection_over)
+      : replica(the_replica), ejection_end(loop, std::move(ejection_over)) {}
+
+  ReplicaState judged() const {
+    if (draining) {
+      return ReplicaState::kDraining;
+    }
+    if (!healthy.has_value()) {
+      return ReplicaState::kStarting;
+    }
+    if (!*healthy) {
+      return ReplicaState::kUnhealthy;
+    }
+    return ejected_until.has_value() ? ReplicaState::kEjected : ReplicaState::kReady;
+  }
+
+  Replica& replica;
+  ReplicaState state = ReplicaState::kStarting;
+  std::optional<bool> healthy;
+  bool draining = false;
+  std::optional<TimePoint> ejected_until;
+  std::uint32_t ejections = 0;  // in a row
+  Duration last_ejection{};
+  TimePoint readmitted_at{};
+  net::Timer ejection_end;
+  std::optional<HealthChecker> checker;
+  std::move_only_function<void()> on_ready;
+};
+
+ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::TlsContext* tls,
+                             Logger& logger)
+    : loop_(loop), cluster_(cluster), tls_(tls), logger_(logger) {
+  cluster.setFailureListener([this](ReplicaId id) { loop_.post([this, id] { onFailing(id); }); });
+}
+
+ReplicaHealth::~ReplicaHealth() = default;
+
+ReplicaHealth::Entry& ReplicaHealth::insert(const net::Address& address) {
+  Replica& replica = cluster_.queue().addReplica(address);
+  entries_.push_back(std::make_unique<Entry>(loop_, replica, [this, id = replica.id] {
+    if (Entry* entry = find(id)) {
+      readmit(*entry);
+    }
+  }));
+  return *entries_.back();
+}
+
+ReplicaHealth::Entry* ReplicaHealth::find(ReplicaId id) const {
+  const auto it =
+      std::ranges::find_if(entries_, [&](const auto& entry) { return entry->replica.id == id; });
+  return it == entries_.end() ? nullptr : it->get();
+}
+
+ReplicaId ReplicaHealth::add(const net::Address& address) {
+  Entry& entry = insert(address);
+  if (cluster_.config().health_check.has_value()) {
+    startChecks(entry, *cluster_.config().health_check, false);
+  } else {
+    entry.healthy = true;
+    update(entry, {});
+  }
+  return entry.replica.id;
+}
+
+ReplicaId ReplicaHealth::addStarting(const net::Address& address,
+                                     std::move_only_function<void()> on_ready) {
+  Entry& entry = insert(address);
+  entry.on_ready = std::move(on_ready);
+  startChecks(entry, cluster_.config().health_check.value_or(HealthCheckConfig{}), true);
+  return entry.replica.id;
+}
+
+HealthChecker::Settings ReplicaHealth::checkSettings(const HealthCheckConfig& check,
+                                                     bool starting) const {
+  const ClusterConfig& config = cluster_.config();
+  return {
+      .probe = {.protocol = wireProtocol(config.protocol),
+                .tls = tls_,
+                .path = check.path,
+                .authority = config.tls.has_value() ? config.tls->server_name : std::string(),
+                .timeout = check.timeout},
+      .interval = check.interval,
+      .unhealthy_threshold = check.unhealthy_threshold,
+      .healthy_threshold = check.healthy_threshold,
+      .starting = starting,
+  };
+}
+
+void ReplicaHealth::startChecks(Entry& entry, const HealthCheckConfig& check, bool starting) {
+  entry.checker.emplace(
+      loop_, entry.replica, checkSettings(check, starting),
+      [this, &entry](bool healthy, std::string_view why) { onVerdict(entry, healthy, why); });
+}
+
+void ReplicaHealth::drain(ReplicaId id) {
+  if (Entry* entry = find(id)) {
+    entry->draining = true;
+    entry->checker.reset();
+    entry->ejection_end.disarm();
+    update(*entry, {});
+  }
+}
+
+void ReplicaHealth::remove(ReplicaId id) {
+  if (std::erase_if(entries_, [&](const auto& entry) { return entry->replica.id == id; }) > 0) {
+    cluster_.queue().removeReplica(id);
+    readmitIfNoneIsAvailable();
+  }
+}
+
+void ReplicaHealth::onVerdict(Entry& entry, bool healthy, std::string_view why) {
+  entry.healthy = healthy;
+  // Failures while it was known to be unwell say nothing about it now.
+  entry.replica.consecutive_failures.store(0, std::memory_order_relaxed);
+  update(entry, why);
+  if (auto on_ready = healthy ? std::exchange(entry.on_ready, nullptr) : nullptr) {
+    on_ready();
+  }
+}
+
+void ReplicaHealth::onFailing(ReplicaId id) {
+  Entry* entry = find(id);
+  if (entry == nullptr) {
+    return;
+  }
+  // From here on failures are counted anew: if it is not ejected now, it may be later.
+  entry->replica.consecutive_failures.store(0, std::memory_order_relaxed);
+  const bool another = std::ranges::any_of(entries_, [&](const auto& other) {
+    return other.get() != entry && other->state == ReplicaState::kReady;
+  });
+  if (entry->state == ReplicaState::kReady && another) {
+    eject(*entry);
+  }
+}
+
+void ReplicaHealth::eject(Entry& entry) {
+  // In a row: it did not hold out for as long as it had been ejected before.
+  const bool in_a_row =
+      entry.ejections > 0 && loop_.now() - entry.readmitted_at < entry.last_ejection;
+  entry.ejections = in_a_row ? std::min(entry.ejections + 1, kMaxEjectionFactor) : 1;
+  entry.last_ejection = cluster_.config().ejection.base_time * entry.ejections;
+  entry.ejected_until = loop_.now() + entry.last_ejection;
+  entry.ejection_end.arm(*entry.ejected_until);
+  update(entry, "too many failures in a row");
+}
+
+void ReplicaHealth::readmit(Entry& entry) {
+  entry.ejected_until.reset();
+  entry.ejection_end.disarm();
+  entry.readmitted_at = loop_.now();
+  entry.replica.consecutive_failures.store(0, std::memory_order_relaxed);
+  update(entry, {});
+}
+
+void ReplicaHealth::update(Entry& entry, std::string_view why) {
+  const ReplicaState before = std::exchange(entry.state, entry.judged());
+  if (entry.state == before) {
+    return;
+  }
+  const std::string address = entry.replica.address.toString();
+  const auto incarnation = static_cast<std::int64_t>(entry.replica.id);
+  const auto log = [&](LogLevel level, std::string_view message) {
+    if (why.empty()) {
+      logger_.log(
+          level, message,
+          {{"cluster", cluster_.name()}, {"address", address}, {"incarnation", incarnation}});
+    } else {
+      logger_.log(level, message,
+                  {{"cluster", cluster_.name()},
+                   {"address", address},
+                   {"incarnation", incarnation},
+                   {"why", why}});
+    }
+  };
+  const bool trouble =
+      entry.state == ReplicaState::kUnhealthy || entry.state == ReplicaState::kEjected;
+  log(trouble ? LogLevel::kWarning : LogLevel::kInfo,
+      std::string("replica ").append(toString(entry.state)));
+  cluster_.queue().setAvailable(entry.replica.id, entry.state == ReplicaState::kReady);
+  if (before == ReplicaState::kReady) {
+    readmitIfNoneIsAvailable();
+  }
+}
+
+void ReplicaHealth::readmitIfNoneIsAvailable() {
+  Entry* longest = nullptr;
+  for (const auto& entry : entries_) {
+    if (entry->state == ReplicaState::kReady) {
+      return;
+    }
+    if (entry->state == ReplicaState::kEjected &&
+        (longest == nullptr || entry->ejected_until < longest->ejected_until)) {
+      longest = entry.get();
+    }
+  }
+  if (longest != nullptr) {
+    readmit(*longest);
+  }
+}
+
+std::vector<ReplicaStatus> ReplicaHealth::replicas() const {
+  std::vector<ReplicaStatus> result;
+  for (const AdmissionQueue::ReplicaSnapshot& replica : cluster_.queue().replicas()) {
+    const Entry* entry = find(replica.id);
+    result.push_back({
+        .address = replica.address,
+        .state = entry == nullptr ? ReplicaState::kDraining : entry->state,
+        .incarnation = replica.id,
+        .in_flight = replica.in_flight,
+        .requests = replica.requests,
+        .succeeded = replica.succeeded,
+        .failed = replica.failed,
+    });
+  }
+  return result;
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "net/event_loop.h"
+#include "net/tls.h"
+#include "proxy/cluster/cluster.h"
+#include "proxy/cluster/health_checker.h"
+
+namespace penstock::proxy {
+
+enum class ReplicaState : std::uint8_t {
+  kStarting,   // not known to be ready yet
+  kReady,      // gets requests
+  kUnhealthy,  // fails its checks
+  kEjected,    // failed too many requests in a row; comes back by itself
+  kDraining,   // finishes what it has
+};
+// "starting", "ready", …
+std::string_view toString(ReplicaState state);
+
+// What one wants to know of a replica at a glance.
+struct ReplicaStatus {
+  net::Address address;
+  ReplicaState state;
+  ReplicaId incarnation;
+  std::uint32_t in_flight;
+  std::uint64_t requests;
+  std::uint64_t succeeded;
+  std::uint64_t failed;
+};
+
+// Decides which replicas of one cluster get requests: from active checks, from what the workers
+// tell about failed requests, and from the provider that adds and removes them. It alone tells the
+// admission queue who is available. A replica is ejected for base_time × how often in a row, but
+// never the last one that is available. Loop thread only; made before the workers begin and
+// destroyed after they have ended.
+class ReplicaHealth {
+ public:
+  // tls, for the checks, may be null; it and the cluster outlive this.
+  ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::TlsContext* tls, Logger& logger);
+  ~ReplicaHealth();
+  ReplicaHealth(const ReplicaHealth&) = delete;
+  ReplicaHealth& operator=(const ReplicaHealth&) = delete;
+
+  // A new incarnation that is there: used at once, or, if the configuration says so, once it has
+  // passed a check.
+  ReplicaId add(const net::Address& address);
+  // One that is being started: used once GET on the check's path answers; on_ready is called then,
+  // the first time only.
+  ReplicaId addStarting(const net::Address& address, std::move_only_function<void()> on_ready);
+  // It gets nothing more; what it has goes on.
+  void drain(ReplicaId id);
+  // It is gone.
+  void remove(ReplicaId id);
+
+  // In the order in which they came; those that are gone but still have slots out are draining.
+  std::vector<ReplicaStatus> replicas() const;
+
+ private:
+  struct Entry;
+  Entry& insert(const net::Address& address);
+  Entry* find(ReplicaId id) const;
+  HealthChecker::Settings checkSettings(const HealthCheckConfig& check, bool starting) const;
+  void startChecks(Entry& entry, const HealthCheckConfig& check, bool starting);
+  void onVerdict(Entry& entry, bool healthy, std::string_view why);
+  void onFailing(ReplicaId id);
+  void eject(Entry& entry);
+  void readmit(Entry& entry);
+  void update(Entry& entry, std::string_view why);
+  // Brings back the replica that has been ejected longest if nobody is available.
+  void readmitIfNoneIsAvailable();
+
+  net::EventLoop& loop_;
+  Cluster& cluster_;
+  const net::TlsContext* tls_;
+  Logger& logger_;
+  std::vector<std::unique_ptr<Entry>> entries_;
+};
+
+}  // namespace penstock::proxy
