@@ -61,7 +61,11 @@ LIBRARIES = [
     Library("prometheus-cpp", r"prometheus/", ("base/*.cc",), most_files=1),
     Library("fmt", r"fmt/", ("**/*.cc", "**/*.h")),
     Library("CLI11", r"CLI/", ("proxy/main.cc", "sidecar/main.cc")),
-    Library("nlohmann-json", r"nlohmann/", ("proxy/admin/*.cc", "proxy/config/*.cc")),
+    Library(
+        "nlohmann-json",
+        r"nlohmann/",
+        ("proxy/admin/*.cc", "proxy/config/*.cc", "proxy/scaling/*.cc"),
+    ),
     Library("simdjson", r"simdjson", ("examples/**/*.cc", "sidecar/*.cc")),
     Library("dlopen", r"dlfcn\.h$", ("model_runtime/native/*.cc",)),
     Library("CUDA", r"cuda|cub/|thrust/|nv", ("model_runtime/cuda/*", "examples/denoise/*.cu*")),

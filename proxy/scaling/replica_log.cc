@@ -1,0 +1,170 @@
+#include "proxy/scaling/replica_log.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+namespace penstock::proxy {
+namespace {
+
+constexpr double kBurstLines = 1000;
+constexpr double kLinesPerSecond = 200;
+constexpr std::size_t kBytesPerTurn = 64 * 1024;
+constexpr std::size_t kBytesAtEnd = 1024 * 1024;
+
+// A line as another program of ours would have logged it.
+struct Event {
+  LogLevel level = LogLevel::kInfo;
+  std::string program;
+  std::string message;
+  // Key and value; what is no string, number or bool is kept as JSON text.
+  std::vector<std::pair<std::string, std::variant<std::string, std::int64_t, double, bool>>> fields;
+};
+
+std::string text(const nlohmann::json& value) {
+  return value.is_string() ? value.get<std::string>()
+                           : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void addField(Event& event, const std::string& key, const nlohmann::json& value) {
+  if (value.is_boolean()) {
+    event.fields.emplace_back(key, value.get<bool>());
+  } else if (value.is_number_float()) {
+    event.fields.emplace_back(key, value.get<double>());
+  } else if (value.is_number_integer() && !value.is_number_unsigned()) {
+    event.fields.emplace_back(key, value.get<std::int64_t>());
+  } else if (value.is_number_unsigned() && value.get<std::uint64_t>() <= INT64_MAX) {
+    event.fields.emplace_back(key, value.get<std::int64_t>());
+  } else {
+    event.fields.emplace_back(key, text(value));
+  }
+}
+
+std::optional<Event> parse(std::string_view line) {
+  if (!line.starts_with('{')) {
+    return std::nullopt;
+  }
+  const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object() || !object.contains("message")) {
+    return std::nullopt;
+  }
+  Event event;
+  for (const auto& [key, value] : object.items()) {
+    if (key == "message") {
+      event.message = text(value);
+    } else if (key == "program") {
+      event.program = text(value);
+    } else if (key == "level") {
+      event.level = parseLogLevel(text(value)).value_or(LogLevel::kInfo);
+    } else if (key != "time" && key != "cluster" && key != "replica" && key != "pid") {
+      addField(event, key, value);
+    }
+  }
+  return event;
+}
+
+}  // namespace
+
+ReplicaLog::Stream::Stream(net::EventLoop& loop, net::UniqueFd the_fd, LineSplitter::Take take,
+                           std::move_only_function<void()> readable)
+    : fd(std::move(the_fd)), lines(std::move(take)) {
+  watch.emplace(loop, fd.get(),
+                [call = std::move(readable)](net::FdWatch::Ready) mutable { call(); });
+  watch->set(true, false);
+}
+
+ReplicaLog::ReplicaLog(net::EventLoop& loop, Logger& logger, Origin origin,
+                       ChildProcess::Output output)
+    : loop_(loop),
+      logger_(logger),
+      origin_(std::move(origin)),
+      allowance_(kBurstLines),
+      refilled_at_(loop.now()),
+      output_(
+          loop, std::move(output.standard_output), [this](std::string_view line) { passOn(line); },
+          [this] { read(output_, kBytesPerTurn); }),
+      error_(
+          loop, std::move(output.standard_error), [this](std::string_view line) { passOn(line); },
+          [this] { read(error_, kBytesPerTurn); }) {}
+
+void ReplicaLog::finish() {
+  for (Stream* stream : {&output_, &error_}) {
+    read(*stream, kBytesAtEnd);
+    stream->lines.finish();
+    stream->watch.reset();
+    stream->fd.reset();
+  }
+  tellDropped();
+}
+
+void ReplicaLog::read(Stream& stream, std::size_t max_bytes) {
+  char block[16 * 1024];
+  for (std::size_t taken = 0; taken < max_bytes && stream.fd.valid();) {
+    const ssize_t count = ::read(stream.fd.get(), block, sizeof block);
+    if (count > 0) {
+      taken += static_cast<std::size_t>(count);
+      stream.lines.feed({block, static_cast<std::size_t>(count)});
+    } else if (count == 0 || (errno != EAGAIN && errno != EINTR)) {
+      stream.watch.reset();
+      stream.fd.reset();
+    } else if (errno == EAGAIN) {
+      return;
+    }
+  }
+}
+
+void ReplicaLog::passOn(std::string_view line) {
+  if (!mayPass()) {
+    ++dropped_;
+    return;
+  }
+  tellDropped();
+  if (!passOnJson(line)) {
+    logger_.info("replica output", {{"cluster", origin_.cluster},
+                                    {"replica", origin_.address},
+                                    {"pid", origin_.pid},
+                                    {"line", line}});
+  }
+}
+
+bool ReplicaLog::passOnJson(std::string_view line) {
+  const std::optional<Event> event = parse(line);
+  if (!event.has_value()) {
+    return false;
+  }
+  std::vector<LogField> fields{
+      {"cluster", origin_.cluster}, {"replica", origin_.address}, {"pid", origin_.pid}};
+  for (const auto& [key, value] : event->fields) {
+    std::visit([&, &name = key](const auto& v) { fields.push_back({name, v}); }, value);
+  }
+  logger_.relay(event->program.empty() ? origin_.program : event->program, event->level,
+                event->message, fields);
+  return true;
+}
+
+bool ReplicaLog::mayPass() {
+  const TimePoint now = loop_.now();
+  allowance_ += std::chrono::duration<double>(now - refilled_at_).count() * kLinesPerSecond;
+  allowance_ = std::min(allowance_, kBurstLines);
+  refilled_at_ = now;
+  if (allowance_ < 1) {
+    return false;
+  }
+  allowance_ -= 1;
+  return true;
+}
+
+void ReplicaLog::tellDropped() {
+  if (const std::uint64_t lines = std::exchange(dropped_, 0); lines > 0) {
+    logger_.warning("replica output dropped", {{"cluster", origin_.cluster},
+                                               {"replica", origin_.address},
+                                               {"pid", origin_.pid},
+                                               {"lines", static_cast<std::int64_t>(lines)}});
+  }
+}
+
+}  // namespace penstock::proxy

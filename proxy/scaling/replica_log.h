@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/log.h"
+#include "net/event_loop.h"
+#include "net/unique_fd.h"
+#include "proxy/scaling/child_process.h"
+#include "proxy/scaling/line_splitter.h"
+
+namespace penstock::proxy {
+
+// Passes on what a replica's process writes to its standard output and error, line by line, into
+// this program's log, with the cluster, the replica's address and the process id. A line that is a
+// JSON object with a message keeps its level, program, message and plain fields; any other line
+// becomes the field "line" of an event "replica output". A process that writes more than 200 lines
+// a second, beyond a burst of 1000, loses the rest, which is counted. The process never blocks on
+// its output. Loop thread only.
+class ReplicaLog {
+ public:
+  struct Origin {
+    std::string cluster;
+    std::string address;
+    std::int64_t pid = 0;
+    std::string program;
+  };
+
+  ReplicaLog(net::EventLoop& loop, Logger& logger, Origin origin, ChildProcess::Output output);
+
+  // The process has ended: passes on what lies in the pipes (at most 1 MiB each) and closes them.
+  void finish();
+
+ private:
+  struct Stream {
+    Stream(net::EventLoop& loop, net::UniqueFd the_fd, LineSplitter::Take take,
+           std::move_only_function<void()> readable);
+    net::UniqueFd fd;
+    LineSplitter lines;
+    std::optional<net::FdWatch> watch;
+  };
+  void read(Stream& stream, std::size_t max_bytes);
+  void passOn(std::string_view line);
+  bool passOnJson(std::string_view line);
+  bool mayPass();
+  void tellDropped();
+
+  net::EventLoop& loop_;
+  Logger& logger_;
+  const Origin origin_;
+  double allowance_;
+  TimePoint refilled_at_;
+  std::uint64_t dropped_ = 0;
+  Stream output_;
+  Stream error_;
+};
+
+}  // namespace penstock::proxy

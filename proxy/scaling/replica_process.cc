@@ -1,0 +1,158 @@
+#include "proxy/scaling/replica_process.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "net/listener.h"
+#include "proxy/scaling/program_path.h"
+
+namespace penstock::proxy {
+namespace {
+
+// Free now; should another program take it before the replica does, the replica ends and is started
+// again with another one.
+Result<net::Address> freeLoopbackAddress() {
+  Result<net::UniqueFd> socket = net::listenOn(net::Address::loopback(0), false, 1);
+  if (!socket) {
+    return std::unexpected(socket.error());
+  }
+  return net::boundAddress(socket->get());
+}
+
+void replaceAll(std::string& text, std::string_view what, std::string_view by) {
+  for (std::size_t at = text.find(what); at != std::string::npos;
+       at = text.find(what, at + by.size())) {
+    text.replace(at, what.size(), by);
+  }
+}
+
+}  // namespace
+
+ReplicaProcess::ReplicaProcess(net::EventLoop& loop, const std::string& cluster,
+                               const ProcessReplicas& config, const RestartPolicy& policy,
+                               ReplicaHealth& health, Logger& logger)
+    : loop_(loop),
+      cluster_(cluster),
+      config_(config),
+      policy_(policy),
+      health_(health),
+      logger_(logger),
+      back_off_(policy.first),
+      restart_(loop, [this] { start(); }),
+      start_timeout_(loop, [this] { onStartTimeout(); }),
+      kill_(loop, [this] { child_->kill(); }) {}
+
+ReplicaProcess::~ReplicaProcess() = default;
+
+void ReplicaProcess::start() {
+  if (const Result<void> launched = launch(); !launched) {
+    logger_.error("replica not started",
+                  {{"cluster", cluster_}, {"why", launched.error().message}});
+    startAgainLater();
+  }
+}
+
+std::vector<std::string> ReplicaProcess::command(const net::Address& address) const {
+  std::vector<std::string> result = config_.command;
+  for (std::string& argument : result) {
+    replaceAll(argument, "{address}", address.toString());
+  }
+  return result;
+}
+
+Result<void> ReplicaProcess::launch() {
+  const Result<net::Address> address = freeLoopbackAddress();
+  if (!address) {
+    return std::unexpected(address.error());
+  }
+  std::vector<std::string> arguments = command(*address);
+  const Result<std::string> program = findProgram(arguments.front());
+  if (!program) {
+    return std::unexpected(program.error());
+  }
+  arguments.front() = *program;
+  auto child =
+      ChildProcess::start(loop_, arguments, [this](const std::string& how) { onExit(how); });
+  if (!child) {
+    return std::unexpected(child.error());
+  }
+  child_ = std::move(*child);
+  address_ = address->toString();
+  log_.emplace(loop_, logger_,
+               ReplicaLog::Origin{.cluster = cluster_,
+                                  .address = address_,
+                                  .pid = child_->pid(),
+                                  .program = std::filesystem::path(*program).filename().string()},
+               child_->takeOutput());
+  logger_.info("replica started", {{"cluster", cluster_},
+                                   {"address", address_},
+                                   {"pid", std::int64_t{child_->pid()}},
+                                   {"command", *program}});
+  start_timeout_.armAfter(config_.start_timeout);
+  id_ = health_.addStarting(*address, [this] { onReady(); });
+  return {};
+}
+
+void ReplicaProcess::onReady() {
+  start_timeout_.disarm();
+  ready_since_ = loop_.now();
+}
+
+void ReplicaProcess::onStartTimeout() {
+  logger_.warning(
+      "replica not ready in time",
+      {{"cluster", cluster_}, {"address", address_}, {"pid", std::int64_t{child_->pid()}}});
+  end();
+}
+
+void ReplicaProcess::end() {
+  start_timeout_.disarm();
+  health_.drain(*id_);
+  child_->terminate();
+  kill_.armAfter(config_.stop_timeout);
+}
+
+void ReplicaProcess::onExit(const std::string& how) {
+  kill_.disarm();
+  start_timeout_.disarm();
+  log_->finish();
+  log_.reset();
+  health_.remove(*std::exchange(id_, std::nullopt));
+  logger_.log(stopping_ ? LogLevel::kInfo : LogLevel::kWarning, "replica ended",
+              {{"cluster", cluster_},
+               {"address", address_},
+               {"pid", std::int64_t{child_->pid()}},
+               {"how", how}});
+  loop_.destroyLater(std::move(child_));
+  if (stopping_) {
+    loop_.post(std::move(stopped_));
+    return;
+  }
+  if (const auto since = std::exchange(ready_since_, std::nullopt);
+      since.has_value() && loop_.now() - *since >= policy_.reset_after) {
+    back_off_ = policy_.first;
+  }
+  startAgainLater();
+}
+
+void ReplicaProcess::startAgainLater() {
+  restart_.armAfter(back_off_);
+  back_off_ = std::min(back_off_ * 2, policy_.longest);
+}
+
+void ReplicaProcess::stop(std::move_only_function<void()> stopped) {
+  stopping_ = true;
+  restart_.disarm();
+  if (child_ == nullptr) {
+    loop_.post(std::move(stopped));
+    return;
+  }
+  stopped_ = std::move(stopped);
+  // It may have been told to end already.
+  if (!kill_.armed()) {
+    end();
+  }
+}
+
+}  // namespace penstock::proxy

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "net/event_loop.h"
+#include "proxy/cluster/replica_health.h"
+#include "proxy/config/config.h"
+#include "proxy/scaling/child_process.h"
+#include "proxy/scaling/replica_log.h"
+
+namespace penstock::proxy {
+
+// How long to wait before a process that ended is started again.
+struct RestartPolicy {
+  Duration first = std::chrono::seconds(1);
+  Duration longest = std::chrono::seconds(30);  // doubles up to it
+  // Having been ready for so long, it begins with the first again.
+  Duration reset_after = std::chrono::seconds(30);
+};
+
+// One replica of this machine that is kept running: started at a free loopback address, named to
+// ReplicaHealth as a new incarnation each time, started again after a back-off when it ends or is
+// not ready in time, until stop(). Loop thread only.
+class ReplicaProcess {
+ public:
+  // Everything referred to outlives this. cluster: the name, for the log.
+  ReplicaProcess(net::EventLoop& loop, const std::string& cluster, const ProcessReplicas& config,
+                 const RestartPolicy& policy, ReplicaHealth& health, Logger& logger);
+  ~ReplicaProcess();
+
+  void start();
+  // SIGTERM, and SIGKILL after stop_timeout; stopped is called once it has ended, later than from
+  // here.
+  void stop(std::move_only_function<void()> stopped);
+
+ private:
+  std::vector<std::string> command(const net::Address& address) const;
+  Result<void> launch();
+  void end();
+  void onReady();
+  void onStartTimeout();
+  void onExit(const std::string& how);
+  void startAgainLater();
+
+  net::EventLoop& loop_;
+  const std::string& cluster_;
+  const ProcessReplicas& config_;
+  const RestartPolicy policy_;
+  ReplicaHealth& health_;
+  Logger& logger_;
+  std::unique_ptr<ChildProcess> child_;
+  std::optional<ReplicaLog> log_;
+  std::optional<ReplicaId> id_;
+  std::string address_;
+  std::optional<TimePoint> ready_since_;
+  Duration back_off_;
+  bool stopping_ = false;
+  std::move_only_function<void()> stopped_;
+  net::Timer restart_;
+  net::Timer start_timeout_;
+  net::Timer kill_;
+};
+
+}  // namespace penstock::proxy

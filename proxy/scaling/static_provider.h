@@ -1,0 +1,27 @@
+#pragma once
+
+#include <vector>
+
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "proxy/cluster/replica_health.h"
+#include "proxy/scaling/replica_provider.h"
+
+namespace penstock::proxy {
+
+// Replicas that somebody else runs, at addresses that never change.
+class StaticProvider final : public ReplicaProvider {
+ public:
+  // The loop and health outlive this.
+  StaticProvider(net::EventLoop& loop, ReplicaHealth& health, std::vector<net::Address> addresses);
+
+  void start() override;
+  void stop(std::move_only_function<void()> stopped) override;
+
+ private:
+  net::EventLoop& loop_;
+  ReplicaHealth& health_;
+  const std::vector<net::Address> addresses_;
+};
+
+}  // namespace penstock::proxy
