@@ -1,0 +1,127 @@
+#include "proxy/admin/admin_pages.h"
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+namespace penstock::proxy {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kText = "text/plain; charset=utf-8";
+constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kPrometheus = "text/plain; version=0.0.4";
+constexpr std::string_view kIndex =
+    "penstock-proxy\n"
+    "\n"
+    "/ready        200 while it serves, 503 before and while it drains\n"
+    "/metrics      Prometheus' text format\n"
+    "/clusters     replicas and queues, JSON\n"
+    "/config_dump  the configuration in effect, JSON\n"
+    "/server_info  version, state, uptime, JSON\n";
+
+double seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+std::string dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+AdminPage page(std::string_view type, std::string body) {
+  return {.status = 200, .content_type = std::string(type), .body = std::move(body)};
+}
+
+Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
+  return {
+      {"address", replica.address.toString()},
+      {"state", toString(replica.state)},
+      {"incarnation", replica.incarnation},
+      {"target", target},
+      {"in_flight", replica.in_flight},
+      {"totals",
+       {{"requests", replica.requests},
+        {"succeeded", replica.succeeded},
+        {"failed", replica.failed}}},
+  };
+}
+
+Json clusterJson(const ClusterStatus& cluster) {
+  Json replicas = Json::array();
+  for (const ReplicaStatus& replica : cluster.replicas) {
+    replicas.push_back(replicaJson(replica, cluster.queue.target));
+  }
+  return {
+      {"name", cluster.name},
+      {"concurrency_target", cluster.queue.target},
+      {"waiting", cluster.queue.waiting},
+      {"in_flight", cluster.queue.in_flight},
+      {"oldest_wait_seconds", seconds(cluster.queue.oldest_wait)},
+      {"queue",
+       {{"max_requests", cluster.bounds.max_requests},
+        {"max_bytes", cluster.bounds.max_bytes.count},
+        {"bytes", cluster.queue.waiting_bytes},
+        {"timeout_seconds", seconds(cluster.bounds.timeout)}}},
+      {"replicas", std::move(replicas)},
+  };
+}
+
+AdminPage readyPage(ServerState state) {
+  AdminPage result = page(kText, std::string(toString(state)) + "\n");
+  result.status = state == ServerState::kServing ? 200 : 503;
+  return result;
+}
+
+AdminPage serverPage(const ServerStatus& server) {
+  return page(kJson, dump(Json{{"version", server.version},
+                               {"state", toString(server.state)},
+                               {"uptime_seconds", seconds(server.uptime)},
+                               {"workers", server.workers},
+                               {"pid", ::getpid()}}));
+}
+
+}  // namespace
+
+std::string_view toString(ServerState state) {
+  switch (state) {
+    case ServerState::kStarting:
+      return "starting";
+    case ServerState::kServing:
+      return "serving";
+    case ServerState::kDraining:
+      return "draining";
+  }
+  return "draining";
+}
+
+std::string clustersJson(const std::vector<ClusterStatus>& clusters) {
+  Json list = Json::array();
+  for (const ClusterStatus& cluster : clusters) {
+    list.push_back(clusterJson(cluster));
+  }
+  return dump(Json{{"clusters", std::move(list)}});
+}
+
+AdminPage adminPage(const AdminSources& sources, std::string_view path) {
+  if (path == "/") {
+    return page(kText, std::string(kIndex));
+  }
+  if (path == "/ready") {
+    return readyPage(sources.server().state);
+  }
+  if (path == "/metrics") {
+    return page(kPrometheus, sources.metrics());
+  }
+  if (path == "/clusters") {
+    return page(kJson, clustersJson(sources.clusters()));
+  }
+  if (path == "/config_dump") {
+    return page(kJson, sources.config_dump);
+  }
+  if (path == "/server_info") {
+    return serverPage(sources.server());
+  }
+  return {.status = 404, .content_type = {}, .body = {}};
+}
+
+}  // namespace penstock::proxy

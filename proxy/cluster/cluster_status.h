@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "proxy/cluster/replica_health.h"
+
+namespace penstock::proxy {
+
+// What one wants to know of a cluster at a glance.
+struct ClusterStatus {
+  std::string name;
+  AdmissionQueue::Snapshot queue;
+  QueueConfig bounds;
+  std::vector<ReplicaStatus> replicas;
+};
+
+inline ClusterStatus statusOf(const Cluster& cluster, const ReplicaHealth& health) {
+  return {.name = cluster.name(),
+          .queue = cluster.queue().snapshot(),
+          .bounds = cluster.config().queue,
+          .replicas = health.replicas()};
+}
+
+}  // namespace penstock::proxy
