@@ -1,11 +1,11 @@
 #pragma once
 
-#include <cstddef>
-
 #include <malloc.h>
 
+#include <cstddef>
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// Of the sanitizer's run-time library; gcc does not ship the header that declares it.
+// From sanitizer/allocator_interface.h, which gcc's packages do not install everywhere.
 extern "C" std::size_t __sanitizer_get_current_allocated_bytes();
 #endif
 
