@@ -5,47 +5,44 @@
 #include "base/check.h"
 
 namespace penstock::http {
+namespace {
+
+// Room for what most messages have, in one allocation each.
+constexpr std::size_t kTypicalText = 512;
+constexpr std::size_t kTypicalFields = 16;
+
+}  // namespace
 
 void Headers::add(std::string_view name, std::string_view value) {
-  PENSTOCK_CHECK(text_.size() + name.size() + value.size() <= UINT32_MAX,
+  const std::size_t size = text_.size() + name.size() + value.size();
+  PENSTOCK_CHECK(size <= UINT32_MAX,
                  "codecs bound the size of header fields far below 4 GiB");
   const auto offset = static_cast<std::uint32_t>(text_.size());
-  text_.append(name).append(value);
+  if (size > text_.capacity()) {
+    // By hand, because the arguments may be views of the text that moves.
+    std::string larger;
+    larger.reserve(std::max(kTypicalText, 2 * size));
+    larger.append(text_).append(name).append(value);
+    text_ = std::move(larger);
+  } else {
+    text_.append(name).append(value);
+  }
+  if (index_.empty()) {
+    index_.reserve(kTypicalFields);
+  }
   index_.push_back(Entry{.offset = offset,
                          .name_size = static_cast<std::uint32_t>(name.size()),
                          .value_size = static_cast<std::uint32_t>(value.size())});
 }
 
 void Headers::set(std::string_view name, std::string_view value) {
-  // The arguments may be views of this very object, which removing would move.
-  const std::string own_name(name);
-  const std::string own_value(value);
-  remove(own_name);
-  add(own_name, own_value);
+  remove(name);
+  add(name, value);
 }
 
+// The text stays where it is: what was a view of it still is one.
 std::size_t Headers::remove(std::string_view name) {
-  const std::size_t removed = count(name);
-  if (removed == 0) {
-    return 0;
-  }
-  std::string kept_text;
-  kept_text.reserve(text_.size());
-  std::vector<Entry> kept_index;
-  kept_index.reserve(index_.size() - removed);
-  for (std::size_t i = 0; i < index_.size(); ++i) {
-    const Field field = (*this)[i];
-    if (field.name == name) {
-      continue;
-    }
-    Entry entry = index_[i];
-    entry.offset = static_cast<std::uint32_t>(kept_text.size());
-    kept_text.append(field.name).append(field.value);
-    kept_index.push_back(entry);
-  }
-  text_ = std::move(kept_text);
-  index_ = std::move(kept_index);
-  return removed;
+  return std::erase_if(index_, [&](const Entry& entry) { return nameOf(entry) == name; });
 }
 
 std::optional<std::string_view> Headers::get(std::string_view name) const {
@@ -60,8 +57,12 @@ std::optional<std::string_view> Headers::get(std::string_view name) const {
 std::size_t Headers::count(std::string_view name) const {
   return static_cast<std::size_t>(
       std::count_if(index_.begin(), index_.end(), [&](const Entry& entry) {
-        return std::string_view(text_).substr(entry.offset, entry.name_size) == name;
+        return nameOf(entry) == name;
       }));
+}
+
+std::string_view Headers::nameOf(const Entry& entry) const {
+  return std::string_view(text_).substr(entry.offset, entry.name_size);
 }
 
 Headers::Field Headers::operator[](std::size_t i) const {

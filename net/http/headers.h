@@ -58,6 +58,8 @@ class Headers {
     std::uint32_t name_size;
     std::uint32_t value_size;
   };
+  std::string_view nameOf(const Entry& entry) const;
+
   std::string text_;
   std::vector<Entry> index_;
 };

@@ -37,6 +37,22 @@ nghttp2_nv pair(std::string_view name, std::string_view value, std::uint8_t flag
                     .flags = flags};
 }
 
+// Fields that never repeat would only push those that do out of the compression table.
+bool isNewEachTime(std::string_view name) {
+  switch (name.size()) {
+    case 11:
+      return name == "traceparent";
+    case 12:
+      return name == "x-request-id" || name == "grpc-timeout";
+    case 20:
+      return name == "x-request-timeout-ms";
+    case 21:
+      return name == "x-penstock-attempt-id";
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 void Http2FieldBlock::begin() {
@@ -193,7 +209,8 @@ void Http2FieldList::addConstant(std::string_view name, std::string_view value) 
 }
 
 void Http2FieldList::add(std::string_view name, std::string_view value) {
-  list_.push_back(pair(name, value, NGHTTP2_NV_FLAG_NONE));
+  list_.push_back(
+      pair(name, value, isNewEachTime(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE));
 }
 
 void Http2FieldList::addHeaders(const Headers& headers) {
