@@ -43,6 +43,7 @@ ClientStream& Http1ClientConnection::newStream(ResponseHandler& handler) {
   freed_ = false;
   handler_ = &handler;
   unconsumed_ = 0;
+  queued_ = 0;
   informational_ = 0;
   to_head_ = head_sent_ = request_done_ = started_ = response_begun_ = above_watermark_ = false;
   return *this;
@@ -73,7 +74,7 @@ void Http1ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
   if (closing_) {
     return;
   }
-  if (handler_ == nullptr || !started_) {
+  if (handler_ == nullptr || !started()) {
     // Nothing was asked. A stream that has just been opened has not written a byte.
     closeNow(net::CloseReason::kLocal);
     if (handler_ != nullptr) {
@@ -229,6 +230,7 @@ void Http1ClientConnection::sendHead(const RequestHead& head, bool end_stream) {
   to_head_ = head.method == "HEAD";
   writer_.beginRequest(connection_->output(), head, end_stream, connection_->peer().toString());
   request_done_ = end_stream;
+  queued_ = connection_->output().size();
   connection_->flushLater();
 }
 
@@ -238,6 +240,7 @@ void Http1ClientConnection::sendData(net::Buffer& data, bool end_stream) {
     data.clear();
     return;
   }
+  started_ = started();
   const bool whole = writer_.writeData(connection_->output(), data, end_stream);
   above_watermark_ = above_watermark_ || unsentBytes() > kHighWatermark;
   request_done_ = end_stream;
@@ -250,10 +253,17 @@ void Http1ClientConnection::sendTrailers(const Headers& trailers) {
     return;
   }
   request_done_ = true;
+  started_ = started();
   onRequestWritten(writer_.writeTrailers(connection_->output(), trailers));
 }
 
+// The connection asks for output only while little waits, so onFillOutput misses a large body.
+bool Http1ClientConnection::started() const {
+  return started_ || connection_->output().size() < queued_;
+}
+
 void Http1ClientConnection::onRequestWritten(bool whole) {
+  queued_ = connection_->output().size();
   if (whole) {
     connection_->flushLater();
   } else {
@@ -290,7 +300,7 @@ void Http1ClientConnection::endStream(StreamEnd how) {
 }
 
 StreamEnd Http1ClientConnection::lost() const {
-  if (!started_) {
+  if (!started()) {
     return StreamEnd::kRefused;
   }
   return response_begun_ ? StreamEnd::kPeerReset : StreamEnd::kConnectionLost;

@@ -43,7 +43,7 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   void reset(ResetReason reason) override;
   std::size_t unsentBytes() const override { return connection_->output().size(); }
   void consume(std::size_t count) override;
-  bool started() const override { return started_; }
+  bool started() const override;
 
   void process(std::string_view& input);
   // Whether the response ends with its head.
@@ -83,6 +83,8 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   bool head_sent_ = false;
   bool request_done_ = false;
   bool started_ = false;
+  // What lay in the output when the request was last added to: less means that some was written.
+  std::size_t queued_ = 0;
   bool response_begun_ = false;
   bool above_watermark_ = false;
 };
