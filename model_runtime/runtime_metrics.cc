@@ -18,15 +18,18 @@ constexpr char kRequestsHelp[] =
 }  // namespace
 
 double BusyShare::read(TimePoint now, Duration busy) {
-  if (begun_ && now - from_ < std::chrono::seconds(1)) {
+  const bool ends_window = now - from_ >= std::chrono::seconds(1);
+  if (!ends_window && !in_first_window_) {
     return last_;
   }
-  if (begun_) {
+  if (now > from_) {
     last_ = std::clamp(seconds(busy - busy_from_) / (seconds(now - from_) * lanes_), 0.0, 1.0);
   }
-  begun_ = true;
-  from_ = now;
-  busy_from_ = busy;
+  if (ends_window) {
+    in_first_window_ = false;
+    from_ = now;
+    busy_from_ = busy;
+  }
   return last_;
 }
 
@@ -39,7 +42,7 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
           "How long a lane stood idle before a predict although the request was ready", {},
           {1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05,
            0.1, 0.2, 0.5, 1})),
-      busy_share_(gate.lanes()) {
+      busy_share_(gate.lanes(), clock.now()) {
   for (const Stage stage :
        {Stage::kPreprocess, Stage::kGate, Stage::kPredict, Stage::kPostprocess}) {
     stage_seconds_[static_cast<std::size_t>(stage)] =
@@ -54,8 +57,8 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
   metrics.callback("penstock_gate_busy_seconds_total", "Lane-seconds spent in predict", {}, true,
                    [&gate] { return seconds(gate.snapshot().busy); });
   metrics.callback("penstock_gate_busy_share",
-                   "Share of the lanes in predict since the reading before (at least 1 s ago)", {},
-                   false, [this, &clock, &gate] {
+                   "Share of the lanes in predict since the last reading that is at least 1 s ago",
+                   {}, false, [this, &clock, &gate] {
                      std::lock_guard lock(share_mutex_);
                      return busy_share_.read(clock.now(), gate.snapshot().busy);
                    });

@@ -14,18 +14,19 @@
 
 namespace penstock::runtime {
 
-// The share of a gate's lanes that was in predict over the last while: since the reading before the
-// last one, or the last but one when readings come faster than each second. One thread at a time.
+// The share of a gate's lanes that was in predict over the last window. A window ends with a
+// reading, at least a second after it began; earlier readings repeat the last window's share (the
+// first window's, of which nothing is known before, so far). One thread at a time.
 class BusyShare {
  public:
-  explicit BusyShare(std::size_t lanes) : lanes_(static_cast<double>(lanes)) {}
-  // now: not before the last reading's. 0 … 1.
+  BusyShare(std::size_t lanes, TimePoint now) : lanes_(static_cast<double>(lanes)), from_(now) {}
+  // now: not before the last reading's. busy: lane-time in predict until now. 0 … 1.
   double read(TimePoint now, Duration busy);
 
  private:
   const double lanes_;
-  bool begun_ = false;
-  TimePoint from_;  // the window's begin
+  bool in_first_window_ = true;
+  TimePoint from_;
   Duration busy_from_{};
   double last_ = 0;
 };

@@ -1,0 +1,72 @@
+#include "sidecar/downstream_connection.h"
+
+#include <utility>
+
+namespace penstock::sidecar {
+namespace {
+
+Refusal refusalOf(http::ServerConnection::Rejection why) {
+  using Rejection = http::ServerConnection::Rejection;
+  switch (why) {
+    case Rejection::kBadRequest:
+      return Refusal::kBadRequest;
+    case Rejection::kMethodNotAllowed:
+      return Refusal::kMethodNotAllowed;
+    case Rejection::kRequestTimeout:
+      return Refusal::kRequestTimeout;
+    case Rejection::kUriTooLong:
+      return Refusal::kUriTooLong;
+    case Rejection::kMisdirected:
+      return Refusal::kMisdirected;
+    case Rejection::kHeadersTooLarge:
+      return Refusal::kHeadersTooLarge;
+    case Rejection::kVersionNotSupported:
+      return Refusal::kVersion;
+    case Rejection::kNotImplemented:
+      break;
+  }
+  return Refusal::kNotImplemented;
+}
+
+}  // namespace
+
+DownstreamConnection::DownstreamConnection(Id id, net::EventLoop& loop,
+                                           std::unique_ptr<net::Connection> connection,
+                                           const http::Limits& limits, Service& service,
+                                           Owner& owner)
+    : id_(id),
+      service_(service),
+      owner_(owner),
+      http_(http::ServerConnection::make(loop, std::move(connection), limits, *this)) {}
+
+DownstreamConnection::~DownstreamConnection() = default;
+
+http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream) {
+  return &service_.add(stream, [this] { return linger(); });
+}
+
+http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::Rejection why,
+                                                       std::string_view detail, std::string& body) {
+  const Refusal refusal = refusalOf(why);
+  service_.countRefusal(refusal);
+  Reply reply = makeRefusal(refusal, detail);
+  body = std::move(reply.body);
+  return std::move(reply.head);
+}
+
+void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {
+  owner_.onDownstreamClosed(*this);
+}
+
+// Called while the stream ends, so the connection is still there; what it returns may be called
+// later.
+std::move_only_function<void()> DownstreamConnection::linger() {
+  http_->addLingering(1);
+  return [&owner = owner_, id = id_] {
+    if (DownstreamConnection* connection = owner.findDownstream(id)) {
+      connection->http_->addLingering(-1);
+    }
+  };
+}
+
+}  // namespace penstock::sidecar

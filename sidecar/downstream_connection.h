@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "net/connection.h"
+#include "net/event_loop.h"
+#include "net/http/server_connection.h"
+#include "sidecar/service.h"
+
+namespace penstock::sidecar {
+
+// One connection of a client (as a rule, the proxy), whose streams become exchanges of the service.
+// Loop thread only.
+class DownstreamConnection final : private http::ServerConnection::Owner {
+ public:
+  using Id = std::uint64_t;
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // Closed; the owner frees it with EventLoop::destroyLater.
+    virtual void onDownstreamClosed(DownstreamConnection& connection) = 0;
+    // Null if it has been closed.
+    virtual DownstreamConnection* findDownstream(Id id) = 0;
+  };
+
+  DownstreamConnection(Id id, net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
+                       const http::Limits& limits, Service& service, Owner& owner);
+  ~DownstreamConnection() override;
+
+  Id id() const { return id_; }
+  bool idle() const { return http_->activeStreams() == 0; }
+  // Finishes what runs, takes no more.
+  void drain() { http_->drain(); }
+  void close() { http_->close(); }
+
+ private:
+  http::RequestHandler* onStream(http::ServerStream& stream) override;
+  http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
+                                   std::string& body) override;
+  void onConnectionClosed(http::ServerConnection& connection) override;
+  std::move_only_function<void()> linger();
+
+  const Id id_;
+  Service& service_;
+  Owner& owner_;
+  std::unique_ptr<http::ServerConnection> http_;
+};
+
+}  // namespace penstock::sidecar

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "model_runtime/outcome.h"
+#include "model_runtime/runtime.h"
+#include "net/http/headers.h"
+
+namespace penstock::sidecar {
+
+// A response as a whole. Each carries `x-penstock-sidecar: 1`.
+struct Reply {
+  http::ResponseHead head;
+  std::string body;
+};
+
+// Why the sidecar itself answers a request without running it, or without its end. One table in
+// reply.cc maps each to its status.
+enum class Refusal {
+  kNotReady,          // 503, not executed
+  kDraining,          // 503, not executed
+  kConcurrencyLimit,  // 503, not executed
+  kOverloaded,        // 503, not executed: too many wait at the gate, or too many bytes are held
+  kGateTimeout,       // 503, not executed
+  kDeadlineExceeded,  // 504
+  kCancelled,         // 499
+  kBadRequest,        // 400
+  kMethodNotAllowed,  // 405
+  kRequestTimeout,    // 408
+  kNotFound,          // 404
+  kTooLarge,          // 413
+  kUriTooLong,        // 414
+  kMisdirected,       // 421
+  kHeadersTooLarge,   // 431
+  kNotImplemented,    // 501
+  kVersion,           // 505
+};
+
+// The word for the field x-penstock-reason and for metrics.
+std::string_view reasonWord(Refusal refusal);
+
+// content_type: a field value; anything else is left out.
+Reply makeReply(int status, std::string_view content_type, std::string body);
+// {"error":{"code":…,"message":…}}, with the reason and, where it applies, x-penstock-not-executed.
+// message: empty for the usual sentence.
+Reply makeRefusal(Refusal refusal, std::string_view message = {});
+// The answer to a request that the runtime has ended.
+Reply makeReply(runtime::Outcome outcome);
+
+}  // namespace penstock::sidecar

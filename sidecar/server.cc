@@ -1,0 +1,213 @@
+#include "sidecar/server.h"
+
+#include <algorithm>
+#include <csignal>
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model_runtime/native/model_library.h"
+
+namespace penstock::sidecar {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kMaxConnections = 10'000;
+// For connections whose last response is still on its way, when all work has ended.
+constexpr auto kLastBytes = 5s;
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::make(const Options& options, const Clock& clock,
+                                             Logger& log) {
+  auto socket = net::listenOn(options.listen, false);
+  if (!socket) {
+    return std::unexpected(socket.error());
+  }
+  return std::unique_ptr<Server>(new Server(options, std::move(*socket), clock, log));
+}
+
+Server::Server(const Options& options, net::UniqueFd socket, const Clock& clock, Logger& log)
+    : options_(options),
+      clock_(clock),
+      log_(log),
+      loop_(clock),
+      service_(loop_, metrics_, options_.model),
+      listener_(loop_, std::move(socket), *this),
+      on_terminate_(loop_, SIGTERM, [this] { onTerminate(); }),
+      on_interrupt_(loop_, SIGINT, [this] { stop(1, true); }) {
+  metrics_.callback("penstock_connections", "Open connections", {}, false,
+                    [this] { return static_cast<double>(connections_.size()); });
+}
+
+Server::~Server() {
+  if (loader_.joinable()) {
+    loader_.join();
+  }
+}
+
+int Server::run() {
+  log_.info("listening", {{"listener", "model"}, {"address", listener_.address().toString()}});
+  if (options_.concurrency_limit < options_.model.predict_concurrency) {
+    log_.warning(
+        "the concurrency limit is below the predict concurrency, which is never reached",
+        {{"concurrency_limit", static_cast<std::int64_t>(options_.concurrency_limit)},
+         {"predict_concurrency", static_cast<std::int64_t>(options_.model.predict_concurrency)}});
+  }
+  loader_ = std::thread([this] {
+    auto loaded = loadModel();
+    loop_.post([this, loaded = std::move(loaded)]() mutable { onLoaded(std::move(loaded)); });
+  });
+  loop_.run();
+  return exit_status_;
+}
+
+// On the loader's thread.
+Result<std::unique_ptr<runtime::Model>> Server::loadModel() {
+  const ModelConfig& config = options_.model;
+  const auto path = runtime::findModelLibrary(config.library, config.directory);
+  if (!path) {
+    return std::unexpected(path.error());
+  }
+  auto model = runtime::loadModelLibrary(*path);
+  if (!model) {
+    return model;
+  }
+  const runtime::LoadContext context{
+      .directory = config.directory,
+      .options = config.options,
+      .predict_concurrency = config.predict_concurrency,
+      .log = [this](std::string_view line) { log_.info("model says", {{"text", line}}); }};
+  try {
+    if (auto ok = (*model)->load(context); !ok) {
+      return failure(ok.error().message);
+    }
+  } catch (const std::exception& exception) {
+    return failure(std::string("load threw an exception: ") + exception.what());
+  } catch (...) {
+    return failure("load threw something that is no std::exception");
+  }
+  return model;
+}
+
+void Server::onLoaded(Result<std::unique_ptr<runtime::Model>> loaded) {
+  loading_ = false;
+  if (!loaded) {
+    log_.error("the model cannot be loaded",
+               {{"model", options_.model.model_name}, {"error", loaded.error().message}});
+    stop(1, false);
+    return;
+  }
+  model_ = std::move(*loaded);
+  const ModelConfig& config = options_.model;
+  runtime_ = std::make_unique<runtime::Runtime>(
+      *model_, clock_, log_, metrics_,
+      runtime::Runtime::Options{.predict_concurrency = config.predict_concurrency,
+                                .preprocess_threads = config.preprocess_threads,
+                                .postprocess_threads = config.postprocess_threads,
+                                .max_in_flight = options_.concurrency_limit,
+                                .max_waiting = config.max_waiting,
+                                .gate_timeout = config.gate_timeout});
+  service_.setRuntime(*runtime_);
+  log_.info("model ready",
+            {{"model", config.model_name},
+             {"predict_concurrency", static_cast<std::int64_t>(config.predict_concurrency)}});
+}
+
+void Server::onAccept(net::UniqueFd fd, const net::Address& peer) {
+  const DownstreamConnection::Id id = ++last_connection_;
+  auto connection = std::make_unique<net::Connection>(
+      loop_, std::move(fd), peer, nullptr,
+      net::Connection::Options{.write_timeout = limits_.write_timeout});
+  DownstreamConnection::Owner& owner = *this;
+  connections_.emplace(id, std::make_unique<DownstreamConnection>(id, loop_, std::move(connection),
+                                                                  limits_, service_, owner));
+  if (connections_.size() >= kMaxConnections) {
+    listener_.setAccepting(false);
+  }
+}
+
+void Server::onExhausted() {
+  std::vector<DownstreamConnection::Id> idle;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->idle()) {
+      idle.push_back(id);
+    }
+  }
+  log_.warning("out of descriptors: closing idle connections",
+               {{"closed", static_cast<std::int64_t>(idle.size())}});
+  for (const DownstreamConnection::Id id : idle) {
+    auto node = connections_.extract(id);
+    node.mapped()->close();
+    loop_.destroyLater(std::move(node.mapped()));
+  }
+}
+
+void Server::onDownstreamClosed(DownstreamConnection& connection) {
+  auto node = connections_.extract(connection.id());
+  loop_.destroyLater(std::move(node.mapped()));
+  if (draining_ && connections_.empty() && service_.exchanges() == 0) {
+    stop(exit_status_, false);
+  } else {
+    listener_.setAccepting(true);
+  }
+}
+
+DownstreamConnection* Server::findDownstream(DownstreamConnection::Id id) {
+  const auto at = connections_.find(id);
+  return at == connections_.end() ? nullptr : at->second.get();
+}
+
+void Server::onTerminate() {
+  if (draining_ || loading_) {
+    stop(draining_ ? 1 : 0, true);
+    return;
+  }
+  log_.info("draining", {{"in_flight", static_cast<std::int64_t>(service_.exchanges())}});
+  draining_ = true;
+  drain_timer_.emplace(loop_, [this] { onDrainTimeout(); });
+  drain_timer_->armAfter(options_.drain_timeout);
+  drainConnections();
+  service_.drain([this] { onDrained(); });
+}
+
+// The last responses are perhaps not written yet; connections that came since were answered
+// "draining".
+void Server::onDrained() {
+  drainConnections();
+  if (connections_.empty()) {
+    stop(0, false);
+    return;
+  }
+  drain_timer_.emplace(loop_, [this] { stop(0, false); });
+  drain_timer_->armAfter(kLastBytes);
+}
+
+void Server::onDrainTimeout() {
+  log_.warning("draining took too long: what runs is cut off",
+               {{"in_flight", static_cast<std::int64_t>(service_.exchanges())}});
+  stop(1, true);
+}
+
+void Server::drainConnections() {
+  std::vector<DownstreamConnection*> all;
+  for (const auto& [id, connection] : connections_) {
+    all.push_back(connection.get());
+  }
+  for (DownstreamConnection* connection : all) {
+    connection->drain();
+  }
+}
+
+void Server::stop(int exit_status, bool abandon) {
+  exit_status_ = exit_status;
+  abandoned_ = abandon && (loading_ || (runtime_ != nullptr && runtime_->inFlight() > 0));
+  if (exit_status_ == 0) {
+    log_.info("stopped");
+  }
+  loop_.stop();
+}
+
+}  // namespace penstock::sidecar
