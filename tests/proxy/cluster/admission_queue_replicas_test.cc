@@ -1,0 +1,153 @@
+// Which replica gets a request, and what replicas and targets that come and go do to who waits.
+
+#include <map>
+
+#include "tests/proxy/cluster/admission_queue_fixture.h"
+
+namespace penstock::proxy {
+namespace {
+
+class QueueWithReplicas : public AdmissionQueueTest {
+ protected:
+  QueueWithReplicas() : AdmissionQueueTest({.concurrency_target = 2, .max_requests = 100}) {}
+
+  std::uint32_t inFlightOf(ReplicaId id) const {
+    for (const auto& replica : queue.replicas()) {
+      if (replica.id == id) {
+        return replica.in_flight;
+      }
+    }
+    return 0;
+  }
+};
+
+TEST_F(QueueWithReplicas, ChoosesTheLeastLoadedReplica) {
+  Replica& first = readyReplica();
+  const auto early = arrive(2);
+  Replica& second = readyReplica();
+  const auto next = arrive(2);
+  EXPECT_EQ(&next[0]->slot.replica(), &second);
+  EXPECT_EQ(&next[1]->slot.replica(), &second);
+  early[0]->slot.release();
+  EXPECT_EQ(&arrive()->slot.replica(), &first);
+}
+
+TEST_F(QueueWithReplicas, RotatesAmongEquals) {
+  for (int i = 0; i < 3; ++i) {
+    readyReplica();
+  }
+  std::map<ReplicaId, int> served;
+  for (int i = 0; i < 9; ++i) {
+    // Returned at once: all three are equal each time.
+    ++served[arrive()->slot.replica().id];
+  }
+  EXPECT_EQ(served, (std::map<ReplicaId, int>{{1, 3}, {2, 3}, {3, 3}}));
+}
+
+TEST_F(QueueWithReplicas, ANewReplicaTakesWaitersTheMomentItIsAvailable) {
+  const auto callers = arrive(3);
+  Replica& replica = queue.addReplica(net::Address::loopback(1));
+  collect();
+  EXPECT_FALSE(callers[0]->hasSlot()) << "added is not available";
+  queue.setAvailable(replica.id, true);
+  collect();
+  EXPECT_TRUE(callers[0]->hasSlot());
+  EXPECT_TRUE(callers[1]->hasSlot());
+  EXPECT_FALSE(callers[2]->hasSlot());
+}
+
+TEST_F(QueueWithReplicas, AnUnavailableReplicaKeepsWhatItHasAndGetsNothingMore) {
+  Replica& replica = readyReplica();
+  const auto callers = arrive(3);
+  queue.setAvailable(replica.id, false);
+  EXPECT_EQ(inFlightOf(replica.id), 2u);
+  callers[0]->slot.release();
+  collect();
+  EXPECT_FALSE(callers[2]->hasSlot());
+  queue.setAvailable(replica.id, true);
+  collect();
+  EXPECT_TRUE(callers[2]->hasSlot());
+}
+
+TEST_F(QueueWithReplicas, ARemovedReplicaVanishesWithItsLastSlot) {
+  Replica& replica = readyReplica();
+  const ReplicaId id = replica.id;
+  const auto callers = arrive(3);
+  queue.removeReplica(id);
+  ASSERT_EQ(queue.replicas().size(), 1u);
+  EXPECT_TRUE(queue.replicas()[0].removed);
+  EXPECT_FALSE(queue.anyAvailable());
+  callers[0]->slot.release();
+  EXPECT_EQ(queue.replicas().size(), 1u);
+  callers[1]->slot.release();
+  EXPECT_TRUE(queue.replicas().empty());
+  collect();
+  EXPECT_TRUE(callers[2]->ticket.waits());
+}
+
+TEST_F(QueueWithReplicas, IgnoresLateEventsOfAnOldIncarnation) {
+  Replica& old = readyReplica();
+  const ReplicaId old_id = old.id;
+  const auto running = arrive();
+  queue.removeReplica(old_id);
+  queue.setAvailable(old_id, true);
+  Replica& fresh = queue.addReplica(net::Address::loopback(8080));
+  EXPECT_NE(fresh.id, old_id);
+  queue.setAvailable(old_id, true);
+  queue.removeReplica(old_id);
+  EXPECT_FALSE(queue.anyAvailable());
+  EXPECT_EQ(now().free_slots, 0u);
+  running->slot.release();
+  EXPECT_EQ(queue.replicas().size(), 1u);
+  EXPECT_EQ(queue.replicas()[0].id, fresh.id);
+}
+
+TEST_F(QueueWithReplicas, TellsWhatItsReplicasHaveDone) {
+  Replica& replica = readyReplica();
+  replica.requests = 3;
+  replica.succeeded = 2;
+  replica.failed = 1;
+  const auto listed = queue.replicas();
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_EQ(listed[0].requests, 3u);
+  EXPECT_EQ(listed[0].succeeded, 2u);
+  EXPECT_EQ(listed[0].failed, 1u);
+  EXPECT_EQ(listed[0].address.toString(), "127.0.0.1:8080");
+}
+
+TEST_F(QueueWithReplicas, ALoweredTargetSwallowsSlotsAsTheyComeBack) {
+  queue.setTarget(3);
+  readyReplica();
+  const auto callers = arrive(4);
+  queue.setTarget(1);
+  EXPECT_EQ(now().in_flight, 3u) << "nothing is taken away";
+  callers[0]->slot.release();
+  callers[1]->slot.release();
+  collect();
+  EXPECT_FALSE(callers[3]->hasSlot());
+  callers[2]->slot.release();
+  collect();
+  EXPECT_TRUE(callers[3]->hasSlot());
+}
+
+TEST_F(QueueWithReplicas, ARaisedTargetGrantsAtOnce) {
+  readyReplica();
+  const auto callers = arrive(5);
+  EXPECT_EQ(now().in_flight, 2u);
+  queue.setTarget(4);
+  EXPECT_EQ(now().in_flight, 4u);
+  collect();
+  EXPECT_TRUE(callers[3]->hasSlot());
+  EXPECT_FALSE(callers[4]->hasSlot());
+}
+
+TEST_F(QueueWithReplicas, ATargetAppliesToReplicasThatAreNotAvailableNow) {
+  Replica& replica = readyReplica();
+  queue.setAvailable(replica.id, false);
+  queue.setTarget(1);
+  queue.setAvailable(replica.id, true);
+  EXPECT_EQ(now().free_slots, 1u);
+}
+
+}  // namespace
+}  // namespace penstock::proxy
