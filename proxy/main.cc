@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
   raiseOpenFileLimit();
   const SteadyClock clock;
   Logger log({.level = *parseLogLevel(options.log_level), .program = "penstock-proxy"});
-  auto server = Server::make(*config, options.workers, clock, log);
+  auto server = Server::make(*config, PENSTOCK_VERSION, options.workers, clock, log);
   if (!server) {
     log.error("cannot start", {{"error", server.error().message}});
     return 1;

@@ -6,6 +6,9 @@
 #include <sys/resource.h>
 
 #include "net/listener.h"
+#include "proxy/config/dump.h"
+#include "proxy/scaling/process_provider.h"
+#include "proxy/scaling/static_provider.h"
 
 namespace penstock::proxy {
 namespace {
@@ -25,18 +28,21 @@ std::uint32_t affordableConnections(std::uint32_t configured) {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::make(const Config& config, std::uint32_t workers,
-                                             const Clock& clock, Logger& log) {
-  std::unique_ptr<Server> server(new Server(config, clock, log));
+Result<std::unique_ptr<Server>> Server::make(const Config& config, std::string version,
+                                             std::uint32_t workers, const Clock& clock,
+                                             Logger& log) {
+  std::unique_ptr<Server> server(new Server(config, std::move(version), clock, log));
   if (auto opened = server->open(workers); !opened) {
     return std::unexpected(opened.error());
   }
   return server;
 }
 
-Server::Server(const Config& config, const Clock& clock, Logger& log)
+Server::Server(const Config& config, std::string version, const Clock& clock, Logger& log)
     : config_(config),
+      version_(std::move(version)),
       clock_(clock),
+      started_(clock.now()),
       log_(log),
       loop_(clock),
       budget_(config.limits.max_buffered.value_or(BufferBudget::defaultLimit())),
@@ -65,7 +71,10 @@ Result<void> Server::open(std::uint32_t workers) {
   if (auto result = openClusters(); !result) {
     return result;
   }
-  return openListeners(workers);
+  if (auto result = openListeners(workers); !result) {
+    return result;
+  }
+  return openAdmin();
 }
 
 Result<void> Server::openClusters() {
@@ -83,6 +92,9 @@ Result<void> Server::openClusters() {
       }
       cluster_tls_.back() = std::move(*tls);
     }
+    health_.push_back(
+        std::make_unique<ReplicaHealth>(loop_, *clusters_.back(), cluster_tls_.back().get(), log_));
+    providers_.push_back(makeProvider(clusters_.size() - 1));
   }
   return {};
 }
@@ -120,32 +132,70 @@ Result<void> Server::openListeners(std::uint32_t workers) {
   return {};
 }
 
-void Server::startReplicas() {
-  for (const auto& cluster : clusters_) {
-    if (const auto* fixed = std::get_if<StaticReplicas>(&cluster->config().replicas)) {
-      for (const std::string& address : fixed->addresses) {
-        Replica& replica = cluster->queue().addReplica(*net::Address::parse(address));
-        cluster->queue().setAvailable(replica.id, true);
-        log_.info("replica ready", {{"cluster", cluster->name()}, {"address", address}});
-      }
-    }
+Result<void> Server::openAdmin() {
+  const auto address = net::Address::parse(config_.admin.address);
+  auto socket = address ? net::listenOn(*address, false) : std::unexpected(address.error());
+  if (!socket) {
+    return failure("admin: " + socket.error().message);
   }
+  admin_ = std::make_unique<AdminServer>(loop_, std::move(*socket), adminSources());
+  log_.info("listening", {{"listener", "admin"}, {"address", admin_->address().toString()}});
+  return {};
+}
+
+AdminSources Server::adminSources() {
+  return {.server =
+              [this] {
+                return ServerStatus{.version = version_,
+                                    .state = state_,
+                                    .uptime = loop_.now() - started_,
+                                    .workers = static_cast<unsigned>(workers_.size())};
+              },
+          .clusters = [this] { return clusterStatuses(); },
+          .metrics = [this] { return metrics_.render(); },
+          .config_dump = dumpConfig(config_)};
+}
+
+std::vector<ClusterStatus> Server::clusterStatuses() const {
+  std::vector<ClusterStatus> statuses;
+  for (std::size_t i = 0; i < clusters_.size(); ++i) {
+    statuses.push_back(statusOf(*clusters_[i], *health_[i]));
+  }
+  return statuses;
+}
+
+std::unique_ptr<ReplicaProvider> Server::makeProvider(std::size_t cluster_index) {
+  const ClusterConfig& config = clusters_[cluster_index]->config();
+  ReplicaHealth& health = *health_[cluster_index];
+  const auto* fixed = std::get_if<StaticReplicas>(&config.replicas);
+  if (fixed == nullptr) {
+    return std::make_unique<ProcessProvider>(loop_, config, health, log_);
+  }
+  std::vector<net::Address> addresses;
+  for (const std::string& address : fixed->addresses) {
+    addresses.push_back(*net::Address::parse(address));
+  }
+  return std::make_unique<StaticProvider>(loop_, health, std::move(addresses));
 }
 
 int Server::run() {
-  net::SignalWatch on_terminate(loop_, SIGTERM, [this] { draining_ ? stop(1) : drain(); });
+  net::SignalWatch on_terminate(loop_, SIGTERM,
+                                [this] { state_ == ServerState::kDraining ? stop(1) : drain(); });
   net::SignalWatch on_interrupt(loop_, SIGINT, [this] { stop(1); });
-  startReplicas();
+  for (const auto& provider : providers_) {
+    provider->start();
+  }
   for (const auto& worker : workers_) {
     worker->start();
   }
+  state_ = ServerState::kServing;
   loop_.run();
   workers_.clear();
   return exit_status_;
 }
 
 void Server::drain() {
-  draining_ = true;
+  state_ = ServerState::kDraining;
   log_.info("draining");
   for (const auto& cluster : clusters_) {
     cluster->queue().drain();
@@ -157,7 +207,17 @@ void Server::drain() {
 
 void Server::onWorkerDrained() {
   if (++drained_workers_ == workers_.size()) {
-    stop(0);
+    stopReplicas();
+  }
+}
+
+void Server::stopReplicas() {
+  for (const auto& provider : providers_) {
+    provider->stop([this] {
+      if (++stopped_providers_ == providers_.size()) {
+        stop(0);
+      }
+    });
   }
 }
 

@@ -9,10 +9,13 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "net/event_loop.h"
+#include "proxy/admin/admin_server.h"
 #include "proxy/cluster/cluster.h"
+#include "proxy/cluster/replica_health.h"
 #include "proxy/config/config.h"
 #include "proxy/http/buffer_budget.h"
 #include "proxy/listener_shared.h"
+#include "proxy/scaling/replica_provider.h"
 #include "proxy/worker.h"
 
 namespace penstock::proxy {
@@ -24,8 +27,9 @@ class Server {
  public:
   // Binds every port; nothing is served yet. An error says which listener, file or address is at
   // fault.
-  static Result<std::unique_ptr<Server>> make(const Config& config, std::uint32_t workers,
-                                              const Clock& clock, Logger& log);
+  static Result<std::unique_ptr<Server>> make(const Config& config, std::string version,
+                                              std::uint32_t workers, const Clock& clock,
+                                              Logger& log);
   ~Server();
 
   // Serves until SIGTERM (drains: everything admitted is finished, then 0) or SIGINT or a second
@@ -33,18 +37,24 @@ class Server {
   int run();
 
  private:
-  Server(const Config& config, const Clock& clock, Logger& log);
+  Server(const Config& config, std::string version, const Clock& clock, Logger& log);
 
   Result<void> open(std::uint32_t workers);
   Result<void> openClusters();
   Result<void> openListeners(std::uint32_t workers);
-  void startReplicas();
+  Result<void> openAdmin();
+  AdminSources adminSources();
+  std::vector<ClusterStatus> clusterStatuses() const;
+  std::unique_ptr<ReplicaProvider> makeProvider(std::size_t cluster_index);
   void drain();
   void onWorkerDrained();
+  void stopReplicas();
   void stop(int exit_status);
 
   const Config config_;
+  const std::string version_;
   const Clock& clock_;
+  const TimePoint started_;
   Logger& log_;
   net::EventLoop loop_;
   Metrics metrics_;
@@ -53,10 +63,15 @@ class Server {
   std::vector<std::unique_ptr<Cluster>> clusters_;
   std::vector<std::unique_ptr<net::TlsContext>> cluster_tls_;
   std::vector<std::unique_ptr<ListenerShared>> listeners_;
+  // By cluster.
+  std::vector<std::unique_ptr<ReplicaHealth>> health_;
+  std::vector<std::unique_ptr<ReplicaProvider>> providers_;
   WorkerContext worker_context_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  bool draining_ = false;
+  std::unique_ptr<AdminServer> admin_;
+  ServerState state_ = ServerState::kStarting;
   std::size_t drained_workers_ = 0;
+  std::size_t stopped_providers_ = 0;
   int exit_status_ = 0;
 };
 

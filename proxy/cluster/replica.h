@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "net/address.h"
 
@@ -14,10 +15,11 @@ using ReplicaId = std::uint64_t;
 // are atomics that the workers write. Owned by the admission queue, pinned by each of its slots.
 struct Replica {
   Replica(ReplicaId replica_id, const net::Address& replica_address)
-      : id(replica_id), address(replica_address) {}
+      : id(replica_id), address(replica_address), name(replica_address.toString()) {}
 
   const ReplicaId id;
   const net::Address address;
+  const std::string name;  // the address as text
   // It answered with x-penstock-sidecar: requests can be cancelled by POST /penstock/cancel.
   std::atomic<bool> is_sidecar{false};
   // Failures to connect and 502s since the last answer.

@@ -34,13 +34,13 @@ DownstreamConnection::DownstreamConnection(Id id, const ExchangeContext& context
     : id_(id),
       context_(context),
       owner_(owner),
-      peer_(connection->peer()),
+      client_{.host = connection->peer().host(), .text = connection->peer().toString()},
       http_(http::ServerConnection::make(context.loop, std::move(connection), limits, *this)) {}
 
 DownstreamConnection::~DownstreamConnection() = default;
 
 http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream) {
-  auto exchange = std::make_unique<Exchange>(context_, stream, *this, http_->protocol(), peer_);
+  auto exchange = std::make_unique<Exchange>(context_, stream, *this, http_->protocol(), client_);
   Exchange* const handler = exchange.get();
   exchanges_.emplace(handler, std::move(exchange));
   return handler;

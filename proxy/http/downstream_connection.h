@@ -50,7 +50,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   const Id id_;
   const ExchangeContext& context_;
   Owner& owner_;
-  const net::Address peer_;
+  const ClientAddress client_;
   std::unordered_map<Exchange*, std::unique_ptr<Exchange>> exchanges_;
   std::unique_ptr<http::ServerConnection> http_;
 };

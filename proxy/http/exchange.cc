@@ -25,12 +25,12 @@ Reason reasonOf(http::StreamEnd end, bool request_complete) {
 }  // namespace
 
 Exchange::Exchange(const ExchangeContext& context, http::ServerStream& stream, Owner& owner,
-                   http::Protocol protocol, const net::Address& peer)
+                   http::Protocol protocol, const ClientAddress& client)
     : context_(context),
       stream_(&stream),
       owner_(owner),
       protocol_(protocol),
-      peer_(peer),
+      client_(client),
       timer_(context.loop, [this] { onTimer(); }) {
   report_.start_time = std::chrono::system_clock::now();
   report_.started = context.loop.now();
@@ -101,7 +101,7 @@ void Exchange::prepareHead() {
   if (const auto before = headers.get("x-forwarded-for")) {
     forwarded_for = std::string(*before) + ", ";
   }
-  headers.set("x-forwarded-for", forwarded_for + peer_.host());
+  headers.set("x-forwarded-for", forwarded_for + client_.host);
   headers.set("x-forwarded-proto", context_.is_tls ? "https" : "http");
 }
 

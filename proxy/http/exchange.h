@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/deadline.h"
-#include "net/address.h"
 #include "net/event_loop.h"
 #include "net/http/stream.h"
 #include "proxy/config/config.h"
@@ -22,6 +21,12 @@
 namespace penstock::proxy {
 
 class Exchange;
+
+// Who sent a request, as text that is made once per connection.
+struct ClientAddress {
+  std::string host;  // "10.0.0.1"
+  std::string text;  // "10.0.0.1:5000"
+};
 
 // What the exchanges of one listener on one worker share.
 struct ExchangeContext {
@@ -47,8 +52,9 @@ class Exchange final : public http::RequestHandler {
     virtual std::move_only_function<void()> linger() = 0;
   };
 
+  // The client outlives the exchange.
   Exchange(const ExchangeContext& context, http::ServerStream& stream, Owner& owner,
-           http::Protocol protocol, const net::Address& peer);
+           http::Protocol protocol, const ClientAddress& client);
   ~Exchange() override;
 
   // --- for filters: the request
@@ -56,7 +62,7 @@ class Exchange final : public http::RequestHandler {
   const http::RequestHead& requestHead() const { return head_; }
   http::RequestHead& requestHead() { return head_; }
   http::Protocol protocol() const { return protocol_; }
-  const net::Address& peer() const { return peer_; }
+  const ClientAddress& client() const { return client_; }
   // What is buffered and not sent on yet.
   net::Buffer& requestBody() { return body_; }
   // Nothing more comes than requestBody() and requestTrailers().
@@ -115,7 +121,7 @@ class Exchange final : public http::RequestHandler {
   http::ServerStream* stream_;
   Owner& owner_;
   const http::Protocol protocol_;
-  const net::Address peer_;
+  const ClientAddress& client_;
   http::RequestHead head_;
   net::Buffer body_;
   http::Headers trailers_;

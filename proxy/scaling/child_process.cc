@@ -7,11 +7,15 @@
 
 #include <fcntl.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/scaling/program_path.h"
+
+// glibc 2.36 declares it without C linkage.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 namespace penstock::proxy {
 namespace {

@@ -83,7 +83,7 @@ std::unique_ptr<UpstreamRequest> UpstreamCluster::release(UpstreamRequest& reque
 }
 
 void UpstreamCluster::cancel(const Replica& replica, const std::string& attempt_id) {
-  auto call = std::make_unique<CancelCall>(*this, replica.address.toString(), attempt_id);
+  auto call = std::make_unique<CancelCall>(*this, replica.name, attempt_id);
   CancelCall& waiter = *call;
   cancels_.emplace(&waiter, std::move(call));
   pool(replica).wait(waiter);

@@ -5,10 +5,9 @@
 namespace penstock::proxy {
 
 void AccessLogFilter::onExchangeEnd(const ExchangeReport& report) {
-  const std::string client = exchange_.peer().toString();
   const AccessLogEntry entry{.head = exchange_.requestHead(),
                              .protocol = exchange_.protocol(),
-                             .client = client,
+                             .client = exchange_.client().text,
                              .cluster = exchange_.clusterName(),
                              .report = report};
   log_.add(format_ == AccessLogFormat::kJson ? formatJson(entry) : formatDefault(entry));

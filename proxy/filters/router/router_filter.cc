@@ -34,7 +34,7 @@ FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
   Slot slot = exchange_.takeSlot();
   dispatched_ = exchange_.loop().clock().now();
   ++report.attempts;
-  report.replica = slot.replica().address.toString();
+  report.replica = slot.replica().name;
   upstream_ = std::make_unique<UpstreamRequest>(exchange_.cluster(), std::move(slot), *this);
   head.headers.set("x-penstock-attempt-id", upstream_->attemptId());
   setRemainingTime(head.headers, exchange_.deadline().remaining(dispatched_));
