@@ -118,8 +118,8 @@ for argument in "$@"; do
 done
 
 command -v dpkg-query >/dev/null || fail "this is not Debian; Penstock is built on Debian 12"
-mapfile -t wanted < <(packages_to_install | sort -u)
-if [[ ${#wanted[@]} -gt 0 ]]; then
+mapfile -t wanted <<<"$(packages_to_install | sort -u)"
+if [[ -n ${wanted[0]} ]]; then
   echo "setup: installing ${wanted[*]}"
   install_packages "${wanted[@]}"
 fi

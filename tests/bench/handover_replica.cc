@@ -69,7 +69,10 @@ class Record {
 class Replica final : net::Listener::Handler, http::ServerConnection::Owner {
  public:
   Replica(net::EventLoop& loop, net::UniqueFd fd, Duration work)
-      : loop_(loop), work_(work), record_(loop.clock()), listener_(loop, std::move(fd), *this) {}
+      : loop_(loop), work_(work), record_(loop.clock()), listener_(loop, std::move(fd), *this) {
+    limits_.idle_timeout = std::chrono::hours(1);
+    limits_.max_streams = 20'000;
+  }
 
  private:
   // One request: works, then answers.
@@ -129,13 +132,11 @@ class Replica final : net::Listener::Handler, http::ServerConnection::Owner {
   };
 
   void onAccept(net::UniqueFd fd, const net::Address& peer) override {
-    http::Limits limits;
-    limits.idle_timeout = std::chrono::hours(1);
     auto made = http::ServerConnection::make(
         loop_,
         std::make_unique<net::Connection>(loop_, std::move(fd), peer, nullptr,
                                           net::Connection::Options{}),
-        limits, *this);
+        limits_, *this);
     http::ServerConnection* connection = made.get();
     connections_.emplace(connection, std::move(made));
   }
@@ -146,8 +147,8 @@ class Replica final : net::Listener::Handler, http::ServerConnection::Owner {
     requests_.emplace(handler, std::move(request));
     return handler;
   }
-  http::ResponseHead rejectRequest(http::ServerConnection::Rejection /*why*/, std::string_view detail,
-                                   std::string& body) override {
+  http::ResponseHead rejectRequest(http::ServerConnection::Rejection /*why*/,
+                                   std::string_view detail, std::string& body) override {
     body = detail;
     http::ResponseHead head;
     head.status = 400;
@@ -161,6 +162,7 @@ class Replica final : net::Listener::Handler, http::ServerConnection::Owner {
 
   net::EventLoop& loop_;
   const Duration work_;
+  http::Limits limits_;
   Record record_;
   std::unordered_map<http::RequestHandler*, std::unique_ptr<Request>> requests_;
   std::unordered_map<http::ServerConnection*, std::unique_ptr<http::ServerConnection>> connections_;
