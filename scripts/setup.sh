@@ -53,32 +53,43 @@ as_root() {
   fi
 }
 
-# Prints the packages that are absent, and those that are older than we accept.
+# Prints the packages that are absent.
 packages_to_install() {
-  local package entry version
+  local package
   for package in "${packages[@]}"; do
     [[ -n $(installed_version "$package") ]] || echo "$package"
   done
+}
+
+# Prints what is too old, as "name version minimum".
+too_old() {
+  local entry version
   for entry in "${minimum_versions[@]}"; do
     version=$(installed_version "${entry%%=*}")
-    if [[ -n $version ]] && dpkg --compare-versions "$version" lt "${entry#*=}"; then
-      echo "${entry%%=*}"
+    if [[ -z $version ]] || dpkg --compare-versions "$version" lt "${entry#*=}"; then
+      echo "${entry%%=*} ${version:-absent} ${entry#*=}"
     fi
   done
 }
 
+# Minimal installations come without Debian's security archive, where the fixed versions may be.
+add_security_archive() {
+  local list=/etc/apt/sources.list.d/debian-security.list
+  if ! grep -rqs 'bookworm-security' /etc/apt/sources.list /etc/apt/sources.list.d; then
+    echo "setup: adding Debian's security archive in $list"
+    echo "deb http://deb.debian.org/debian-security bookworm-security main" |
+      as_root tee "$list" >/dev/null
+  fi
+}
+
 check_minimum_versions() {
-  local entry name minimum version
-  for entry in "${minimum_versions[@]}"; do
-    name=${entry%%=*}
-    minimum=${entry#*=}
-    version=$(installed_version "$name")
-    if [[ -z $version ]] || dpkg --compare-versions "$version" lt "$minimum"; then
-      fail "$name is ${version:-not installed}, but at least $minimum is needed: older ones have" \
-        "known security holes in what Penstock uses of them. Add Debian's security archive" \
-        "(deb http://deb.debian.org/debian-security bookworm-security main) and run this again."
-    fi
-  done
+  local name version minimum
+  while read -r name version minimum; do
+    [[ -n $name ]] || continue
+    fail "$name is $version, but at least $minimum is needed: older ones have known security" \
+      "holes in what Penstock uses of them. Is Debian 12's security archive reachable" \
+      "(deb http://deb.debian.org/debian-security bookworm-security main)?"
+  done <<<"$(too_old)"
 }
 
 # Installs without starting the services that come with nginx and the like.
@@ -121,6 +132,11 @@ command -v dpkg-query >/dev/null || fail "this is not Debian; Penstock is built 
 mapfile -t wanted <<<"$(packages_to_install | sort -u)"
 if [[ -n ${wanted[0]} ]]; then
   echo "setup: installing ${wanted[*]}"
+  install_packages "${wanted[@]}"
+fi
+if [[ -n $(too_old) ]]; then
+  add_security_archive
+  mapfile -t wanted <<<"$(too_old | cut -d ' ' -f 1)"
   install_packages "${wanted[@]}"
 fi
 check_minimum_versions
