@@ -32,6 +32,7 @@ enum class Reason : std::uint8_t {
   kRequestTimeout,
   kPayloadTooLarge,
   kUriTooLong,
+  kExpectationFailed,
   kMisdirected,
   kHeadersTooLarge,
   kNotImplemented,
@@ -56,8 +57,8 @@ struct LocalReply {
   std::string body;  // empty for gRPC
 };
 // The whole answer to a request that the proxy answers itself. is_grpc: a trailers-only reply with
-// status 200 and the mapped grpc-status. retry_after is rounded up to whole seconds, at least 1, and
-// used only where the outcome says so. detail replaces the default message if not empty.
+// status 200 and the mapped grpc-status. retry_after is rounded up to whole seconds, at least 1,
+// and used only where the outcome says so. detail replaces the default message if not empty.
 LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
                           bool is_grpc, Duration retry_after);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "net/http/field_rules.h"
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
@@ -80,6 +81,11 @@ bool Exchange::acceptHead() {
   }
   deadline_is_clients_ = *timeout && **timeout < route->timeout;
   deadline_ = Deadline::after(report_.started, deadline_is_clients_ ? **timeout : route->timeout);
+  if (const auto expected = head_.headers.get("expect");
+      expected && !http::equalsIgnoreCase(*expected, "100-continue")) {
+    reply(Reason::kExpectationFailed);
+    return false;
+  }
   if (head_.content_length && *head_.content_length > route->max_request_body.count) {
     reply(Reason::kPayloadTooLarge);
     return false;

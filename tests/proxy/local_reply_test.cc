@@ -38,6 +38,7 @@ constexpr Row kPromised[] = {
     {Reason::kRequestTimeout, "request_timeout", 408, 4, false},
     {Reason::kPayloadTooLarge, "payload_too_large", 413, 8, false},
     {Reason::kUriTooLong, "uri_too_long", 414, 13, false},
+    {Reason::kExpectationFailed, "expectation_failed", 417, 13, false},
     {Reason::kMisdirected, "misdirected", 421, 13, false},
     {Reason::kHeadersTooLarge, "headers_too_large", 431, 8, false},
     {Reason::kNotImplemented, "not_implemented", 501, 12, false},

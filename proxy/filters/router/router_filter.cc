@@ -7,12 +7,13 @@ namespace {
 
 using Failure = UpstreamRequest::Failure;
 
-Reason reasonOf(Failure failure) {
+// body_is_whole: another attempt would have been possible.
+Reason reasonOf(Failure failure, bool body_is_whole) {
   switch (failure) {
     case Failure::kConnectFailed:
       return Reason::kNoReplica;
     case Failure::kRefused:
-      return Reason::kOverloaded;
+      return body_is_whole ? Reason::kOverloaded : Reason::kReplicaRefusedAfterSend;
     case Failure::kReset:
       return Reason::kReplicaRefusedAfterSend;
     case Failure::kConnectionLost:
@@ -98,8 +99,8 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
     if (head.headers.get("x-penstock-reason") == "concurrency_limit") {
       exchange_.cluster().cluster().countLimitExceeded();
     }
-    if (!retry(config.retry.max_attempts, true)) {
-      exchange_.reply(Reason::kOverloaded);
+    if (!retry(config.retry.max_attempts, false)) {
+      exchange_.reply(reasonOf(Failure::kRefused, bodyIsWhole()));
     }
     return;
   }
@@ -165,7 +166,7 @@ void RouterFilter::onUpstreamFailed(Failure failure) {
     return;
   }
   discardUpstream();
-  exchange_.reply(reasonOf(failure));
+  exchange_.reply(reasonOf(failure, bodyIsWhole()));
 }
 
 bool RouterFilter::retry(std::uint32_t max_attempts, bool back_off) {
