@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -97,6 +98,15 @@ TEST(Yaml, RefusesNumbersThatAreNotFinite) {
     EXPECT_THAT(complaintAbout<double>(text), StartsWith("f:1:4: v: expected a finite number"))
         << text;
   }
+}
+
+TEST(Yaml, RefusesNumbersThatAreNotFiniteEvenWhereNoBoundForbidsThem) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_THAT(complaint("v: inf",
+                        [](const YamlValue& root) {
+                          YamlMap(root).find("v")->number({-kInfinity, kInfinity});
+                        }),
+              StartsWith("f:1:4: v: expected a finite number"));
 }
 
 TEST(Yaml, RequiresAUnit) {
