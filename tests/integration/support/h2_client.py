@@ -3,7 +3,7 @@
 import h2.events
 
 from . import sockets
-from .h2_wire import H2Endpoint
+from .h2_wire import H2Endpoint, StreamGone
 from .messages import Response
 from .waiting import patience
 
@@ -100,7 +100,10 @@ class H2Client(H2Endpoint):
             self.h2.send_headers(stream.id, headers, end_stream=end and not body)
             self.flush()
         if body:
-            stream.send(body, end)
+            try:
+                stream.send(body, end)
+            except StreamGone:
+                pass  # answered, or reset, before it had all
         return stream
 
     def fetch(self, method="POST", path="/", headers=(), body=b"", timeout=20):

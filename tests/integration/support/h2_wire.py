@@ -88,7 +88,10 @@ class H2Endpoint:
                 room = self._room(stream_id, len(view), timeout)
                 piece = view[:room]
                 view = view[room:]
-                self.h2.send_data(stream_id, bytes(piece), end_stream and not view)
+                try:
+                    self.h2.send_data(stream_id, bytes(piece), end_stream and not view)
+                except h2.exceptions.StreamClosedError:
+                    raise StreamGone(f"stream {stream_id}") from None
                 self.flush()
                 if not view:
                     return
@@ -136,7 +139,10 @@ class H2Endpoint:
                 raise AssertionError(f"not within {patience(timeout):g} s: {what}")
 
     def _window(self, stream_id):
-        window = self.h2.local_flow_control_window(stream_id)
+        try:
+            window = self.h2.local_flow_control_window(stream_id)
+        except h2.exceptions.StreamClosedError:
+            raise StreamGone(f"stream {stream_id}") from None
         return min(window, self.h2.max_outbound_frame_size)
 
     def _room(self, stream_id, wanted, timeout):
