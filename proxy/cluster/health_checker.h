@@ -17,7 +17,7 @@ namespace penstock::proxy {
 class HealthChecker {
  public:
   struct Settings {
-    HealthProbe::Settings probe;
+    HealthProbe::Settings probe{};
     Duration interval = std::chrono::seconds(5);
     std::uint32_t unhealthy_threshold = 3;  // failures in a row
     std::uint32_t healthy_threshold = 1;    // successes in a row, after a failure

@@ -22,7 +22,7 @@ class HealthProbe final : private http::ClientConnection::Owner, private http::R
     http::UpstreamProtocol protocol = http::UpstreamProtocol::kAuto;
     const net::TlsContext* tls = nullptr;  // outlives the probe
     std::string path = "/health/ready";
-    std::string authority;  // empty: the address
+    std::string authority = {};  // empty: the address
     Duration timeout = std::chrono::seconds(1);
   };
   struct Answer {

@@ -1,0 +1,265 @@
+#include "proxy/cluster/replica_health.h"
+
+#include <memory>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/proxy/cluster/fake_replica.h"
+#include "tests/support/loop_runner.h"
+
+namespace penstock::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using enum ReplicaState;
+
+class ReplicaHealthTest : public ::testing::Test {
+ protected:
+  ReplicaHealthTest() { config.name = "m"; }
+
+  void begin() {
+    cluster = std::make_unique<Cluster>(config, clock, metrics);
+    health.emplace(loop, *cluster, nullptr, logger);
+  }
+  void beginWithChecks() {
+    config.health_check = HealthCheckConfig{
+        .interval = 1ms, .timeout = 5s, .unhealthy_threshold = 2, .healthy_threshold = 1};
+    begin();
+  }
+  std::vector<ReplicaState> states() const {
+    std::vector<ReplicaState> result;
+    for (const ReplicaStatus& replica : health->replicas()) {
+      result.push_back(replica.state);
+    }
+    return result;
+  }
+  bool runUntilStates(const std::vector<ReplicaState>& wanted) {
+    return net::runUntil(loop, [&] { return states() == wanted; });
+  }
+  std::size_t available() const {
+    std::size_t count = 0;
+    for (const auto& replica : cluster->queue().replicas()) {
+      count += replica.available ? 1 : 0;
+    }
+    return count;
+  }
+  // As many failed requests as eject, as workers tell them.
+  void fail(ReplicaId id) {
+    // The queue's own replicas are not for us: a slot names one.
+    Inbox inbox(cluster->queue(), [] {});
+    struct Nobody final : Ticket::Owner {
+      void onGranted(Slot) override {}
+      void onExpired() override {}
+    } nobody;
+    std::vector<Slot> slots;
+    for (;;) {
+      Ticket ticket(inbox, nobody);
+      Admission admission = cluster->queue().acquire(ticket, {});
+      auto* slot = std::get_if<Slot>(&admission);
+      ASSERT_NE(slot, nullptr) << "no replica " << id << " has a slot";
+      slots.push_back(std::move(*slot));
+      if (slots.back().replica().id == id) {
+        break;
+      }
+    }
+    for (std::uint32_t i = 0; i < config.ejection.consecutive_failures; ++i) {
+      cluster->replicaFailed(slots.back().replica());
+    }
+    slots.clear();
+    net::runTurn(loop);
+  }
+
+  SteadyClock clock;
+  net::EventLoop loop{clock};
+  Metrics metrics;
+  Logger logger{{.level = LogLevel::kError, .program = "test"}};
+  ClusterConfig config;
+  std::unique_ptr<Cluster> cluster;
+  std::optional<ReplicaHealth> health;
+};
+
+TEST_F(ReplicaHealthTest, UsesAReplicaAtOnceWithoutChecks) {
+  begin();
+  const ReplicaId id = health->add(net::Address::loopback(1));
+  EXPECT_THAT(states(), ElementsAre(kReady));
+  EXPECT_EQ(available(), 1u);
+  EXPECT_EQ(health->replicas()[0].incarnation, id);
+  EXPECT_EQ(health->replicas()[0].address.port(), 1);
+}
+
+TEST_F(ReplicaHealthTest, UsesAReplicaOnceItPassesItsCheck) {
+  beginWithChecks();
+  FakeReplica replica(loop);
+  health->add(replica.address());
+  EXPECT_THAT(states(), ElementsAre(kStarting));
+  EXPECT_EQ(available(), 0u);
+  ASSERT_TRUE(runUntilStates({kReady}));
+  EXPECT_EQ(available(), 1u);
+  replica.status = 500;
+  ASSERT_TRUE(runUntilStates({kUnhealthy}));
+  EXPECT_EQ(available(), 0u);
+  replica.status = 200;
+  ASSERT_TRUE(runUntilStates({kReady}));
+  EXPECT_EQ(available(), 1u);
+}
+
+TEST_F(ReplicaHealthTest, AReplicaThatNeverPassesIsUnhealthy) {
+  beginWithChecks();
+  FakeReplica replica(loop);
+  replica.status = 503;
+  health->add(replica.address());
+  EXPECT_TRUE(runUntilStates({kUnhealthy}));
+}
+
+TEST_F(ReplicaHealthTest, OneThatIsBeingStartedTellsOnceThatItIsReady) {
+  beginWithChecks();
+  FakeReplica replica(loop);
+  replica.status = 503;
+  int ready = 0;
+  health->addStarting(replica.address(), [&] { ++ready; });
+  ASSERT_TRUE(net::runUntil(loop, [&] { return replica.asked >= 4; }));
+  EXPECT_THAT(states(), ElementsAre(kStarting));
+  replica.status = 200;
+  ASSERT_TRUE(runUntilStates({kReady}));
+  EXPECT_EQ(ready, 1);
+  replica.status = 503;
+  ASSERT_TRUE(runUntilStates({kUnhealthy}));
+  replica.status = 200;
+  ASSERT_TRUE(runUntilStates({kReady}));
+  EXPECT_EQ(ready, 1);
+}
+
+TEST_F(ReplicaHealthTest, EjectsAReplicaThatFailsTooOften) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 1h};
+  begin();
+  const ReplicaId bad = health->add(net::Address::loopback(1));
+  health->add(net::Address::loopback(2));
+  fail(bad);
+  EXPECT_THAT(states(), ElementsAre(kEjected, kReady));
+  EXPECT_EQ(available(), 1u);
+}
+
+TEST_F(ReplicaHealthTest, AnEjectedReplicaComesBackByItself) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 200ms};
+  begin();
+  const ReplicaId bad = health->add(net::Address::loopback(1));
+  health->add(net::Address::loopback(2));
+  const TimePoint before = clock.now();
+  fail(bad);
+  ASSERT_THAT(states(), ElementsAre(kEjected, kReady));
+  ASSERT_TRUE(runUntilStates({kReady, kReady}));
+  EXPECT_GE(clock.now() - before, 200ms);
+  fail(bad);
+  EXPECT_THAT(states(), ElementsAre(kEjected, kReady)) << "its failures count from zero again";
+}
+
+TEST_F(ReplicaHealthTest, EachEjectionInARowLastsLonger) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 200ms};
+  begin();
+  const ReplicaId bad = health->add(net::Address::loopback(1));
+  health->add(net::Address::loopback(2));
+  for (int nth = 1; nth <= 3; ++nth) {
+    const TimePoint before = loop.clock().now();
+    fail(bad);
+    ASSERT_TRUE(runUntilStates({kReady, kReady}));
+    EXPECT_GE(loop.clock().now() - before, 200ms * nth);
+  }
+}
+
+TEST_F(ReplicaHealthTest, NeverEjectsTheLastOne) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 1h};
+  begin();
+  const ReplicaId first = health->add(net::Address::loopback(1));
+  fail(first);
+  EXPECT_THAT(states(), ElementsAre(kReady));
+  const ReplicaId second = health->add(net::Address::loopback(2));
+  fail(first);
+  EXPECT_THAT(states(), ElementsAre(kEjected, kReady)) << "now there is another";
+  fail(second);
+  EXPECT_THAT(states(), ElementsAre(kEjected, kReady));
+}
+
+TEST_F(ReplicaHealthTest, AnEjectedReplicaIsBetterThanNone) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 1h};
+  begin();
+  const ReplicaId bad = health->add(net::Address::loopback(1));
+  const ReplicaId good = health->add(net::Address::loopback(2));
+  fail(bad);
+  ASSERT_THAT(states(), ElementsAre(kEjected, kReady));
+  health->remove(good);
+  EXPECT_THAT(states(), ElementsAre(kReady));
+  EXPECT_EQ(available(), 1u);
+}
+
+TEST_F(ReplicaHealthTest, EjectsNobodyWhenToldNotTo) {
+  config.ejection = {.consecutive_failures = 0, .base_time = 1h};
+  begin();
+  health->add(net::Address::loopback(1));
+  health->add(net::Address::loopback(2));
+  Replica stand_in(1, net::Address::loopback(1));
+  for (int i = 0; i < 100; ++i) {
+    cluster->replicaFailed(stand_in);
+  }
+  net::runTurn(loop);
+  EXPECT_THAT(states(), ElementsAre(kReady, kReady));
+}
+
+TEST_F(ReplicaHealthTest, AnAnswerInBetweenStartsTheCountAnew) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 1h};
+  begin();
+  const ReplicaId id = health->add(net::Address::loopback(1));
+  health->add(net::Address::loopback(2));
+  Replica stand_in(id, net::Address::loopback(1));
+  for (int i = 0; i < 10; ++i) {
+    cluster->replicaFailed(stand_in);
+    cluster->replicaFailed(stand_in);
+    cluster->replicaAnswered(stand_in);
+  }
+  net::runTurn(loop);
+  EXPECT_THAT(states(), ElementsAre(kReady, kReady));
+}
+
+TEST_F(ReplicaHealthTest, ADrainingReplicaGetsNothingMore) {
+  beginWithChecks();
+  FakeReplica replica(loop);
+  const ReplicaId id = health->add(replica.address());
+  ASSERT_TRUE(runUntilStates({kReady}));
+  health->drain(id);
+  EXPECT_THAT(states(), ElementsAre(kDraining));
+  EXPECT_EQ(available(), 0u);
+  const int asked = replica.asked;
+  const TimePoint until = clock.now() + 20ms;
+  ASSERT_TRUE(net::runUntil(loop, [&] { return clock.now() >= until; }));
+  EXPECT_LE(replica.asked, asked + 1) << "and is not checked";
+  EXPECT_THAT(states(), ElementsAre(kDraining));
+}
+
+TEST_F(ReplicaHealthTest, ARemovedReplicaIsForgottenWhateverComesLater) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 1h};
+  begin();
+  const ReplicaId gone = health->add(net::Address::loopback(1));
+  health->add(net::Address::loopback(2));
+  Replica stand_in(gone, net::Address::loopback(1));
+  for (int i = 0; i < 3; ++i) {
+    cluster->replicaFailed(stand_in);
+  }
+  health->remove(gone);
+  health->remove(gone);
+  health->drain(gone);
+  net::runTurn(loop);
+  EXPECT_THAT(states(), ElementsAre(kReady));
+}
+
+TEST_F(ReplicaHealthTest, StatesHaveNames) {
+  EXPECT_EQ(toString(kStarting), "starting");
+  EXPECT_EQ(toString(kReady), "ready");
+  EXPECT_EQ(toString(kUnhealthy), "unhealthy");
+  EXPECT_EQ(toString(kEjected), "ejected");
+  EXPECT_EQ(toString(kDraining), "draining");
+}
+
+}  // namespace
+}  // namespace penstock::proxy
