@@ -127,6 +127,9 @@ void Http1BlockReader::reset(Start next) {
 }
 
 std::expected<bool, Http1Error> Http1BlockReader::scan(std::string_view text) {
+  if (lines_ == 0 && !mayStart(text)) {
+    return http1Error(Rejection::kBadRequest, "no HTTP/1 message");
+  }
   while (true) {
     const std::size_t end = text.find('\n', scanned_);
     if (end == std::string_view::npos) {
@@ -162,6 +165,22 @@ std::expected<bool, Http1Error> Http1BlockReader::scan(std::string_view text) {
       return std::unexpected(std::move(fits.error()));
     }
   }
+}
+
+// Tells another protocol (TLS, say) at its first bytes, rather than when a line's end does not
+// come.
+bool Http1BlockReader::mayStart(std::string_view text) const {
+  switch (start_) {
+    case Start::kRequestLine:
+      return text.empty() || text.front() == '\r' || isToken(text.substr(0, 1));
+    case Start::kStatusLine: {
+      constexpr std::string_view kVersion = "HTTP/1.";
+      return text.starts_with(kVersion.substr(0, text.size()));
+    }
+    case Start::kNone:
+      break;
+  }
+  return true;
 }
 
 std::expected<void, Http1Error> Http1BlockReader::checkSize(std::string_view text) const {

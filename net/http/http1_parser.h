@@ -42,6 +42,7 @@ class Http1BlockReader {
  private:
   // Looks at complete lines in text from scanned_ on; true at the end of the block.
   std::expected<bool, Http1Error> scan(std::string_view text);
+  bool mayStart(std::string_view text) const;
   std::expected<void, Http1Error> checkSize(std::string_view text) const;
 
   Start start_;

@@ -263,6 +263,11 @@ TEST(Http1Request, ExpectationIsTakenOutAndAnUnknownOneLeft) {
   EXPECT_EQ(got.messages[0].request.headers.get("expect"), "miracles");
 }
 
+TEST(Http1Request, OfAnotherProtocolIsToldAtItsFirstByte) {
+  EXPECT_TRUE(read("\x16\x03\x01").rejected(Rejection::kBadRequest));
+  EXPECT_FALSE(read("\r").error.has_value());
+}
+
 TEST(Http1Request, LimitsHoldExactly) {
   Limits limits;
   limits.max_path_bytes = 10;
