@@ -1,0 +1,201 @@
+// Real children: /bin/sh. Each test waits for what the child does, never for a time.
+
+#include "proxy/scaling/child_process.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <sstream>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/proxy/scaling/temporary_folder.h"
+#include "tests/support/loop_runner.h"
+
+namespace penstock::proxy {
+namespace {
+
+using ::testing::HasSubstr;
+
+bool alive(pid_t pid) {
+  // Not a zombie: such a one has no command line.
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+  return !std::string(std::istreambuf_iterator<char>(file), {}).empty();
+}
+
+class ChildProcessTest : public ::testing::Test {
+ protected:
+  void start(const std::string& script) {
+    auto started =
+        ChildProcess::start(loop, {"/bin/sh", "-c", script}, [this](const std::string& h) {
+          ++exits;
+          how = h;
+        });
+    ASSERT_TRUE(started.has_value()) << started.error().message;
+    child = std::move(*started);
+    output = child->takeOutput();
+  }
+  bool runUntil(const std::function<bool()>& done) { return net::runUntil(loop, done); }
+  bool runUntilExit() {
+    return runUntil([&] { return exits > 0; });
+  }
+  // What has come through a pipe so far.
+  static std::string available(const net::UniqueFd& fd) {
+    std::string text;
+    char block[4096];
+    for (ssize_t n; (n = ::read(fd.get(), block, sizeof block)) > 0;) {
+      text.append(block, static_cast<std::size_t>(n));
+    }
+    return text;
+  }
+  bool runUntilOutput(const std::string& wanted) {
+    return runUntil([&] { return (seen += available(output.standard_output)) == wanted; });
+  }
+
+  SteadyClock clock;
+  net::EventLoop loop{clock};
+  TemporaryFolder folder;
+  std::unique_ptr<ChildProcess> child;
+  ChildProcess::Output output;
+  std::string seen;
+  std::string how;
+  int exits = 0;
+};
+
+TEST_F(ChildProcessTest, TellsHowItEnded) {
+  start("exit 3");
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "exit code 3");
+  EXPECT_EQ(exits, 1);
+}
+
+TEST_F(ChildProcessTest, IsReaped) {
+  start("exit 0");
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(::waitpid(child->pid(), nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
+
+TEST_F(ChildProcessTest, TellsTheSignalThatEndedIt) {
+  start("kill -9 $$");
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "signal 9");
+}
+
+TEST_F(ChildProcessTest, BringsBothOutputsApart) {
+  start("echo out; echo err >&2");
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(available(output.standard_output), "out\n");
+  EXPECT_EQ(available(output.standard_error), "err\n");
+}
+
+TEST_F(ChildProcessTest, InheritsNothingButItsOutputs) {
+  // Not close-on-exec, as a careless library might leave it.
+  const net::UniqueFd careless(::open("/dev/zero", O_RDONLY));
+  start("ls /proc/$$/fd; readlink /proc/$$/fd/0");
+  ASSERT_TRUE(runUntilExit());
+  // 10 or so would be the shell's own; it opens none for -c.
+  EXPECT_EQ(available(output.standard_output), "0\n1\n2\n/dev/null\n");
+}
+
+TEST_F(ChildProcessTest, HasNoSignalBlockedOrIgnored) {
+  sigset_t blocked;
+  sigset_t before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  const auto old = std::signal(SIGPIPE, SIG_IGN);
+  start("sed -nE 's/^Sig(Blk|Ign):.//p' /proc/$$/status");
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  std::signal(SIGPIPE, old);
+  ASSERT_TRUE(runUntilExit());
+  std::istringstream masks(available(output.standard_output));
+  std::uint64_t blocked_there = ~0ull;
+  std::uint64_t ignored_there = ~0ull;
+  masks >> std::hex >> blocked_there >> ignored_there;
+  EXPECT_EQ(blocked_there, 0u);
+  EXPECT_EQ(ignored_there & (1ull << (SIGPIPE - 1)), 0u);
+}
+
+TEST_F(ChildProcessTest, EndsWhenTerminated) {
+  start("trap 'exit 5' TERM; echo up; while :; do sleep 0.01; done");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  child->terminate();
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "exit code 5");
+  child->terminate();
+  child->kill();
+}
+
+TEST_F(ChildProcessTest, KillingItKillsItsWholeGroup) {
+  start("sleep 1000 & echo $! > " + folder.path("grandchild") + "; trap '' TERM; echo up; wait");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  const pid_t grandchild = std::stoi(folder.content("grandchild"));
+  ASSERT_TRUE(alive(grandchild));
+  child->kill();
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "signal 9");
+  EXPECT_TRUE(runUntil([&] { return !alive(grandchild); }));
+}
+
+TEST_F(ChildProcessTest, WhatItLeavesBehindGoesWithIt) {
+  start("sleep 1000 & echo $! > " + folder.path("grandchild"));
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "exit code 0");
+  const pid_t grandchild = std::stoi(folder.content("grandchild"));
+  EXPECT_TRUE(runUntil([&] { return !alive(grandchild); }));
+}
+
+TEST_F(ChildProcessTest, DestroyingItKillsAndReapsIt) {
+  start("trap '' TERM; echo up; while :; do sleep 0.01; done");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  const pid_t pid = child->pid();
+  child.reset();
+  EXPECT_FALSE(alive(pid));
+  EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1);
+  EXPECT_EQ(exits, 0);
+}
+
+TEST_F(ChildProcessTest, DiesWithTheThreadThatStartedIt) {
+  // A program that starts a child and is killed itself, as the proxy may be.
+  int pipe_ends[2];
+  ASSERT_EQ(::pipe(pipe_ends), 0);
+  const pid_t starter = ::fork();
+  if (starter == 0) {
+    net::EventLoop own(clock);
+    auto started = ChildProcess::start(own, {"/bin/sh", "-c", "echo up; exec sleep 1000"},
+                                       [](const std::string&) {});
+    const ChildProcess::Output its = started.value()->takeOutput();
+    net::runUntil(own, [&] { return available(its.standard_output) == "up\n"; });
+    const pid_t pid = started.value()->pid();
+    std::ignore = ::write(pipe_ends[1], &pid, sizeof pid);
+    ::pause();
+    ::_exit(0);
+  }
+  pid_t pid = 0;
+  ASSERT_EQ(::read(pipe_ends[0], &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
+  ASSERT_TRUE(alive(pid));
+  ::kill(starter, SIGKILL);
+  ::waitpid(starter, nullptr, 0);
+  EXPECT_TRUE(runUntil([&] { return !alive(pid); }));
+  ::close(pipe_ends[0]);
+  ::close(pipe_ends[1]);
+}
+
+TEST_F(ChildProcessTest, AProgramThatCannotBeRunEndsAtOnceAndSaysWhy) {
+  auto started = ChildProcess::start(loop, {folder.path("none")}, [this](const std::string& h) {
+    ++exits;
+    how = h;
+  });
+  ASSERT_TRUE(started.has_value());
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "exit code 127");
+  EXPECT_THAT(available((*started)->takeOutput().standard_error), HasSubstr("none"));
+}
+
+}  // namespace
+}  // namespace penstock::proxy

@@ -1,0 +1,266 @@
+// Replicas as real processes: a small server in Python that is ready when a file says so, and shell
+// scripts that crash or hang.
+
+#include "proxy/scaling/process_provider.h"
+
+#include <csignal>
+#include <memory>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "proxy/scaling/static_provider.h"
+#include "tests/proxy/scaling/captured_log.h"
+#include "tests/proxy/scaling/temporary_folder.h"
+#include "tests/support/loop_runner.h"
+
+namespace penstock::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// Answers GET with 200 if the file named by the second argument exists, else with 503.
+constexpr std::string_view kServer = R"(#!/usr/bin/python3
+import http.server, os, signal, sys
+host, _, port = sys.argv[1].rpartition(":")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if os.path.exists(sys.argv[2]) else 503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *arguments):
+        pass
+signal.signal(signal.SIGTERM, lambda *ignored: sys.exit(0))
+print("serving", flush=True)
+http.server.HTTPServer((host, int(port)), Handler).serve_forever()
+)";
+
+class ProcessProviderTest : public ::testing::Test {
+ protected:
+  ProcessProviderTest() {
+    config.name = "m";
+    config.protocol = UpstreamProtocol::kHttp1;
+    config.health_check = HealthCheckConfig{.interval = 20ms, .timeout = 5s};
+  }
+  ~ProcessProviderTest() override {
+    if (provider != nullptr) {
+      stop();
+    }
+  }
+
+  void start(std::vector<std::string> command) {
+    process.command = std::move(command);
+    config.replicas = process;
+    cluster = std::make_unique<Cluster>(config, clock, metrics);
+    health = std::make_unique<ReplicaHealth>(loop, *cluster, nullptr, log.logger());
+    provider = std::make_unique<ProcessProvider>(loop, config, *health, log.logger(), policy);
+    provider->start();
+  }
+  void startServer() {
+    folder.program("server", kServer);
+    start({folder.path("server"), "{address}", folder.path("ready")});
+  }
+  void becomeReady() { std::ofstream(folder.path("ready")) << "x"; }
+  void stop() {
+    bool stopped = false;
+    provider->stop([&] { stopped = true; });
+    EXPECT_FALSE(stopped) << "not from within stop()";
+    EXPECT_TRUE(runUntil([&] { return stopped; }));
+    provider.reset();
+  }
+  bool runUntil(const std::function<bool()>& done) { return net::runUntil(loop, done); }
+  bool runUntilLogged(const std::string& message, std::size_t count = 1) {
+    return runUntil([&] { return log.events(message).size() >= count; });
+  }
+  std::vector<ReplicaState> states() const {
+    std::vector<ReplicaState> result;
+    for (const ReplicaStatus& replica : health->replicas()) {
+      result.push_back(replica.state);
+    }
+    return result;
+  }
+  bool runUntilStates(const std::vector<ReplicaState>& wanted) {
+    return runUntil([&] { return states() == wanted; });
+  }
+  pid_t startedPid(std::size_t n) { return log.events("replica started")[n]["pid"]; }
+  static bool exists(pid_t pid) { return ::kill(pid, 0) == 0; }
+
+  SteadyClock clock;
+  net::EventLoop loop{clock};
+  Metrics metrics;
+  CapturedLog log;
+  TemporaryFolder folder;
+  ClusterConfig config;
+  ProcessReplicas process;
+  RestartPolicy policy{.first = 10ms, .longest = 40ms, .reset_after = 1h};
+  std::unique_ptr<Cluster> cluster;
+  std::unique_ptr<ReplicaHealth> health;
+  std::unique_ptr<ProcessProvider> provider;
+};
+
+TEST_F(ProcessProviderTest, UsesAReplicaOnceItSaysThatItIsReady) {
+  startServer();
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kStarting));
+  ASSERT_TRUE(runUntilLogged("replica output"));
+  EXPECT_EQ(log.events("replica output")[0]["line"], "serving");
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kStarting));
+  becomeReady();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  EXPECT_TRUE(cluster->queue().anyAvailable());
+}
+
+TEST_F(ProcessProviderTest, StartsAsManyAsAreConfiguredAtAddressesOfTheirOwn) {
+  config.autoscaling.min_replicas = 3;
+  becomeReady();
+  startServer();
+  using enum ReplicaState;
+  ASSERT_TRUE(runUntilStates({kReady, kReady, kReady}));
+  std::set<std::string> addresses;
+  for (const ReplicaStatus& replica : health->replicas()) {
+    addresses.insert(replica.address.toString());
+    EXPECT_TRUE(replica.address.isLoopback());
+  }
+  EXPECT_EQ(addresses.size(), 3u);
+}
+
+TEST_F(ProcessProviderTest, StartsOneWhereNoneIsAskedFor) {
+  config.autoscaling.min_replicas = 0;
+  startServer();
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kStarting));
+}
+
+TEST_F(ProcessProviderTest, ACrashedReplicaComesBackAsANewIncarnation) {
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  const ReplicaId first = health->replicas()[0].incarnation;
+  ::kill(startedPid(0), SIGKILL);
+  ASSERT_TRUE(runUntilLogged("replica started", 2));
+  EXPECT_EQ(log.events("replica ended")[0]["how"], "signal 9");
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  EXPECT_NE(health->replicas()[0].incarnation, first);
+  EXPECT_FALSE(exists(startedPid(0))) << "no zombie either";
+}
+
+TEST_F(ProcessProviderTest, BacksOffLongerEachTimeUpToAMost) {
+  const std::string script = folder.program("crash", "#!/bin/sh\nexit 1\n");
+  start({script});
+  const std::vector<Duration> at_least{10ms, 20ms, 40ms, 40ms};
+  for (std::size_t i = 0; i < at_least.size(); ++i) {
+    ASSERT_TRUE(runUntilLogged("replica ended", i + 1));
+    const TimePoint ended = clock.now();
+    ASSERT_TRUE(runUntilLogged("replica started", i + 2));
+    // Both are seen at most a few milliseconds late.
+    EXPECT_GE(clock.now() - ended, at_least[i] / 2) << i;
+  }
+}
+
+TEST_F(ProcessProviderTest, BeginsAnewAfterHavingBeenReadyForAWhile) {
+  policy = {.first = 10ms, .longest = 1h, .reset_after = 1ns};
+  becomeReady();
+  startServer();
+  // Without the reset the tenth start would be seconds away.
+  for (std::size_t i = 0; i < 9; ++i) {
+    ASSERT_TRUE(runUntilStates({ReplicaState::kReady})) << i;
+    ::kill(startedPid(i), SIGKILL);
+    ASSERT_TRUE(runUntilLogged("replica started", i + 2)) << i;
+  }
+}
+
+TEST_F(ProcessProviderTest, TriesAgainWhenTheProgramIsMissing) {
+  start({folder.path("later")});
+  ASSERT_TRUE(runUntilLogged("replica not started", 2));
+  EXPECT_THAT(log.events("replica not started")[0]["why"].get<std::string>(), HasSubstr("later"));
+  EXPECT_THAT(states(), IsEmpty());
+  folder.program("later", "#!/bin/sh\nexec sleep 1000\n");
+  ASSERT_TRUE(runUntilLogged("replica started"));
+}
+
+TEST_F(ProcessProviderTest, StartsOneAgainThatIsNotReadyInTime) {
+  process.start_timeout = 30ms;
+  start({folder.program("hang", "#!/bin/sh\nexec sleep 1000\n")});
+  ASSERT_TRUE(runUntilLogged("replica started", 2));
+  EXPECT_EQ(log.events("replica not ready in time").size(), 1u);
+  EXPECT_EQ(log.events("replica ended")[0]["how"], "signal 15");
+  EXPECT_FALSE(exists(startedPid(0)));
+}
+
+TEST_F(ProcessProviderTest, PutsItsAddressWhereverTheCommandAsksForIt) {
+  const std::string script = folder.program("shows", "#!/bin/sh\necho \"$*\"\nexec sleep 1000\n");
+  start({script, "--at={address}/x", "{address}", "{other}"});
+  ASSERT_TRUE(runUntilLogged("replica output"));
+  const std::string address = health->replicas()[0].address.toString();
+  EXPECT_EQ(log.events("replica output")[0]["line"],
+            "--at=" + address + "/x " + address + " {other}");
+}
+
+TEST_F(ProcessProviderTest, StopTakesDownAllAndReportsOnce) {
+  config.autoscaling.min_replicas = 2;
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady, ReplicaState::kReady}));
+  int stopped = 0;
+  provider->stop([&] { ++stopped; });
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kDraining, ReplicaState::kDraining));
+  ASSERT_TRUE(runUntil([&] { return stopped > 0; }));
+  EXPECT_EQ(stopped, 1);
+  EXPECT_THAT(states(), IsEmpty());
+  EXPECT_EQ(log.events("replica ended").size(), 2u);
+  EXPECT_EQ(log.events("replica ended")[0]["how"], "exit code 0");
+  EXPECT_FALSE(exists(startedPid(0)));
+  EXPECT_FALSE(exists(startedPid(1)));
+  EXPECT_EQ(log.events("replica started").size(), 2u);
+  provider.reset();
+}
+
+TEST_F(ProcessProviderTest, OneThatIgnoresSigtermIsKilledAfterTheStopTimeout) {
+  process.stop_timeout = 30ms;
+  start({folder.program("stubborn",
+                        "#!/bin/sh\ntrap '' TERM\necho up\nwhile :; do sleep 0.01; done\n")});
+  ASSERT_TRUE(runUntilLogged("replica output"));
+  stop();
+  EXPECT_EQ(log.events("replica ended")[0]["how"], "signal 9");
+}
+
+TEST_F(ProcessProviderTest, StopsAtOnceWhileItBacksOff) {
+  policy = {.first = 1h, .longest = 1h, .reset_after = 1h};
+  start({folder.program("crash", "#!/bin/sh\nexit 1\n")});
+  ASSERT_TRUE(runUntilLogged("replica ended"));
+  stop();
+  EXPECT_EQ(log.events("replica started").size(), 1u);
+}
+
+TEST_F(ProcessProviderTest, DestroyedWithoutStopItLeavesNoProcess) {
+  start({folder.program("stubborn",
+                        "#!/bin/sh\ntrap '' TERM\necho up\nwhile :; do sleep 0.01; done\n")});
+  ASSERT_TRUE(runUntilLogged("replica output"));
+  const pid_t pid = startedPid(0);
+  provider.reset();
+  EXPECT_FALSE(exists(pid));
+}
+
+TEST(StaticProvider, NamesItsReplicasAndHasNothingToStop) {
+  const SteadyClock clock;
+  net::EventLoop loop(clock);
+  Metrics metrics;
+  Logger logger({.level = LogLevel::kError, .program = "test"});
+  ClusterConfig config;
+  config.name = "m";
+  Cluster cluster(config, clock, metrics);
+  ReplicaHealth health(loop, cluster, nullptr, logger);
+  StaticProvider provider(loop, health, {net::Address::loopback(1), net::Address::loopback(2)});
+  provider.start();
+  ASSERT_EQ(health.replicas().size(), 2u);
+  EXPECT_EQ(health.replicas()[1].address.port(), 2);
+  bool stopped = false;
+  provider.stop([&] { stopped = true; });
+  EXPECT_FALSE(stopped);
+  EXPECT_TRUE(net::runUntil(loop, [&] { return stopped; }));
+}
+
+}  // namespace
+}  // namespace penstock::proxy
