@@ -1,0 +1,117 @@
+// Takes noise out of a photograph: PNG or JPEG in, PNG out. Preprocess decodes, predict computes
+// (on all cores), postprocess encodes.
+//
+// Options (penstock.options in config.yaml), all whole numbers:
+//   search_radius    1 … 20, 7      patch_radius  0 … 5, 2      (non_local_means.h)
+//   threads          1 … 256, the machine's cores divided by the predict concurrency
+//   max_megapixels   1 … 64, 64     more are refused (413) before they are decoded
+
+#include <algorithm>
+#include <charconv>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "examples/denoise/denoise_request.h"
+#include "examples/denoise/image_codec.h"
+#include "examples/denoise/non_local_means.h"
+#include "model_runtime/model.h"
+
+namespace penstock::examples {
+namespace {
+
+using runtime::Call;
+using runtime::ErrorKind;
+using runtime::Input;
+using runtime::LoadContext;
+using runtime::modelFailure;
+using runtime::ModelResult;
+using runtime::Output;
+using runtime::State;
+
+struct DenoiseState final : State {
+  Image image;
+  bool json = false;
+};
+
+struct Option {
+  const char* name;
+  std::size_t least;
+  std::size_t most;
+  std::size_t* value;
+};
+
+bool read(const std::string& text, const Option& option) {
+  std::size_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || value < option.least || value > option.most) {
+    return false;
+  }
+  *option.value = value;
+  return true;
+}
+
+class DenoiseModel final : public runtime::Model {
+ public:
+  ModelResult<void> load(const LoadContext& context) override {
+    parameters_.threads =
+        std::max<std::size_t>(1, std::thread::hardware_concurrency() / context.predict_concurrency);
+    const Option options[] = {{"search_radius", 1, 20, &parameters_.search_radius},
+                              {"patch_radius", 0, 5, &parameters_.patch_radius},
+                              {"threads", 1, 256, &parameters_.threads},
+                              {"max_megapixels", 1, 64, &max_megapixels_}};
+    for (const auto& [name, text] : context.options) {
+      const auto* option = std::ranges::find(options, name, &Option::name);
+      if (option == std::end(options)) {
+        return modelFailure(ErrorKind::kBadInput, "options: there is no " + name);
+      }
+      if (!read(text, *option)) {
+        return modelFailure(ErrorKind::kBadInput, "options: " + name + ": expected a number from " +
+                                                      std::to_string(option->least) + " to " +
+                                                      std::to_string(option->most));
+      }
+    }
+    return {};
+  }
+
+  ModelResult<std::unique_ptr<State>> preprocess(Input input, const Call& /*call*/) override {
+    auto request = parseDenoiseRequest(std::move(input));
+    if (!request.has_value()) {
+      return std::unexpected(std::move(request.error()));
+    }
+    auto image = decodeImage(request->file, max_megapixels_ * 1'000'000);
+    if (!image.has_value()) {
+      return std::unexpected(std::move(image.error()));
+    }
+    auto state = std::make_unique<DenoiseState>();
+    state->image = std::move(*image);
+    state->json = request->json;
+    return state;
+  }
+
+  ModelResult<std::unique_ptr<State>> predict(std::unique_ptr<State> state, const Call& call,
+                                              std::size_t /*lane*/) override {
+    auto& mine = static_cast<DenoiseState&>(*state);
+    mine.image = denoise(mine.image, parameters_, [&call] { return call.token.cancelled(); });
+    return state;
+  }
+
+  ModelResult<Output> postprocess(std::unique_ptr<State> state, const Call& /*call*/) override {
+    const auto& mine = static_cast<const DenoiseState&>(*state);
+    auto png = encodePng(mine.image);
+    if (!png.has_value()) {
+      return std::unexpected(std::move(png.error()));
+    }
+    return denoiseOutput(std::move(*png), mine.json);
+  }
+
+ private:
+  NonLocalMeans parameters_;
+  std::size_t max_megapixels_ = 64;
+};
+
+}  // namespace
+}  // namespace penstock::examples
+
+PENSTOCK_MODEL(penstock::examples::DenoiseModel);
