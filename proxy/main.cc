@@ -27,7 +27,7 @@ std::optional<int> parseCommandLine(int argc, char** argv, Options& options) {
       "penstock-proxy: a reverse proxy that sends each replica of a model at most its "
       "concurrency target and queues the rest.");
   app.set_version_flag("--version", "penstock-proxy " PENSTOCK_VERSION);
-  app.add_option("-c,--config", options.config_file, "Configuration (YAML)")->required();
+  app.add_option("-c,--config", options.config_file, "Configuration (YAML)");
   app.add_option("--mode", options.mode, "serve, or validate: check the configuration and exit")
       ->check(CLI::IsMember({"serve", "validate"}));
   app.add_option("--concurrency", options.workers, "Worker threads")
@@ -40,6 +40,11 @@ std::optional<int> parseCommandLine(int argc, char** argv, Options& options) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
+  }
+  // Not required(): that would be complained about before an unknown option.
+  if (options.config_file.empty()) {
+    std::fprintf(stderr, "--config is required: the file to serve by\n");
+    return 1;
   }
   return std::nullopt;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/filters/access_log/access_log_filter.h"
+#include "proxy/filters/access_log/access_log_format.h"
 #include "proxy/filters/concurrency_target/concurrency_target_filter.h"
 #include "proxy/filters/router/router_filter.h"
 
@@ -38,6 +39,12 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     listener_.close();
     for (DownstreamConnection* connection : all()) {
       connection->http().drain();
+    }
+  }
+
+  void refuseWaiting() {
+    for (DownstreamConnection* connection : all()) {
+      connection->refuseWaiting();
     }
   }
 
@@ -91,6 +98,18 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     return it == connections_.end() ? nullptr : it->second.get();
   }
   void onRejected(Reason reason) override { shared_.countRejected(outcomeOf(reason).name); }
+  void logRejected(const ClientAddress& client, http::Protocol protocol,
+                   const ExchangeReport& report) override {
+    if (worker_.access_log_ != nullptr) {
+      const http::RequestHead unknown;
+      writeAccessLog(*worker_.access_log_, worker_.context_.config.access_log.format,
+                     {.head = unknown,
+                      .protocol = protocol,
+                      .client = client.text,
+                      .cluster = {},
+                      .report = report});
+    }
+  }
   std::string newRequestId() override { return worker_.uuids_.next(); }
 
   Worker& worker_;
@@ -163,6 +182,11 @@ void Worker::checkDrained() {
   const bool busy =
       std::ranges::any_of(ports_, [](const auto& port) { return port->hasExchanges(); }) ||
       std::ranges::any_of(clusters_, [](const auto& cluster) { return cluster->abandoned() > 0; });
+  if (busy && drain_deadline_.passed(loop_.now())) {
+    for (const auto& port : ports_) {
+      port->refuseWaiting();
+    }
+  }
   const bool connected =
       std::ranges::any_of(ports_, [](const auto& port) { return port->hasConnections(); });
   if (!busy && (!connected || drain_deadline_.passed(loop_.now()))) {

@@ -45,6 +45,7 @@ ClientStream& Http1ClientConnection::newStream(ResponseHandler& handler) {
   unconsumed_ = 0;
   queued_ = 0;
   informational_ = 0;
+  high_watermark_ = kDefaultHighWatermark;
   to_head_ = head_sent_ = request_done_ = started_ = response_begun_ = above_watermark_ = false;
   return *this;
 }
@@ -186,7 +187,7 @@ void Http1ClientConnection::onFillOutput(net::Buffer& output) {
     return;
   }
   started_ = started_ || !output.empty();
-  if (above_watermark_ && output.size() <= kHighWatermark / 2) {
+  if (above_watermark_ && output.size() <= high_watermark_ / 2) {
     above_watermark_ = false;
     if (!request_done_) {
       handler_->onSendReady();
@@ -242,7 +243,7 @@ void Http1ClientConnection::sendData(net::Buffer& data, bool end_stream) {
   }
   started_ = started();
   const bool whole = writer_.writeData(connection_->output(), data, end_stream);
-  above_watermark_ = above_watermark_ || unsentBytes() > kHighWatermark;
+  above_watermark_ = above_watermark_ || unsentBytes() > high_watermark_;
   request_done_ = end_stream;
   onRequestWritten(whole);
 }

@@ -18,8 +18,6 @@ namespace penstock::http {
 // comes before its request was sent whole. Idle for longer than idle_timeout it closes itself.
 class Http1ClientConnection final : public ClientCodec, private ClientStream {
  public:
-  static constexpr std::size_t kHighWatermark = 256 * 1024;
-
   Http1ClientConnection(net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
                         const Limits& limits, Owner& owner);
 
@@ -42,6 +40,7 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   void sendTrailers(const Headers& trailers) override;
   void reset(ResetReason reason) override;
   std::size_t unsentBytes() const override { return connection_->output().size(); }
+  void setHighWatermark(std::size_t bytes) override { high_watermark_ = bytes; }
   void consume(std::size_t count) override;
   bool started() const override;
 
@@ -87,6 +86,7 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   std::size_t queued_ = 0;
   bool response_begun_ = false;
   bool above_watermark_ = false;
+  std::size_t high_watermark_ = kDefaultHighWatermark;
 };
 
 }  // namespace penstock::http

@@ -10,11 +10,12 @@ void Http1ServerStream::begin(const Http1Request& request) {
   http10_ = request.http10;
   to_head_ = request.head.method == "HEAD";
   expects_continue_ = request.expects_continue;
+  high_watermark_ = kDefaultHighWatermark;
   head_sent_ = response_done_ = above_watermark_ = false;
 }
 
 void Http1ServerStream::onProgress() {
-  if (above_watermark_ && unsentBytes() <= kHighWatermark / 2) {
+  if (above_watermark_ && unsentBytes() <= high_watermark_ / 2) {
     above_watermark_ = false;
     if (handler_ != nullptr && !response_done_) {
       handler_->onSendReady();
@@ -71,7 +72,7 @@ void Http1ServerStream::sendData(net::Buffer& data, bool end_stream) {
     return;
   }
   const bool whole = writer_.writeData(transport_.output(), data, end_stream);
-  above_watermark_ = above_watermark_ || unsentBytes() > kHighWatermark;
+  above_watermark_ = above_watermark_ || unsentBytes() > high_watermark_;
   if (end_stream || !whole) {
     endResponse(whole);
   } else {

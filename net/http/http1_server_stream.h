@@ -30,9 +30,6 @@ class Http1ServerStream final : public ServerStream {
     virtual void onReset(bool responded) = 0;
   };
 
-  // More than this unsent, and onSendReady() is called once half of it is left.
-  static constexpr std::size_t kHighWatermark = 256 * 1024;
-
   explicit Http1ServerStream(Transport& transport) : transport_(transport) {}
 
   void begin(const Http1Request& request);
@@ -55,6 +52,7 @@ class Http1ServerStream final : public ServerStream {
   void sendTrailers(const Headers& trailers) override;
   void reset(ResetReason reason) override;
   std::size_t unsentBytes() const override { return transport_.output().size(); }
+  void setHighWatermark(std::size_t bytes) override { high_watermark_ = bytes; }
   void consume(std::size_t count) override { transport_.onConsumed(count); }
 
  private:
@@ -69,6 +67,7 @@ class Http1ServerStream final : public ServerStream {
   bool head_sent_ = false;
   bool response_done_ = false;
   bool above_watermark_ = false;
+  std::size_t high_watermark_ = kDefaultHighWatermark;
 };
 
 }  // namespace penstock::http

@@ -25,7 +25,7 @@ void Http2Stream::queueData(net::Buffer& data, bool end_stream) {
     session_.due(output_progress_, session_.limits().write_timeout);
   }
   unsent_.append(data);
-  above_high_ = above_high_ || unsent_.size() > kHighWatermark;
+  above_high_ = above_high_ || unsent_.size() > high_watermark_;
   if (deferred_ && (!unsent_.empty() || send_ended_)) {
     deferred_ = false;
     nghttp2_session_resume_data(session_.native(), id_);
@@ -92,7 +92,7 @@ ssize_t Http2Stream::pull(std::size_t max, std::uint32_t* flags) {
 void Http2Stream::writePayload(net::Buffer& output, std::size_t count) {
   unsent_.moveTo(output, count);
   output_progress_ = session_.loop().now();
-  if (above_high_ && unsent_.size() <= kLowWatermark) {
+  if (above_high_ && unsent_.size() <= high_watermark_ / 2) {
     above_high_ = false;
     session_.readyLater(*this);
   }

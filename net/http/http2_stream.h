@@ -21,10 +21,6 @@ class Http2Session;
 // end of the loop's turn, so that nobody up the stack holds a dead one.
 class Http2Stream {
  public:
-  // Both sides of Stream::unsentBytes() and onSendReady().
-  static constexpr std::size_t kHighWatermark = 256 * 1024;
-  static constexpr std::size_t kLowWatermark = kHighWatermark / 2;
-
   Http2Stream(Http2Session& session, StreamHandler* handler)
       : session_(session), handler_(handler) {}
   virtual ~Http2Stream() = default;
@@ -50,6 +46,7 @@ class Http2Stream {
   net::Buffer unsent_;
   std::unique_ptr<Headers> trailers_;
   std::size_t unconsumed_ = 0;
+  std::size_t high_watermark_ = Stream::kDefaultHighWatermark;
   TimePoint output_progress_{};               // while unsent_ is not empty
   std::int32_t id_ = 0;                       // 0: not given to nghttp2 yet
   std::uint32_t index_ = 0;                   // place in the session's list
@@ -85,6 +82,7 @@ class Http2StreamOf : public Interface, public Http2Stream {
   void sendTrailers(const Headers& trailers) final { queueTrailers(trailers); }
   void reset(ResetReason reason) final { resetNow(reason); }
   std::size_t unsentBytes() const final { return unsent_.size(); }
+  void setHighWatermark(std::size_t bytes) final { high_watermark_ = bytes; }
   void consume(std::size_t count) override { giveWindow(count); }
 };
 

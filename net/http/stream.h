@@ -12,26 +12,28 @@ namespace penstock::http {
 
 // How a stream ended.
 enum class StreamEnd {
-  kComplete,          // both directions ended as they should
-  kPeerReset,         // RST_STREAM from the peer, HTTP/1: the connection closed in mid-message
-  kRefused,           // provably not processed: REFUSED_STREAM, above GOAWAY's last id, or the
-                      // connection failed before a byte of the request was written
-  kConnectionLost,    // the connection failed after bytes of the request were written
-  kProtocolError,     // the peer broke the protocol
-  kTimeout,           // headers or body did not come in time, output made no progress
-  kLocal,             // closed by us with the connection
+  kComplete,        // both directions ended as they should
+  kPeerReset,       // RST_STREAM from the peer, HTTP/1: the connection closed in mid-message
+  kRefused,         // provably not processed: REFUSED_STREAM, above GOAWAY's last id, or the
+                    // connection failed before a byte of the request was written
+  kConnectionLost,  // the connection failed after bytes of the request were written
+  kProtocolError,   // the peer broke the protocol
+  kTimeout,         // headers or body did not come in time, output made no progress
+  kLocal,           // closed by us with the connection
 };
 std::string_view toString(StreamEnd end);
 
 // Why we reset a stream; HTTP/2: the error code, HTTP/1: the connection is closed.
 enum class ResetReason { kNoError, kCancel, kRefused, kInternal, kProtocol, kEnhanceYourCalm };
 
-// The writing half and the window of one HTTP stream, for the side that answers (ServerStream) or asks
-// (ClientStream). Owned by the codec; valid until the handler's onEnd or a call of reset(). All calls
-// on the loop's thread; calling from inside handler callbacks is allowed, nothing is sent before they
-// return.
+// The writing half and the window of one HTTP stream, for the side that answers (ServerStream) or
+// asks (ClientStream). Owned by the codec; valid until the handler's onEnd or a call of reset().
+// All calls on the loop's thread; calling from inside handler callbacks is allowed, nothing is sent
+// before they return.
 class Stream {
  public:
+  static constexpr std::size_t kDefaultHighWatermark = 256 * 1024;
+
   virtual ~Stream() = default;
   // Takes everything out of data. end_stream: no more data or trailers.
   virtual void sendData(net::Buffer& data, bool end_stream) = 0;
@@ -41,8 +43,10 @@ class Stream {
   virtual void reset(ResetReason reason) = 0;
   // Body bytes given to sendData that have not been written to the socket yet.
   virtual std::size_t unsentBytes() const = 0;
-  // count bytes of received body are dealt with: the peer may send as many more. What is not consumed
-  // holds back the peer (HTTP/2 stream window; HTTP/1: reading pauses).
+  // More unsent than this, and onSendReady() is called once half of it is left.
+  virtual void setHighWatermark(std::size_t bytes) = 0;
+  // count bytes of received body are dealt with: the peer may send as many more. What is not
+  // consumed holds back the peer (HTTP/2 stream window; HTTP/1: reading pauses).
   virtual void consume(std::size_t count) = 0;
 };
 
@@ -54,8 +58,8 @@ class StreamHandler {
   virtual void onData(std::span<const std::uint8_t> data, bool end_stream) = 0;
   // Ends the reading half.
   virtual void onTrailers(Headers trailers) = 0;
-  // unsentBytes() has fallen to half of the high watermark (256 KiB) or below after having been above
-  // it: more may be sent.
+  // unsentBytes() has fallen to half of the high watermark or below after having been above it:
+  // more may be sent.
   virtual void onSendReady() = 0;
   // The last call, exactly once, unless the handler itself called reset(). The stream is gone.
   virtual void onEnd(StreamEnd end) = 0;
@@ -70,9 +74,9 @@ class ServerStream : public Stream {
   virtual void sendHead(const ResponseHead& head, bool end_stream) = 0;
 };
 
-// A request as it arrives. onEnd(kComplete) comes when the request is read to its end and the response
-// is written to the socket. If the response ends before the request does, the codec stops reading the
-// request (HTTP/2: RST_STREAM NO_ERROR; HTTP/1: closes after the response).
+// A request as it arrives. onEnd(kComplete) comes when the request is read to its end and the
+// response is written to the socket. If the response ends before the request does, the codec stops
+// reading the request (HTTP/2: RST_STREAM NO_ERROR; HTTP/1: closes after the response).
 class RequestHandler : public StreamHandler {
  public:
   // The first call. end_stream: no body.

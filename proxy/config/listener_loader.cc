@@ -80,7 +80,7 @@ RouteConfig readRoute(const YamlValue& value, std::vector<ClusterReference>& ref
   map.optional("timeout", route.timeout, kAnyTimeout);
   map.optional("first_byte_timeout", route.first_byte_timeout, {kAnyTimeout.min, kAnyTimeout.max});
   map.optional("stream_idle_timeout", route.stream_idle_timeout, kAnyTimeout);
-  map.optional("request_buffer", route.request_buffer, {1_KiB, kMaxBuffer});
+  map.optional("request_buffer", route.request_buffer, {1_B, kMaxBuffer});
   map.optional("response_buffer", route.response_buffer, {1_KiB, kMaxBuffer});
   map.optional("max_request_body", route.max_request_body, {0_B, kMaxBody});
   map.optional("idempotent", route.idempotent);

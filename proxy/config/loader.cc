@@ -37,7 +37,7 @@ AccessLogConfig readAccessLog(const YamlValue& value) {
 LimitsConfig readLimits(const YamlValue& value) {
   LimitsConfig limits;
   YamlMap map(value);
-  map.optional("max_buffered", limits.max_buffered, {1_MiB, ByteSize{INT64_MAX}});
+  map.optional("max_buffered", limits.max_buffered, {64_KiB, ByteSize{INT64_MAX}});
   map.finish();
   return limits;
 }

@@ -50,9 +50,20 @@ http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::R
                                                        std::string_view detail, std::string& body) {
   const Reason reason = reasonOf(why);
   owner_.onRejected(reason);
+  ExchangeReport report;
+  report.start_time = std::chrono::system_clock::now();
+  report.reason = reason;
+  report.status = outcomeOf(reason).status;
+  owner_.logRejected(client_, http_->protocol(), report);
   LocalReply reply = makeLocalReply(reason, detail, owner_.newRequestId(), false, Duration::zero());
   body = std::move(reply.body);
   return std::move(reply.head);
+}
+
+void DownstreamConnection::refuseWaiting() {
+  for (const auto& [key, exchange] : exchanges_) {
+    exchange->refuseIfNotAdmitted();
+  }
 }
 
 void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {

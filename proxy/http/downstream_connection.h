@@ -26,6 +26,9 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
     virtual DownstreamConnection* findDownstream(Id id) = 0;
     // A request ended without reaching a cluster.
     virtual void onRejected(Reason reason) = 0;
+    // One that had no exchange has been answered.
+    virtual void logRejected(const ClientAddress& client, http::Protocol protocol,
+                             const ExchangeReport& report) = 0;
     virtual std::string newRequestId() = 0;
   };
 
@@ -37,6 +40,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   Id id() const { return id_; }
   std::size_t exchanges() const { return exchanges_.size(); }
   http::ServerConnection& http() { return *http_; }
+  void refuseWaiting();
 
   http::RequestHandler* onStream(http::ServerStream& stream) override;
   http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,

@@ -73,6 +73,7 @@ bool Exchange::acceptHead() {
     return false;
   }
   route_ = route;
+  stream_->setHighWatermark(route->response_buffer.count);
   cluster_ = context_.clusters[cluster_index].get();
   const Result<std::optional<Duration>> timeout = requestTimeout(head_.headers);
   if (!timeout) {
@@ -152,7 +153,7 @@ void Exchange::onTrailers(http::Headers trailers) {
 // The client may send more as long as what it sent before fits the request's buffer.
 void Exchange::updateBuffered() {
   if (stream_ != nullptr && unconsumed_ > 0 &&
-      (dropped_ || body_.size() + upstream_backlog_ < route_->request_buffer.count)) {
+      (dropped_ || body_.size() + upstream_backlog_ <= route_->request_buffer.count)) {
     stream_->consume(std::exchange(unconsumed_, 0));
   }
   const auto buffered =
@@ -209,6 +210,12 @@ bool Exchange::putBack(Slot& slot, bool back_off) {
     }
   }
   return false;
+}
+
+void Exchange::refuseIfNotAdmitted() {
+  if (report_.attempts == 0 && !dropped_) {
+    reply(Reason::kDraining);
+  }
 }
 
 void Exchange::reply(Reason reason, std::string_view detail) {

@@ -102,6 +102,9 @@ class Exchange final : public http::RequestHandler {
     return stream_ == nullptr ? 0 : stream_->unsentBytes();
   }
 
+  // The time to be admitted is over: a request without a slot is refused.
+  void refuseIfNotAdmitted();
+
   void onRequestHead(http::RequestHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
   void onTrailers(http::Headers trailers) override;

@@ -60,6 +60,7 @@ class UpstreamRequest final : public http::ResponseHandler, public StreamWaiter 
   void sendTrailers(const http::Headers& trailers);
   void consume(std::size_t count);
   std::size_t unsentBytes() const;
+  void setHighWatermark(std::size_t bytes) { stream_->setHighWatermark(bytes); }
 
   const Replica& replica() const { return slot_.replica(); }
   // Identifies this attempt to the sidecar; unique.

@@ -4,13 +4,17 @@
 
 namespace penstock::proxy {
 
+void writeAccessLog(AccessLog& log, AccessLogFormat format, const AccessLogEntry& entry) {
+  log.add(format == AccessLogFormat::kJson ? formatJson(entry) : formatDefault(entry));
+}
+
 void AccessLogFilter::onExchangeEnd(const ExchangeReport& report) {
   const AccessLogEntry entry{.head = exchange_.requestHead(),
                              .protocol = exchange_.protocol(),
                              .client = exchange_.client().text,
                              .cluster = exchange_.clusterName(),
                              .report = report};
-  log_.add(format_ == AccessLogFormat::kJson ? formatJson(entry) : formatDefault(entry));
+  writeAccessLog(log_, format_, entry);
 }
 
 }  // namespace penstock::proxy

@@ -6,6 +6,10 @@
 
 namespace penstock::proxy {
 
+struct AccessLogEntry;
+
+void writeAccessLog(AccessLog& log, AccessLogFormat format, const AccessLogEntry& entry);
+
 // Writes one line when an exchange has ended.
 class AccessLogFilter final : public Filter {
  public:

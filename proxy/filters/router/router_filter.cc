@@ -48,6 +48,7 @@ FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
 
 void RouterFilter::onUpstreamReady() {
   ready_ = true;
+  upstream_->setHighWatermark(exchange_.route().request_buffer.count);
   const bool complete = exchange_.requestComplete() && exchange_.requestBody().empty() &&
                         exchange_.requestTrailers().empty();
   request_sent_ = complete;
@@ -145,7 +146,7 @@ void RouterFilter::endEarly() {
 // What the client has not taken yet fits its buffer: the replica may send more.
 void RouterFilter::onResponseSendReady() {
   if (upstream_ != nullptr && unconsumed_ > 0 &&
-      exchange_.unsentResponseBytes() < exchange_.route().response_buffer.count) {
+      exchange_.unsentResponseBytes() <= exchange_.route().response_buffer.count) {
     upstream_->consume(std::exchange(unconsumed_, 0));
   }
 }
