@@ -128,6 +128,19 @@ void Cluster::replicaFailed(Replica& replica) {
   }
 }
 
+void Cluster::replicaUnreachable(Replica& replica) {
+  if (!replica.unreachable.exchange(true)) {
+    queue_.setAvailable(replica.id, false);
+    if (on_unreachable_) {
+      on_unreachable_(replica.id);
+    }
+  }
+}
+
+void Cluster::setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener) {
+  on_unreachable_ = std::move(listener);
+}
+
 void Cluster::setFailureListener(std::move_only_function<void(ReplicaId) const> listener) {
   on_failing_ = std::move(listener);
 }

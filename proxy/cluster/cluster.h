@@ -45,8 +45,12 @@ class Cluster {
   // to, broke the connection or the protocol). Too many failures in a row tell the listener, once.
   void replicaAnswered(Replica& replica);
   void replicaFailed(Replica& replica);
+  // It could not be connected to: it is out of the queue at once, so that nobody else tries, and
+  // the listener is told, who finds out when it is back.
+  void replicaUnreachable(Replica& replica);
   // Called from any worker; set before traffic begins.
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
+  void setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener);
 
  private:
   void publishQueue();
@@ -56,6 +60,7 @@ class Cluster {
   Metrics& metrics_;
   AdmissionQueue queue_;
   std::move_only_function<void(ReplicaId) const> on_failing_;
+  std::move_only_function<void(ReplicaId) const> on_unreachable_;
   Histogram waiting_seconds_;
   Histogram request_seconds_;
   Counter retries_;

@@ -22,7 +22,9 @@ struct Replica {
   const std::string name;  // the address as text
   // It answered with x-penstock-sidecar: requests can be cancelled by POST /penstock/cancel.
   std::atomic<bool> is_sidecar{false};
-  // Failures to connect and 502s since the last answer.
+  // It could not be connected to, and gets nothing until it can.
+  std::atomic<bool> unreachable{false};
+  // 502s and broken connections since the last answer.
   std::atomic<std::uint32_t> consecutive_failures{0};
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> succeeded{0};  // answered below 500

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "proxy/cluster/reachability_probe.h"
 
 namespace penstock::proxy {
 namespace {
@@ -52,7 +53,7 @@ struct ReplicaHealth::Entry {
     if (!healthy.has_value()) {
       return ReplicaState::kStarting;
     }
-    if (!*healthy) {
+    if (!*healthy || unreachable.has_value()) {
       return ReplicaState::kUnhealthy;
     }
     return ejected_until.has_value() ? ReplicaState::kEjected : ReplicaState::kReady;
@@ -68,6 +69,7 @@ struct ReplicaHealth::Entry {
   TimePoint readmitted_at{};
   net::Timer ejection_end;
   std::optional<HealthChecker> checker;
+  std::optional<ReachabilityProbe> unreachable;  // while it cannot be connected to
   std::move_only_function<void()> on_ready;
 };
 
@@ -75,6 +77,8 @@ ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::
                              Logger& logger)
     : loop_(loop), cluster_(cluster), tls_(tls), logger_(logger) {
   cluster.setFailureListener([this](ReplicaId id) { loop_.post([this, id] { onFailing(id); }); });
+  cluster.setUnreachableListener(
+      [this](ReplicaId id) { loop_.post([this, id] { onUnreachable(id); }); });
 }
 
 ReplicaHealth::~ReplicaHealth() = default;
@@ -175,6 +179,20 @@ void ReplicaHealth::onFailing(ReplicaId id) {
   if (entry->state == ReplicaState::kReady && another) {
     eject(*entry);
   }
+}
+
+void ReplicaHealth::onUnreachable(ReplicaId id) {
+  Entry* entry = find(id);
+  if (entry == nullptr || entry->unreachable.has_value()) {
+    return;
+  }
+  entry->unreachable.emplace(loop_, entry->replica.address, cluster_.config().connect_timeout,
+                             [this, entry] {
+                               entry->unreachable.reset();
+                               entry->replica.unreachable.store(false);
+                               update(*entry, "can be connected to");
+                             });
+  update(*entry, "cannot be connected to");
 }
 
 void ReplicaHealth::eject(Entry& entry) {

@@ -40,7 +40,8 @@ struct ReplicaStatus {
 // Decides which replicas of one cluster get requests: from active checks, from what the workers
 // tell about failed requests, and from the provider that adds and removes them. It alone tells the
 // admission queue who is available. A replica is ejected for base_time × how often in a row, but
-// never the last one that is available. Loop thread only; made before the workers begin and
+// never the last one that is available; one that cannot be connected
+// to gets nothing until it can. Loop thread only; made before the workers begin and
 // destroyed after they have ended.
 class ReplicaHealth {
  public:
@@ -72,6 +73,7 @@ class ReplicaHealth {
   void startChecks(Entry& entry, const HealthCheckConfig& check, bool starting);
   void onVerdict(Entry& entry, bool healthy, std::string_view why);
   void onFailing(ReplicaId id);
+  void onUnreachable(ReplicaId id);
   void eject(Entry& entry);
   void readmit(Entry& entry);
   void update(Entry& entry, std::string_view why);

@@ -112,7 +112,7 @@ void UpstreamRequest::onConnection(http::ClientConnection& connection) {
 }
 
 void UpstreamRequest::onConnectFailed(net::CloseReason) {
-  cluster_.cluster().replicaFailed(slot_.replica());
+  cluster_.cluster().replicaUnreachable(slot_.replica());
   owner_->onUpstreamFailed(Failure::kConnectFailed);
 }
 
