@@ -117,6 +117,9 @@ def test_after_the_grace_the_slot_is_taken_back(replica, protocol):
     fake = replica(protocol, sidecar=True, reset_ends_work=True)
     proxy = Proxy(proxy_config([fake], cluster={"cancel_grace": "300ms"}))
     with H2Client(proxy.address) as client:
+        known = client.request()
+        fake.request(0).respond()
+        assert known.response().status == 200
         stream = client.request(headers=[("x-test-id", "left")])
         left = fake.by_id("left")
         waiter = client.request(headers=[("x-test-id", "waiter")])

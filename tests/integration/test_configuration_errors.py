@@ -204,5 +204,6 @@ def test_help_version_and_bad_arguments(program):
     assert code == 0 and "--log-level" in output or "--listen" in output
     code, output, _ = run_to_end([binary(program), "--version"])
     assert code == 0 and re.search(r"\d+\.\d+\.\d+", output)
-    code, _, errors = run_to_end([binary(program), "--no-such-option"])
+    needed = {"penstock-proxy": ["-c", "x"], "penstock-sidecar": ["--model", ".", "--listen", "x"]}
+    code, _, errors = run_to_end([binary(program), *needed[program], "--no-such-option"])
     assert code != 0 and "no-such-option" in errors

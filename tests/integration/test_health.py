@@ -64,7 +64,9 @@ def test_a_running_request_outlives_its_replicas_health(replica):
         fakes[0].ready = False
         equals(lambda: states(proxy)[0], "unhealthy")
         waiter = client.request()
+        proxy.wait_queue(waiting=1, in_flight=2)
         fakes[0].request(0).respond()
+        eventually(lambda: any(stream.ended for stream in streams), "one is answered")
         assert proxy.waiting() == 1, "an unhealthy replica's slot is handed to nobody"
         fakes[1].request(0).respond()
         fakes[1].request(1).respond()

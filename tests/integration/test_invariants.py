@@ -24,7 +24,7 @@ from support.h2_wire import StreamGone
 from support.models import EXAMPLES, stages_body
 from support.programs import Proxy, Sidecar
 from support.replica import Workers
-from support.waiting import SLOWNESS, eventually, patience
+from support.waiting import eventually, patience
 
 SEED = int(os.environ.get("PENSTOCK_TEST_SEED", "20240611"))
 CLIENTS, TURNS = 16, 14
@@ -141,7 +141,9 @@ def test_clients_come_and_go(replica, workers, gone, seed):
     crowd = Crowd(proxy.address, seed, small)
     crowd.run()
     settled(proxy, crowd, fakes)
-    assert [fake.max_in_flight for fake in fakes] == [3, 3], f"seed {seed}"
+    if gone == "wait":
+        # With "reset" the next request may overtake the reset of the last on its way to the replica.
+        assert [fake.max_in_flight for fake in fakes] == [3, 3], f"seed {seed}"
     executed = [test_id for fake in fakes for test_id in fake.ids]
     assert len(executed) == len(set(executed)), f"something ran twice (seed {seed})"
     assert {status for _, status, _ in crowd.answers} == {200}, f"seed {seed}: {crowd.answers}"
@@ -202,14 +204,21 @@ def test_real_sidecars_never_need_their_second_wall(workers, seed):
         assert sidecar.metric("penstock_gate_in_predict") == 0
 
 
-def test_nobody_waits_while_a_slot_is_free(replica):
-    """WorkConserving: the proxy's own account of idle slots while somebody waited stays near zero."""
-    work = Workers(lambda request: 0.01)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_nobody_waits_while_a_slot_is_free(replica, workers):
+    """WorkConserving: whenever anybody waits, every slot is taken."""
+    work = Workers(lambda request: 0.004)
     fakes = [replica(handler=work) for _ in range(2)]
-    proxy = Proxy(proxy_config(fakes, target=2), workers=2)
-    with H2Client(proxy.address) as one, H2Client(proxy.address) as two:
-        streams = [client.request() for _ in range(80) for client in (one, two)]
-        assert {stream.response(60).status for stream in streams} == {200}
-    idle = proxy.metric("penstock_cluster_slot_idle_while_waiting_seconds_total", cluster="m")
-    assert idle < 0.05 * SLOWNESS
+    proxy = Proxy(proxy_config(fakes, target=2), workers=workers)
+    clients = [H2Client(proxy.address) for _ in range(2)]
+    streams = [client.request() for _ in range(95) for client in clients]
+    looks = 0
+    while not all(stream.ended for stream in streams):
+        cluster = proxy.cluster()
+        if cluster["waiting"] > 0:
+            looks += 1
+            assert cluster["in_flight"] == 4, cluster
+    assert looks > 3
+    assert {stream.response().status for stream in streams} == {200}
+    proxy.wait_empty()
     work.stopped = True

@@ -112,14 +112,14 @@ def test_503_no_replica(replica):
 
 def test_503_overloaded(replica):
     fake = replica()
-    with served([fake], limits={"max_buffered": "256KiB"}) as (proxy, client):
+    with served([fake], limits={"max_buffered": "1MiB"}) as (proxy, client):
         client.request(body=b"x")
         fake.wait_count(1)
-        for _ in range(2):
-            client.request(body=b"x" * 100000)
-        proxy.wait_queue(waiting=2, in_flight=1)
-        check(proxy, client.fetch(body=b"x" * 100000), 503, "overloaded", retry_after=True)
-        check_grpc(client.fetch(headers=GRPC, body=b"x" * 100000), UNAVAILABLE, "overloaded")
+        for _ in range(3):
+            client.request(body=b"x" * 400000)
+        proxy.wait_queue(waiting=3, in_flight=1)
+        check(proxy, client.fetch(body=b"x" * 1000), 503, "overloaded", retry_after=True)
+        check_grpc(client.fetch(headers=GRPC, body=b"x" * 1000), UNAVAILABLE, "overloaded")
         assert len(fake.requests) == 1
 
 
@@ -207,6 +207,7 @@ def test_499_client_gone_is_counted_while_waiting_and_while_running(replica):
     with served([fake]) as (proxy, client):
         running, waiting = client.request(), client.request()
         proxy.wait_queue(waiting=1, in_flight=1)
+        fake.wait_count(1)
         waiting.reset()
         equals(lambda: proxy.metric("penstock_cluster_requests_total", code="499",
                                     reason="client_gone"), 1)

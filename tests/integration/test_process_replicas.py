@@ -126,7 +126,7 @@ def test_a_replica_that_does_not_become_ready_in_time_is_started_again(tmp_path)
     script = tmp_path / "hangs"
     script.write_text(f"#!/bin/sh\necho $$ >> {record}\nexec sleep 1000\n", encoding="utf-8")
     script.chmod(0o755)
-    proxy = Proxy(process_config([str(script)], process={"start_timeout": "500ms"}), ready=False)
+    proxy = Proxy(process_config([str(script), "{address}"], process={"start_timeout": "500ms"}), ready=False)
     eventually(lambda: record.exists() and len(record.read_text().split()) >= 2, "a second start", 30)
     first, second = [int(pid) for pid in record.read_text().split()[:2]]
     gone([first])
@@ -157,7 +157,7 @@ def test_a_replica_that_ignores_sigterm_is_killed_after_the_stop_timeout(tmp_pat
     script.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ > {record}\nwhile :; do sleep 0.1; done\n",
                       encoding="utf-8")
     script.chmod(0o755)
-    proxy = Proxy(process_config([str(script)], process={"stop_timeout": "300ms"}), ready=False)
+    proxy = Proxy(process_config([str(script), "{address}"], process={"stop_timeout": "300ms"}), ready=False)
     eventually(record.exists, "the replica runs")
     eventually(lambda: record.read_text().strip())
     proxy.stop()
@@ -184,6 +184,6 @@ def test_children_inherit_no_descriptors_of_the_proxy(tmp_path):
     script.write_text(f"#!/bin/sh\nls -l /proc/self/fd > {record}.new; mv {record}.new {record}\n"
                       "exec sleep 1000\n", encoding="utf-8")
     script.chmod(0o755)
-    Proxy(process_config([str(script)]), ready=False)
+    Proxy(process_config([str(script), "{address}"]), ready=False)
     eventually(record.exists, "it was started", patience(10))
     assert "socket:" not in record.read_text() and "eventpoll" not in record.read_text()

@@ -204,19 +204,19 @@ def test_an_http1_replica_that_ends_its_body_by_closing(replica):
 
 def test_grpc_passes_with_its_trailers_and_streams(replica):
     fake = replica("h2")
-    proxy = Proxy(proxy_config([fake], route={"request_buffer": "16B"}))
-    message = b"\0\0\0\0\x0a" + b"0123456789"
+    proxy = Proxy(proxy_config([fake], route={"request_buffer": "1KiB"}))
+    message = b"\0\0\0\2\0" + b"m" * 512
     with H2Client(proxy.address) as client:
         stream = client.request(path="/pkg.Service/Method", end=False, body=message * 2,
                                 headers=[("content-type", "application/grpc+proto"),
                                          ("te", "trailers"), ("grpc-timeout", "10S")])
         request = fake.wait_count(1)[0]
-        request.wait_body(30)
+        request.wait_body(2 * 517)
         assert request.header("te") == "trailers"
         assert request.header("content-type") == "application/grpc+proto"
         request.start(200, [("content-type", "application/grpc+proto")])
         request.send(message)
-        assert stream.data(15) == message
+        assert stream.data(517) == message
         stream.send(message, end=True)
         assert request.whole() == message * 3
         request.finish([("grpc-status", "0"), ("grpc-message", "ok")])

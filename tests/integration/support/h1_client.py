@@ -66,7 +66,7 @@ class H1Client:
         try:
             self._body(answer, method, collected.extend)
         finally:
-            answer.body = bytes(collected)
+            answer.body = collected
         answer.closed = (find(answer.headers, "connection", "") or "").lower() == "close"
         return answer
 

@@ -61,6 +61,13 @@ class H2Stream:
         if count:
             self.client.consume(self.id, count)
 
+    def read_on(self, timeout=10):
+        """Takes the rest of the response (with auto_window=False), to the stream's end."""
+        while not self.ended:
+            self.consume_all()
+            self.client.wait_for(lambda: self.unconsumed or self.ended, "more of the body", timeout)
+        return self.answer
+
 
 class H2Client(H2Endpoint):
     """auto_window=False makes a slow reader: the peer's data is taken only by consume_all()."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 class Response:
     status: int = 0
     headers: list = field(default_factory=list)
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     trailers: list = field(default_factory=list)
     informational: list = field(default_factory=list)  # (status, headers) of each 1xx
     reset: object = None  # HTTP/2 error code of a stream that was reset

@@ -242,7 +242,8 @@ class H1ReplicaConnection:
         except Closed:
             pass
         except (AssertionError, ValueError) as error:
-            self.replica.problems.append(error)
+            if not self.closed:  # not because it was closed here meanwhile
+                self.replica.problems.append(error)
         if exchange and not exchange.answered.is_set():
             exchange.lost()
         self.closed = True
