@@ -109,7 +109,7 @@ TEST_F(ChildProcessTest, HasNoSignalBlockedOrIgnored) {
   sigaddset(&blocked, SIGTERM);
   ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
   const auto old = std::signal(SIGPIPE, SIG_IGN);
-  start("sed -nE 's/^Sig(Blk|Ign):.//p' /proc/$$/status");
+  start("exec sed -nE 's/^Sig(Blk|Ign):.//p' /proc/self/status");
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   std::signal(SIGPIPE, old);
   ASSERT_TRUE(runUntilExit());
