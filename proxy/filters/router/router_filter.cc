@@ -1,7 +1,5 @@
 #include "proxy/filters/router/router_filter.h"
 
-#include <algorithm>
-
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
@@ -206,14 +204,9 @@ void RouterFilter::onTimer() {
 void RouterFilter::onRequestDropped() {
   replay_.clear();
   if (upstream_ != nullptr) {
-    // A sidecar is told, and has the grace to obey; any other replica may work for as long as the
-    // request may take.
-    const Duration grace = exchange_.cluster().config().cancel_grace;
-    const bool is_told = upstream_->replica().is_sidecar.load(std::memory_order_relaxed);
-    const Deadline at_last =
-        Deadline::after(exchange_.report().started, exchange_.route().timeout + grace);
     const Deadline give_up =
-        is_told ? std::min(at_last, Deadline::after(exchange_.loop().now(), grace)) : at_last;
+        Deadline::after(exchange_.report().started,
+                        exchange_.route().timeout + exchange_.cluster().config().cancel_grace);
     UpstreamRequest::abandon(std::move(upstream_), give_up, exchange_.linger());
   }
 }
