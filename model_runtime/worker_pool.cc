@@ -84,6 +84,7 @@ void WorkerPool::addThread() {
 
 void WorkerPool::work() {
   nameThisThread(name_);
+  yieldToLanes();
   std::unique_lock lock(mutex_);
   while (true) {
     while (Job* job = jobs_.popFront()) {
