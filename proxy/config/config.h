@@ -160,8 +160,8 @@ struct ClusterConfig {
   EjectionConfig ejection;
   RetryConfig retry;
   OnClientGone on_client_gone = OnClientGone::kWait;
-  Duration cancel_grace =
-      30s;  // a cancelled request that has not ended by then loses its connection
+  // Past its route's timeout: how long a request that nobody waits for keeps its slot.
+  Duration cancel_grace = 30s;
   AutoscalingConfig autoscaling;
 };
 

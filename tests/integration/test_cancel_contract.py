@@ -1,10 +1,10 @@
 """The cancel contract between proxy and sidecar.
 
 Promised: when a client leaves a running request the proxy tells the sidecar (POST /penstock/cancel with the
-attempt's id); the slot stays taken until the replica's stream has ended, at most for cancel_grace; with
-on_client_gone: reset the stream is reset and the slot comes back at once. The sidecar fires the model's
-cancellation, answers the original stream 499 when the work has really ended, and counts it in flight until
-then.
+attempt's id); the slot stays taken until the replica's stream has ended, at most for cancel_grace beyond the
+route's timeout; with on_client_gone: reset the stream is reset and the slot comes back at once. The sidecar
+fires the model's cancellation, answers the original stream 499 when the work has really ended, and counts it
+in flight until then.
 
 Shown: first a sidecar alone, then the proxy with a replica that obeys only when the test lets it, then both.
 """
@@ -113,14 +113,17 @@ def test_a_replica_that_is_no_sidecar_is_waited_for_alike(replica):
 
 
 @pytest.mark.parametrize("protocol", ["h2", "h1"])
-def test_after_the_grace_the_slot_is_taken_back(replica, protocol):
+def test_after_the_routes_timeout_and_the_grace_the_slot_is_taken_back(replica, protocol):
     fake = replica(protocol, sidecar=True, reset_ends_work=True)
-    proxy = Proxy(proxy_config([fake], cluster={"cancel_grace": "300ms"}))
+    config = proxy_config([fake], cluster={"cancel_grace": "300ms"})
+    routes = config["listeners"][0]["routes"]
+    routes.append({**routes[0], "prefix": "/short", "timeout": "1s"})
+    proxy = Proxy(config)
     with H2Client(proxy.address) as client:
         known = client.request()
         fake.request(0).respond()
         assert known.response().status == 200
-        stream = client.request(headers=[("x-test-id", "left")])
+        stream = client.request(path="/short", headers=[("x-test-id", "left")])
         left = fake.by_id("left")
         waiter = client.request(headers=[("x-test-id", "waiter")])
         proxy.wait_queue(waiting=1, in_flight=1)

@@ -28,15 +28,17 @@ def send(client, count, prefix=""):
             for n in range(count)}
 
 
+@pytest.mark.parametrize("target", [2, 12])
 @pytest.mark.parametrize("protocol", ["h2", "h1"])
-def test_only_what_ran_on_it_is_lost_and_the_waiters_run_on_the_other(replica, protocol):
+def test_only_what_ran_on_it_is_lost_and_the_waiters_run_on_the_other(replica, protocol, target):
     doomed, other = replica(protocol), replica(protocol)
-    proxy = Proxy(proxy_config([doomed, other], target=2), workers=2)
+    proxy = Proxy(proxy_config([doomed, other], target=target), workers=2)
     with H2Client(proxy.address) as client:
-        streams = send(client, 14)
-        doomed.wait_count(2)
-        other.wait_count(2)
-        proxy.wait_queue(waiting=10, in_flight=4)
+        streams = send(client, 7 * target)
+        doomed.wait_count(target)
+        other.wait_count(target)
+        # The slots of the dead one come free at once: as many of the waiters are sent there to no avail.
+        proxy.wait_queue(waiting=5 * target, in_flight=2 * target)
         lost = list(doomed.ids)
         doomed.die()
         for test_id in lost:
@@ -49,7 +51,7 @@ def test_only_what_ran_on_it_is_lost_and_the_waiters_run_on_the_other(replica, p
             assert streams[test_id].response(30).status == 200, test_id
         proxy.wait_empty()
     assert set(executions(doomed, other).values()) == {1}, "each was executed once"
-    assert len(other.ids) == 12 and other.max_in_flight <= 2
+    assert len(other.ids) == 6 * target and other.max_in_flight <= target
 
 
 def test_the_waiters_of_a_single_replica_run_when_it_is_back(replica):
@@ -58,6 +60,7 @@ def test_the_waiters_of_a_single_replica_run_when_it_is_back(replica):
     with H2Client(proxy.address) as client:
         streams = send(client, 5)
         proxy.wait_queue(waiting=4, in_flight=1)
+        fake.wait_count(1)
         fake.handler = lambda request: request.respond()
         fake.hang_up(abrupt=True)
         assert streams["0"].response().status == 502
