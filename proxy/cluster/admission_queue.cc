@@ -96,13 +96,15 @@ std::optional<Refusal> AdmissionQueue::putBack(Slot slot, Ticket& ticket, const 
   giveBack(*replica, slot.retry_);
   const std::uint64_t budget = std::max<std::uint64_t>(
       settings_.min_retries, in_flight_ * settings_.retry_budget_percent / 100);
-  if (retrying_ >= budget) {
+  // Trying again what could not be sent costs the replicas nothing: it is not budgeted, so that a
+  // replica that dies costs nobody who waited.
+  if (!back_off && retrying_ >= budget) {
     ++done_;
     grantWaiting(change);
     return Refusal::kRetryBudget;
   }
-  ++retrying_;
-  ticket.retry_ = true;
+  ticket.retry_ = !back_off;
+  retrying_ += ticket.retry_ ? 1 : 0;
   wait(ticket, demand, change.now());
   if (back_off) {
     ticket.state_ = Ticket::State::kBackingOff;
@@ -177,7 +179,6 @@ void AdmissionQueue::leave(Ticket& ticket) {
       --backing_off_;
       --waiting_;
       waiting_bytes_ -= ticket.bytes_;
-      --retrying_;
       ++done_;
       break;
     case Ticket::State::kWaiting:

@@ -48,9 +48,9 @@ class AdmissionQueue {
   Admission acquire(Ticket& ticket, const Demand& demand);
 
   // A request whose replica provably did not run it gives its slot back and waits again at its
-  // original place, preferring another replica; with back_off it is passed over until
-  // Ticket::activate(). Refused when too many requests are being retried: then the request has
-  // ended. Never refused for the bounds.
+  // original place, preferring another replica. With back_off (it could not even be sent) it is
+  // passed over until Ticket::activate(); else it is refused when too many requests are being
+  // retried: then the request has ended. Never refused for the bounds.
   std::optional<Refusal> putBack(Slot slot, Ticket& ticket, const Demand& demand, bool back_off);
 
   // A new replica, not available yet. The reference is valid until removeReplica and the return of

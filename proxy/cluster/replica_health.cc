@@ -144,6 +144,7 @@ void ReplicaHealth::drain(ReplicaId id) {
   if (Entry* entry = find(id)) {
     entry->draining = true;
     entry->checker.reset();
+    entry->unreachable.reset();
     entry->ejection_end.disarm();
     update(*entry, {});
   }
@@ -183,7 +184,7 @@ void ReplicaHealth::onFailing(ReplicaId id) {
 
 void ReplicaHealth::onUnreachable(ReplicaId id) {
   Entry* entry = find(id);
-  if (entry == nullptr || entry->unreachable.has_value()) {
+  if (entry == nullptr || entry->draining || entry->unreachable.has_value()) {
     return;
   }
   entry->unreachable.emplace(loop_, entry->replica.address, cluster_.config().connect_timeout,

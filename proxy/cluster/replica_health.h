@@ -38,11 +38,10 @@ struct ReplicaStatus {
 };
 
 // Decides which replicas of one cluster get requests: from active checks, from what the workers
-// tell about failed requests, and from the provider that adds and removes them. It alone tells the
-// admission queue who is available. A replica is ejected for base_time × how often in a row, but
-// never the last one that is available; one that cannot be connected
-// to gets nothing until it can. Loop thread only; made before the workers begin and
-// destroyed after they have ended.
+// tell about failed requests, and from the provider that adds and removes them; it alone makes one
+// available (a worker may take one out that cannot be connected to, which is then tried until it
+// can). A replica is ejected for base_time × how often in a row, but never the last one that is
+// available. Loop thread only; made before the workers begin and destroyed after they have ended.
 class ReplicaHealth {
  public:
   // tls, for the checks, may be null; it and the cluster outlive this.

@@ -132,7 +132,8 @@ TEST_F(QueueWithRetries, IsNotRefusedForTheBounds) {
 }
 
 TEST_F(QueueWithRetries, RefusesOnePastTheBudget) {
-  // Half of what is in flight: of eight (the one put back not counted), four.
+  // Half of what is in flight: of eight (the one put back not counted), four. Each gets its slot
+  // again.
   queue.setTarget(9);
   readyReplica();
   const auto callers = arrive(9);
@@ -141,12 +142,28 @@ TEST_F(QueueWithRetries, RefusesOnePastTheBudget) {
     granted += caller->hasSlot() ? 1 : 0;
   }
   ASSERT_EQ(granted, 9u);
-  EXPECT_EQ(putBack(*callers[0], true), std::nullopt);           // 0 of 4 are retried
-  EXPECT_EQ(putBack(*callers[1], true), std::nullopt);           // 1 of 3
-  EXPECT_EQ(putBack(*callers[2], true), std::nullopt);           // 2 of 3
-  EXPECT_EQ(putBack(*callers[3], true), Refusal::kRetryBudget);  // 3 of 2
-  EXPECT_FALSE(callers[3]->ticket.waits());
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(putBack(*callers[i]), std::nullopt) << i;
+  }
+  EXPECT_EQ(putBack(*callers[4]), Refusal::kRetryBudget);
+  EXPECT_FALSE(callers[4]->ticket.waits());
   EXPECT_EQ(now().accepted, now().waiting + now().in_flight + now().done);
+}
+
+TEST_F(QueueWithRetries, WhatCouldNotBeSentIsNotBudgeted) {
+  queue.setTarget(9);
+  readyReplica();
+  const auto callers = arrive(9);
+  for (const auto& caller : callers) {
+    ASSERT_EQ(putBack(*caller, true), std::nullopt);
+  }
+  EXPECT_EQ(now().waiting, 9u);
+  callers.front()->ticket.leave();
+  callers.back()->ticket.activate();
+  collect();
+  EXPECT_TRUE(callers.back()->hasSlot());
+  EXPECT_EQ(putBack(*callers.back()), std::nullopt) << "nothing counts as a retry so far";
+  collect();
 }
 
 TEST_F(QueueWithRetries, AlwaysAllowsSoManyRetries) {
@@ -197,13 +214,12 @@ TEST_F(QueueWithRetries, TheFreedSlotGoesToTheNextWhenAPutBackIsRefused) {
   const auto first = arrive();
   const auto second = arrive();
   const auto waiter = arrive();
-  ASSERT_EQ(putBack(*first, true), std::nullopt);
+  ASSERT_EQ(putBack(*first), std::nullopt);
   collect();
-  ASSERT_TRUE(waiter->hasSlot());
-  const auto last = arrive();
+  ASSERT_TRUE(first->hasSlot());
   ASSERT_EQ(putBack(*second), Refusal::kRetryBudget);
   collect();
-  EXPECT_TRUE(last->hasSlot());
+  EXPECT_TRUE(waiter->hasSlot());
 }
 
 }  // namespace

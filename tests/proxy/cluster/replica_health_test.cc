@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/check.h"
 #include "tests/proxy/cluster/fake_replica.h"
 #include "tests/support/loop_runner.h"
 
@@ -46,9 +47,8 @@ class ReplicaHealthTest : public ::testing::Test {
     }
     return count;
   }
-  // As many failed requests as eject, as workers tell them.
-  void fail(ReplicaId id) {
-    // The queue's own replicas are not for us: a slot names one.
+  // The queue's own replica, which a slot names.
+  Replica& replicaOf(ReplicaId id) {
     Inbox inbox(cluster->queue(), [] {});
     struct Nobody final : Ticket::Owner {
       void onGranted(Slot) override {}
@@ -59,16 +59,19 @@ class ReplicaHealthTest : public ::testing::Test {
       Ticket ticket(inbox, nobody);
       Admission admission = cluster->queue().acquire(ticket, {});
       auto* slot = std::get_if<Slot>(&admission);
-      ASSERT_NE(slot, nullptr) << "no replica " << id << " has a slot";
+      PENSTOCK_CHECK(slot != nullptr, "the replica has a slot");
       slots.push_back(std::move(*slot));
       if (slots.back().replica().id == id) {
-        break;
+        return slots.back().replica();
       }
     }
+  }
+  // As many failed requests as eject, as workers tell them.
+  void fail(ReplicaId id) {
+    Replica& replica = replicaOf(id);
     for (std::uint32_t i = 0; i < config.ejection.consecutive_failures; ++i) {
-      cluster->replicaFailed(slots.back().replica());
+      cluster->replicaFailed(replica);
     }
-    slots.clear();
     net::runTurn(loop);
   }
 
@@ -220,6 +223,36 @@ TEST_F(ReplicaHealthTest, AnAnswerInBetweenStartsTheCountAnew) {
   }
   net::runTurn(loop);
   EXPECT_THAT(states(), ElementsAre(kReady, kReady));
+}
+
+TEST_F(ReplicaHealthTest, OneThatCannotBeConnectedToGetsNothingUntilItCan) {
+  begin();
+  const net::Address address =
+      net::boundAddress(net::listenOn(net::Address::loopback(0), false).value().get());
+  const ReplicaId id = health->add(address);
+  Replica& replica = replicaOf(id);
+  cluster->replicaUnreachable(replica);
+  EXPECT_EQ(available(), 0u) << "before the loop hears of it";
+  cluster->replicaUnreachable(replica);
+  ASSERT_TRUE(runUntilStates({kUnhealthy}));
+  EXPECT_EQ(available(), 0u);
+  const net::UniqueFd back = net::listenOn(address, false).value();
+  ASSERT_TRUE(runUntilStates({kReady}));
+  EXPECT_EQ(available(), 1u);
+  EXPECT_FALSE(replica.unreachable);
+}
+
+TEST_F(ReplicaHealthTest, ADrainingReplicaIsNotUsedAgainWhenItCanBeConnectedTo) {
+  begin();
+  const FakeReplica server(loop);
+  const ReplicaId id = health->add(server.address());
+  cluster->replicaUnreachable(replicaOf(id));
+  ASSERT_TRUE(runUntilStates({kUnhealthy}));
+  health->drain(id);
+  const TimePoint until = clock.now() + 50ms;
+  ASSERT_TRUE(net::runUntil(loop, [&] { return clock.now() >= until; }));
+  EXPECT_THAT(states(), ElementsAre(kDraining));
+  EXPECT_EQ(available(), 0u);
 }
 
 TEST_F(ReplicaHealthTest, ADrainingReplicaGetsNothingMore) {
