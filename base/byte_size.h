@@ -12,8 +12,14 @@ struct ByteSize {
   friend constexpr auto operator<=>(ByteSize, ByteSize) = default;
 };
 
-constexpr ByteSize operator""_B(unsigned long long n) { return {n}; }
-constexpr ByteSize operator""_KiB(unsigned long long n) { return {n << 10}; }
-constexpr ByteSize operator""_MiB(unsigned long long n) { return {n << 20}; }
+constexpr ByteSize operator""_B(unsigned long long n) {
+  return {n};
+}
+constexpr ByteSize operator""_KiB(unsigned long long n) {
+  return {n << 10};
+}
+constexpr ByteSize operator""_MiB(unsigned long long n) {
+  return {n << 20};
+}
 
 }  // namespace penstock

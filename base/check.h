@@ -9,8 +9,8 @@ namespace penstock {
 }  // namespace penstock
 
 // Our own mistake if it fails: the sentence says what was promised.
-#define PENSTOCK_CHECK(condition, sentence)                               \
-  do {                                                                    \
-    if (!(condition)) [[unlikely]]                                        \
+#define PENSTOCK_CHECK(condition, sentence)                                \
+  do {                                                                     \
+    if (!(condition)) [[unlikely]]                                         \
       ::penstock::checkFailed(__FILE__, __LINE__, #condition, (sentence)); \
   } while (false)
