@@ -1,6 +1,5 @@
 #include "net/event_loop.h"
 
-#include <cerrno>
 #include <utility>
 
 #include <event2/event.h>

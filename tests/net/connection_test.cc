@@ -1,5 +1,7 @@
 #include "net/connection.h"
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,6 +43,16 @@ class ConnectionTest : public testing::Test {
       offered_left_ -= next;
     };
     connection_->flushLater();
+  }
+  void limitSendBuffer() const {
+    const int small = 16 * 1024;
+    ::setsockopt(sockets_.near.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+  }
+  // Until the socket is so full that the handler is asked for no more.
+  bool turnUntilBlocked() {
+    return turnUntil([this, asked = -1]() mutable {
+      return std::exchange(asked, handler_.asked) == handler_.asked;
+    });
   }
   bool closedWith(CloseReason reason) {
     return turnUntil([this] { return handler_.closed > 0; }) && handler_.close_reason == reason &&
@@ -85,17 +97,19 @@ TEST_F(ConnectionTest, AsksAgainAfterEachWriteUntilNothingIsAppended) {
 }
 
 TEST_F(ConnectionTest, AsksForNoMoreWhileOutputWaits) {
+  limitSendBuffer();
   start();
-  constexpr std::size_t kTotal = 64 << 20;
-  constexpr std::size_t kPart = 40'000;
+  constexpr std::size_t kTotal = 2 << 20;
+  constexpr std::size_t kPart = 256 * 1024;
   offer(kTotal, kPart);
-  int asked = -1;
-  ASSERT_TRUE(turnUntil([&] { return std::exchange(asked, handler_.asked) == handler_.asked; }));
-  EXPECT_GT(offered_left_, kTotal / 2);
-  EXPECT_LE(connection_->output().size(), 64 * 1024 + kPart);
   std::string heard;
-  EXPECT_TRUE(turnUntil([&] { return sockets_.farReads(heard) && heard.size() == kTotal; }));
-  EXPECT_TRUE(connection_->output().empty());
+  std::size_t most = 0;
+  EXPECT_TRUE(turnUntil([&] {
+    most = std::max(most, connection_->output().size());
+    return sockets_.farReads(heard) && heard.size() == kTotal;
+  }));
+  EXPECT_GT(most, 0U);
+  EXPECT_LE(most, 64 * 1024 + kPart);
 }
 
 TEST_F(ConnectionTest, ReadsABoundedPartOfAFloodEachTurn) {
@@ -203,8 +217,7 @@ TEST_F(ConnectionTest, SurvivesWritingToAPeerThatIsGone) {
 TEST_F(ConnectionTest, ClosesWhenOutputWaitsTooLongWithoutProgress) {
   start();
   offer(64 << 20, 65536);
-  int asked = -1;
-  ASSERT_TRUE(turnUntil([&] { return std::exchange(asked, handler_.asked) == handler_.asked; }));
+  ASSERT_TRUE(turnUntilBlocked());
   clock_.advance(seconds(29));
   runTurn(loop_);
   EXPECT_TRUE(connection_->isOpen());
@@ -213,16 +226,17 @@ TEST_F(ConnectionTest, ClosesWhenOutputWaitsTooLongWithoutProgress) {
 }
 
 TEST_F(ConnectionTest, AllowsASlowReaderThatMakesProgress) {
+  limitSendBuffer();
   start();
   offer(64 << 20, 65536);
   std::string heard;
   for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(turnUntilBlocked());
     clock_.advance(seconds(20));
-    const std::size_t left = offered_left_;
-    ASSERT_TRUE(turnUntil([&] { return sockets_.farReads(heard) && offered_left_ < left; }));
+    const int asked = handler_.asked;
+    ASSERT_TRUE(turnUntil([&] { return sockets_.farReads(heard) && handler_.asked > asked; }));
   }
   EXPECT_TRUE(connection_->isOpen());
-  sockets_.farReads(heard);
 }
 
 TEST_F(ConnectionTest, HasNoWriteTimeoutWhenNothingWaits) {
@@ -356,67 +370,6 @@ TEST_F(ConnectionTest, OwnsNoBufferWhileIdle) {
     return std::ranges::all_of(connections, [](const auto& c) { return c->output().empty(); });
   }));
   EXPECT_LT((allocatedBytes() - before) / kMany, 2048U);
-}
-
-class ConnectTest : public ConnectionTest {
- protected:
-  void connectTo(const Address& address, Deadline deadline = Deadline::never()) {
-    connection_ = Connection::connect(loop_, address, nullptr, deadline, Connection::Options{});
-    connection_->start(handler_);
-  }
-};
-
-TEST_F(ConnectTest, ConnectsAndThenTells) {
-  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
-  connectTo(boundAddress(listening.get()));
-  EXPECT_EQ(handler_.connected, 0);
-  connection_->flushLater();
-  EXPECT_TRUE(turnUntil([&] { return handler_.connected == 1; }));
-  EXPECT_EQ(connection_->peer().port(), boundAddress(listening.get()).port());
-}
-
-TEST_F(ConnectTest, TellsARefusalAfterStart) {
-  const UniqueFd bound = streamSocket(Address::loopback(0)).value();
-  const Address any = Address::loopback(0);
-  ASSERT_EQ(::bind(bound.get(), any.sockaddrPointer(), any.size()), 0);
-  connectTo(boundAddress(bound.get()));
-  EXPECT_EQ(handler_.closed, 0);
-  EXPECT_TRUE(closedWith(CloseReason::kConnectFailed));
-  EXPECT_EQ(handler_.connected, 0);
-}
-
-TEST_F(ConnectTest, TellsWhatCannotBeReachedAtAll) {
-  // A multicast address takes no stream connection.
-  connectTo(Address::parse("224.0.0.1:80").value());
-  EXPECT_TRUE(closedWith(CloseReason::kConnectFailed));
-}
-
-TEST_F(ConnectTest, GivesUpAtItsDeadline) {
-  // A full backlog: further connections are neither taken nor refused.
-  const UniqueFd listening = listenOn(Address::loopback(0), false, 0).value();
-  const Address address = boundAddress(listening.get());
-  std::vector<UniqueFd> fill;
-  for (int i = 0; i < 4; ++i) {
-    fill.push_back(streamSocket(address).value());
-    ::connect(fill.back().get(), address.sockaddrPointer(), address.size());
-  }
-  connectTo(address, Deadline::after(clock_.now(), seconds(1)));
-  for (int i = 0; i < 20; ++i) {
-    runTurn(loop_);
-  }
-  clock_.advance(milliseconds(999));
-  runTurn(loop_);
-  ASSERT_EQ(handler_.connected, 0);
-  EXPECT_EQ(handler_.closed, 0);
-  clock_.advance(milliseconds(1));
-  EXPECT_TRUE(closedWith(CloseReason::kConnectTimeout));
-}
-
-TEST_F(ConnectTest, EndsWhenAskedToCloseBeforeItIsConnected) {
-  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
-  connectTo(boundAddress(listening.get()));
-  connection_->closeAfterFlush();
-  EXPECT_TRUE(closedWith(CloseReason::kLocal));
 }
 
 TEST(CloseReason, HasAName) {

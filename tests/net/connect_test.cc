@@ -1,0 +1,93 @@
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "net/connection.h"
+#include "net/listener.h"
+#include "net/socket.h"
+#include "tests/net/recording_handler.h"
+#include "tests/support/loop_runner.h"
+#include "tests/support/manual_clock.h"
+
+namespace penstock::net {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class ConnectTest : public testing::Test {
+ protected:
+  void connectTo(const Address& address, Deadline deadline = Deadline::never()) {
+    connection_ = Connection::connect(loop_, address, nullptr, deadline, Connection::Options{});
+    connection_->start(handler_);
+  }
+  bool turnUntil(const std::function<bool()>& done) { return net::turnUntil(loop_, done); }
+  bool closedWith(CloseReason reason) {
+    return turnUntil([this] { return handler_.closed > 0; }) && handler_.close_reason == reason &&
+           handler_.closed == 1 && !connection_->isOpen();
+  }
+
+  ManualClock clock_;
+  EventLoop loop_{clock_};
+  RecordingHandler handler_;
+  std::unique_ptr<Connection> connection_;
+};
+
+TEST_F(ConnectTest, ConnectsAndThenTells) {
+  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
+  connectTo(boundAddress(listening.get()));
+  EXPECT_EQ(handler_.connected, 0);
+  connection_->flushLater();
+  EXPECT_TRUE(turnUntil([&] { return handler_.connected == 1; }));
+  EXPECT_EQ(connection_->peer().port(), boundAddress(listening.get()).port());
+}
+
+TEST_F(ConnectTest, TellsARefusalAfterStart) {
+  const UniqueFd bound = streamSocket(Address::loopback(0)).value();
+  const Address any = Address::loopback(0);
+  ASSERT_EQ(::bind(bound.get(), any.sockaddrPointer(), any.size()), 0);
+  connectTo(boundAddress(bound.get()));
+  EXPECT_EQ(handler_.closed, 0);
+  EXPECT_TRUE(closedWith(CloseReason::kConnectFailed));
+  EXPECT_EQ(handler_.connected, 0);
+}
+
+TEST_F(ConnectTest, TellsWhatCannotBeReachedAtAll) {
+  // A multicast address takes no stream connection.
+  connectTo(Address::parse("224.0.0.1:80").value());
+  EXPECT_TRUE(closedWith(CloseReason::kConnectFailed));
+}
+
+TEST_F(ConnectTest, GivesUpAtItsDeadline) {
+  // A full backlog: further connections are neither taken nor refused.
+  const UniqueFd listening = listenOn(Address::loopback(0), false, 0).value();
+  const Address address = boundAddress(listening.get());
+  std::vector<UniqueFd> fill;
+  for (int i = 0; i < 4; ++i) {
+    fill.push_back(streamSocket(address).value());
+    ::connect(fill.back().get(), address.sockaddrPointer(), address.size());
+  }
+  connectTo(address, Deadline::after(clock_.now(), seconds(1)));
+  for (int i = 0; i < 20; ++i) {
+    runTurn(loop_);
+  }
+  clock_.advance(milliseconds(999));
+  runTurn(loop_);
+  ASSERT_EQ(handler_.connected, 0);
+  EXPECT_EQ(handler_.closed, 0);
+  clock_.advance(milliseconds(1));
+  EXPECT_TRUE(closedWith(CloseReason::kConnectTimeout));
+}
+
+TEST_F(ConnectTest, EndsWhenAskedToCloseBeforeItIsConnected) {
+  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
+  connectTo(boundAddress(listening.get()));
+  connection_->closeAfterFlush();
+  EXPECT_TRUE(closedWith(CloseReason::kLocal));
+}
+
+}  // namespace
+}  // namespace penstock::net
