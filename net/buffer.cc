@@ -61,6 +61,11 @@ void Buffer::append(std::span<const std::uint8_t> bytes) {
 }
 
 void Buffer::append(Buffer& other) {
+  PENSTOCK_CHECK(&other != this, "a buffer is not moved into itself");
+  if (empty()) {
+    std::swap(buffer_, other.buffer_);
+    return;
+  }
   other.moveTo(*this, other.size());
 }
 
