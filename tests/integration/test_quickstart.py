@@ -105,7 +105,7 @@ def test_other_kinds_of_pictures(quickstart, mode):
     (b'{"image": "!!!"}', "application/json"), (b"\xff\xd8\xff broken", "image/jpeg")])
 def test_what_is_no_picture_is_the_clients_fault(quickstart, body, content_type):
     answer = post(quickstart, body, content_type)
-    assert answer.status == 400 and answer.json()["error"]["message"]
+    assert answer.status in (400, 415) and answer.json()["error"]["message"]
 
 
 def test_the_sample_in_the_example_works(quickstart):

@@ -69,6 +69,7 @@ def test_an_offer_without_a_protocol_of_ours_fails(secure, certificates):
     assert refused(secure.address, certificates.client(["spdy/3"]))
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.parametrize("version, works", [
     (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)])
 def test_versions(secure, certificates, version, works):
