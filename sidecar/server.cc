@@ -124,7 +124,7 @@ void Server::onAccept(net::UniqueFd fd, const net::Address& peer) {
   DownstreamConnection::Owner& owner = *this;
   connections_.emplace(id, std::make_unique<DownstreamConnection>(id, loop_, std::move(connection),
                                                                   limits_, service_, owner));
-  if (connections_.size() >= kMaxConnections) {
+  if (connections_.size() == kMaxConnections) {
     listener_.setAccepting(false);
   }
 }
@@ -139,19 +139,20 @@ void Server::onExhausted() {
   log_.warning("out of descriptors: closing idle connections",
                {{"closed", static_cast<std::int64_t>(idle.size())}});
   for (const DownstreamConnection::Id id : idle) {
-    auto node = connections_.extract(id);
-    node.mapped()->close();
-    loop_.destroyLater(std::move(node.mapped()));
+    DownstreamConnection& connection = *connections_.at(id);
+    connection.close();
+    onDownstreamClosed(connection);
   }
 }
 
 void Server::onDownstreamClosed(DownstreamConnection& connection) {
+  if (connections_.size() == kMaxConnections) {
+    listener_.setAccepting(true);
+  }
   auto node = connections_.extract(connection.id());
   loop_.destroyLater(std::move(node.mapped()));
   if (draining_ && connections_.empty() && service_.exchanges() == 0) {
-    stop(exit_status_, false);
-  } else {
-    listener_.setAccepting(true);
+    stop(0, false);
   }
 }
 
@@ -202,6 +203,9 @@ void Server::drainConnections() {
 }
 
 void Server::stop(int exit_status, bool abandon) {
+  if (std::exchange(stopped_, true)) {
+    return;
+  }
   exit_status_ = exit_status;
   abandoned_ = abandon && (loading_ || (runtime_ != nullptr && runtime_->inFlight() > 0));
   if (exit_status_ == 0) {

@@ -77,6 +77,7 @@ class Server final : private net::Listener::Handler, private DownstreamConnectio
   std::thread loader_;
   bool loading_ = true;
   bool draining_ = false;
+  bool stopped_ = false;
   bool abandoned_ = false;
   int exit_status_ = 0;
   std::optional<net::Timer> drain_timer_;

@@ -1,0 +1,118 @@
+#include "sidecar/model_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/sidecar/temporary_directory.h"
+
+namespace penstock::sidecar {
+namespace {
+
+using testing::HasSubstr;
+
+class ModelConfigTest : public testing::Test {
+ protected:
+  Result<ModelConfig> load(std::string_view yaml) {
+    directory_.write("config.yaml", yaml);
+    return loadModelConfig(directory_.path());
+  }
+  std::string errorOf(std::string_view yaml) {
+    const auto config = load(yaml);
+    EXPECT_FALSE(config.has_value());
+    return config.has_value() ? "" : config.error().message;
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(ModelConfigTest, HasDefaultsForAllButTheLibrary) {
+  const auto config = load("penstock: { library: libm.so }\n");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->library, "libm.so");
+  EXPECT_EQ(config->predict_concurrency, 1u);
+  EXPECT_EQ(config->preprocess_threads, 32u);
+  EXPECT_EQ(config->max_request_body, 64_MiB);
+  EXPECT_EQ(std::filesystem::path(config->directory),
+            std::filesystem::canonical(directory_.path()));
+  EXPECT_EQ(config->model_name, std::filesystem::path(config->directory).filename());
+}
+
+TEST_F(ModelConfigTest, ReadsEveryKey) {
+  const auto config = load(R"(
+model_name: m
+runtime: { predict_concurrency: 3 }
+penstock:
+  library: lib/m.so
+  preprocess_threads: 5
+  postprocess_threads: 6
+  max_waiting: 7
+  gate_timeout: 8s
+  max_request_body: 9MiB
+  max_buffered: 10MiB
+  options: { depth: 11, name: "a b", on: true }
+)");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->model_name, "m");
+  EXPECT_EQ(config->predict_concurrency, 3u);
+  EXPECT_EQ(config->library, "lib/m.so");
+  EXPECT_EQ(config->preprocess_threads, 5u);
+  EXPECT_EQ(config->postprocess_threads, 6u);
+  EXPECT_EQ(config->max_waiting, 7u);
+  EXPECT_EQ(config->gate_timeout, std::chrono::seconds(8));
+  EXPECT_EQ(config->max_request_body, 9_MiB);
+  EXPECT_EQ(config->max_buffered, 10_MiB);
+  EXPECT_THAT(config->options,
+              testing::ElementsAre(testing::Pair("depth", "11"), testing::Pair("name", "a b"),
+                                   testing::Pair("on", "true")));
+}
+
+TEST_F(ModelConfigTest, LeavesTrussItsOwnKeys) {
+  const auto config = load(R"(
+model_name:
+python_version: py311
+requirements: [numpy, torch]
+resources: { cpu: "3", memory: 14Gi, use_gpu: true, accelerator: H100 }
+runtime: { predict_concurrency: 2, streaming_read_timeout: 60, enable_tracing_data: false }
+secrets: { hf_access_token: null }
+penstock: { library: libm.so }
+)");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->predict_concurrency, 2u);
+}
+
+TEST_F(ModelConfigTest, AMisplacedPredictConcurrencyIsAnErrorWithItsPlace) {
+  EXPECT_THAT(errorOf("predict_concurrency: 4\npenstock: { library: libm.so }\n"),
+              testing::AllOf(HasSubstr("config.yaml:1:1: "), HasSubstr("under runtime")));
+  EXPECT_THAT(errorOf("penstock:\n  library: libm.so\n  predict_concurrency: 4\n"),
+              testing::AllOf(HasSubstr("config.yaml:3:3: "), HasSubstr("under runtime")));
+}
+
+TEST_F(ModelConfigTest, SaysWhereAndWhatForEachMistake) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"model_name: m\n", "config.yaml:"},
+      {"penstock: {}\n", "library"},
+      {"penstock: { library: m, threads: 3 }\n", "config.yaml:1:25: "},
+      {"penstock: { library: m, preprocess_threads: 0 }\n", "config.yaml:1:45: "},
+      {"penstock: { library: m, preprocess_threads: 4097 }\n", "4096"},
+      {"penstock: { library: m, gate_timeout: 8 }\n", "config.yaml:1:39: "},
+      {"penstock: { library: m, max_request_body: 2GiB }\n", "config.yaml:1:43: "},
+      {"penstock: { library: m }\nruntime: { predict_concurrency: 0 }\n", "config.yaml:2:33: "},
+      {"penstock: { library: m }\nruntime: { predict_concurrency: two }\n", "config.yaml:2:33: "},
+      {"penstock: { library: m }\nruntime: { predict_concurrency: 1025 }\n", "1024"},
+      {"penstock: { library: m, options: [a] }\n", "config.yaml:1:34: "},
+      {"penstock: { library: m, options: { a: [b] } }\n", "config.yaml:1:39: "},
+      {"penstock: { library: m }\npenstock: { library: n }\n", "config.yaml:2:1: "},
+      {"penstock: [\n", "config.yaml:"},
+  };
+  for (const auto& [yaml, part] : rows) {
+    EXPECT_THAT(errorOf(yaml), HasSubstr(part)) << yaml;
+  }
+}
+
+TEST_F(ModelConfigTest, NeedsADirectoryWithAConfig) {
+  EXPECT_FALSE(loadModelConfig(directory_.path()).has_value());
+  EXPECT_FALSE(loadModelConfig(directory_.path() + "/nowhere").has_value());
+}
+
+}  // namespace
+}  // namespace penstock::sidecar
