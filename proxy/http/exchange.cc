@@ -37,10 +37,6 @@ Exchange::Exchange(const ExchangeContext& context, http::ServerStream& stream, O
   report_.started = context.loop.now();
 }
 
-Exchange::~Exchange() {
-  context_.budget.add(-accounted_);
-}
-
 void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   head_ = std::move(head);
   request_complete_ = end_stream;
@@ -314,6 +310,7 @@ void Exchange::dropRequest() {
 
 void Exchange::finish() {
   dropRequest();
+  context_.budget.add(-std::exchange(accounted_, 0));
   report_.total = loop().clock().now() - report_.started;
   if (cluster_ != nullptr) {
     cluster_->cluster().countOutcome(report_.status, report_.reason);

@@ -55,7 +55,6 @@ class Exchange final : public http::RequestHandler {
   // The client outlives the exchange.
   Exchange(const ExchangeContext& context, http::ServerStream& stream, Owner& owner,
            http::Protocol protocol, const ClientAddress& client);
-  ~Exchange() override;
 
   // --- for filters: the request
   net::EventLoop& loop() { return context_.loop; }

@@ -47,7 +47,7 @@ TEST(ConfigErrors, WrongUnit) {
             "unit (ns, "
             "us, ms, s, m, h), such as 30s, got \"5 s\"");
   EXPECT_EQ(complaint(minimalText("", "request_buffer: 1MB")),
-            "p.yaml:7:25: listeners[].routes[].request_buffer: expected a size from 1KiB to 1GiB "
+            "p.yaml:7:25: listeners[].routes[].request_buffer: expected a size from 1B to 1GiB "
             "with its "
             "unit (B, KiB, MiB, GiB), such as 64KiB, got \"1MB\"");
 }
