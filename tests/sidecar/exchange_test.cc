@@ -38,6 +38,7 @@ class FakeStream final : public http::ServerStream {
   void sendTrailers(const http::Headers&) override { ended = true; }
   void reset(http::ResetReason) override { ADD_FAILURE() << "nothing is reset"; }
   std::size_t unsentBytes() const override { return 0; }
+  void setHighWatermark(std::size_t) override {}
   void consume(std::size_t count) override { consumed += count; }
 
   int status() const { return head.has_value() ? head->status : 0; }
