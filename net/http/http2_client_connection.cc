@@ -196,7 +196,12 @@ void Http2ClientConnection::onStreamsEnded() {
   if (session_.streams().empty()) {
     session_.due(session_.idleSince(), session_.limits().idle_timeout);
   }
-  if (canOpen()) {
+  if (nghttp2_session_check_request_allowed(session_.native()) == 0) {
+    stopOpening();  // GOAWAY, or all stream ids are used up
+    if (session_.isOpen() && session_.streams().empty()) {
+      session_.terminate(StreamEnd::kLocal, NGHTTP2_NO_ERROR);
+    }
+  } else if (canOpen()) {
     owner_.onCapacity(*this);
   }
 }

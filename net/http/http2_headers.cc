@@ -81,8 +81,9 @@ void Http2FieldBlock::add(std::string_view name, std::string_view value) {
 void Http2RequestBlock::begin() {
   fields_.begin();
   head_ = RequestHead();
-  host_.clear();
-  cookie_.clear();
+  // Not clear(): a connection does not keep the room of its largest request.
+  host_ = std::string();
+  cookie_ = std::string();
   has_host_ = false;
   path_too_long_ = false;
   expects_continue_ = false;
@@ -109,9 +110,10 @@ void Http2RequestBlock::add(std::string_view name, std::string_view value) {
     if (!head_.content_length) {
       fields_.addInvalid();
     }
+  } else if (name == "expect" && equalsIgnoreCase(value, "100-continue")) {
+    // Between this client and us; whoever is asked next gets the body with the request.
+    expects_continue_ = true;
   } else {
-    expects_continue_ =
-        expects_continue_ || (name == "expect" && equalsIgnoreCase(value, "100-continue"));
     fields_.headers().add(name, value);
   }
 }
@@ -133,13 +135,14 @@ void Http2RequestBlock::addPseudo(std::string_view name, std::string_view value)
 
 std::expected<RequestHead, Http2Refusal> Http2RequestBlock::finish() {
   if (auto refusal = check()) {
+    begin();
     return std::unexpected(*refusal);
   }
   if (head_.authority.empty()) {
     head_.authority = std::move(host_);
   }
   if (!cookie_.empty()) {
-    fields_.headers().add("cookie", cookie_);
+    fields_.headers().add("cookie", std::exchange(cookie_, std::string()));
   }
   head_.headers = std::move(fields_.headers());
   return std::move(head_);

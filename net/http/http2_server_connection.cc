@@ -112,9 +112,9 @@ void Http2ServerConnection::onSettings(bool ack) {
 }
 
 void Http2ServerConnection::onHeadersBegin(std::int32_t id, bool opens) {
-  block_since_ = session_.loop().now();
-  session_.due(block_since_, session_.limits().header_timeout);
   if (opens) {
+    head_since_ = session_.loop().now();
+    session_.due(head_since_, session_.limits().header_timeout);
     openStream(id);
   } else {
     trailers_.begin();
@@ -156,7 +156,6 @@ void Http2ServerConnection::onInvalidHeader(Http2Stream& stream) {
 }
 
 void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
-  block_since_ = TimePoint::max();
   if (any == nullptr) {
     return;
   }
@@ -246,15 +245,16 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
     session_.terminate(StreamEnd::kTimeout, NGHTTP2_SETTINGS_TIMEOUT);
     return false;
   }
-  if (block_since_ != TimePoint::max() && passed(block_since_, limits.header_timeout)) {
-    if (!std::exchange(block_expired_, true)) {
-      rejectUnfinished();
-      next = now;  // the answer is written first: nghttp2 says nothing more after GOAWAY
-      return true;
-    }
+  if (head_expired_) {
     // Nothing else can arrive before this block has ended, so the other streams are cut off too.
     session_.terminate(StreamEnd::kTimeout, NGHTTP2_ENHANCE_YOUR_CALM);
     return false;
+  }
+  Http2ServerStream* unfinished = withoutHead();
+  if (unfinished != nullptr && passed(head_since_, limits.header_timeout)) {
+    reject(*unfinished, Rejection::kRequestTimeout, "the header fields came too slowly");
+    head_expired_ = true;
+    next = now;  // the answer is written first: nghttp2 says nothing more after GOAWAY
   }
   if (drain_ == Drain::kNoticed && passed(drain_since_, kDrainNotice)) {
     sendFinalGoaway();
@@ -266,14 +266,14 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
   return true;
 }
 
-void Http2ServerConnection::rejectUnfinished() {
+Http2ServerStream* Http2ServerConnection::withoutHead() const {
   for (const auto& any : session_.streams()) {
     auto& stream = static_cast<Http2ServerStream&>(*any);
     if (!stream.request_seen_) {
-      reject(stream, Rejection::kRequestTimeout, "the header fields came too slowly");
-      return;
+      return &stream;
     }
   }
+  return nullptr;
 }
 
 TimePoint Http2ServerConnection::checkStreams(TimePoint now) {

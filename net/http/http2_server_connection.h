@@ -51,8 +51,8 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   // Answers with the owner's words; the handler, if there was one, has been told.
   void reject(Http2ServerStream& stream, Rejection why, std::string_view detail);
   void expire(Http2ServerStream& stream, Http2ServerStream::Overdue overdue);
-  // Answers the request whose header block takes too long.
-  void rejectUnfinished();
+  // The stream whose header block has begun and not ended; there is one at most.
+  Http2ServerStream* withoutHead() const;
   TimePoint checkStreams(TimePoint now);
   // Checks what concerns the connection as a whole. False: it has been ended.
   bool checkConnection(TimePoint now, TimePoint& next);
@@ -66,10 +66,10 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   std::size_t lingering_ = 0;
   std::uint64_t requests_ = 0;
   TimePoint connected_at_{};
-  TimePoint block_since_ = TimePoint::max();  // a header block has begun and not ended
+  TimePoint head_since_{};  // when the header block of withoutHead() began
   TimePoint drain_since_{};
   Drain drain_ = Drain::kNo;
-  bool block_expired_ = false;
+  bool head_expired_ = false;
   bool preface_done_ = false;
   bool settings_acked_ = false;
 };

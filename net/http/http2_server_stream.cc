@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <nghttp2/nghttp2.h>
 
@@ -72,7 +73,9 @@ void Http2ServerStream::consume(std::size_t count) {
 }
 
 void Http2ServerStream::receiveData(std::span<const std::uint8_t> data) {
-  awaits_continue_ = false;
+  if (std::exchange(awaits_continue_, false)) {
+    startBodyClock();
+  }
   body_progress_ = session_.loop().now();
   rate_bytes_ += data.size();
   Http2Stream::receiveData(data);

@@ -155,6 +155,20 @@ TEST_F(Http2LimitsTest, WaitsSoLongForTheEndOfHeaders) {
   EXPECT_EQ(statusOf(peer_->take(), 3), kTimeoutStatus);
 }
 
+TEST_F(Http2LimitsTest, ABadOrRefusedRequestIsNoSlowOne) {
+  limits_.max_streams = 2;
+  handshake();
+  send(headersFrame(1, requestFields("GET", "/"), true));
+  send(headersFrame(3, requestFields("GET", "/", {{"connection", "close"}}), true));
+  send(headersFrame(5, {{":method", "GET"}}, true));
+  send(headersFrame(7, requestFields("GET", "/", {{"x", "a\nb"}}), true));
+  server_->addLingering(1);
+  send(headersFrame(9, requestFields("GET", "/"), true));
+  advance(seconds(30));
+  EXPECT_FALSE(requests_[0]->end.has_value());
+  EXPECT_FALSE(peer_->sawEnd());
+}
+
 TEST_F(Http2LimitsTest, ClosesAnIdleConnectionGracefully) {
   handshake();
   on_head_ = [](SeenRequest& request) { request.answer(200); };
@@ -241,6 +255,17 @@ TEST_F(Http2LimitsTest, DoesNotBlameAClientThatWaitsForContinue) {
   EXPECT_FALSE(requests_[0]->end.has_value());
   requests_[0]->stream->sendContinue();
   advance(seconds(10));
+  EXPECT_EQ(requests_[0]->end, StreamEnd::kTimeout);
+}
+
+TEST_F(Http2LimitsTest, MeasuresAClientThatDoesNotWaitForContinueFromItsFirstByte) {
+  handshake();
+  openUpload({{"expect", "100-continue"}});
+  advance(seconds(3600));
+  send(dataFrame(1, "part", false));
+  advance(milliseconds(9'999));
+  EXPECT_FALSE(requests_[0]->end.has_value());
+  advance(milliseconds(1));
   EXPECT_EQ(requests_[0]->end, StreamEnd::kTimeout);
 }
 

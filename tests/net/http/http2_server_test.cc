@@ -112,6 +112,7 @@ TEST_F(Http2ServerTest, SendsContinueOnceAndOnlyWhenAsked) {
   send(headersFrame(1, requestFields("POST", "/", {{"expect", "100-continue"}}), false) +
        headersFrame(3, requestFields("POST", "/"), false));
   ASSERT_EQ(requests_.size(), 2u);
+  EXPECT_FALSE(requests_[0]->head.headers.has("expect"));
   requests_[0]->stream->sendContinue();
   requests_[0]->stream->sendContinue();
   requests_[1]->stream->sendContinue();
