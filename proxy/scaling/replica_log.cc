@@ -11,6 +11,7 @@
 namespace penstock::proxy {
 namespace {
 
+constexpr int kMaxDepth = 32;
 constexpr double kBurstLines = 1000;
 constexpr double kLinesPerSecond = 200;
 constexpr std::size_t kBytesPerTurn = 64 * 1024;
@@ -44,8 +45,22 @@ void addField(Event& event, const std::string& key, const nlohmann::json& value)
   }
 }
 
+// More brackets inside one another than a log line needs: writing such a value back would take the
+// stack. Brackets in strings count too, which errs on the safe side.
+bool nestsDeeply(std::string_view line) {
+  int depth = 0;
+  for (const char c : line) {
+    depth += c == '{' || c == '[' ? 1 : 0;
+    depth -= c == '}' || c == ']' ? 1 : 0;
+    if (depth > kMaxDepth) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::optional<Event> parse(std::string_view line) {
-  if (!line.starts_with('{')) {
+  if (!line.starts_with('{') || nestsDeeply(line)) {
     return std::nullopt;
   }
   const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
