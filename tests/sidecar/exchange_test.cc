@@ -12,6 +12,7 @@
 
 #include "sidecar/service.h"
 #include "tests/model_runtime/runtime_fixture.h"
+#include "tests/support/loop_runner.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -60,8 +61,7 @@ class ExchangeTest : public RuntimeTest {
   ~ExchangeTest() override {
     stand_.letThrough(1000);
     runtime_.reset();
-    loop_.stop();
-    loop_.run();
+    net::runTurn(loop_);
   }
 
   static ModelConfig config() {
@@ -122,19 +122,8 @@ class ExchangeTest : public RuntimeTest {
     open(stream).onRequestHead(head({}, path, method), true);
   }
 
-  // Turns the loop until done, and then once more.
-  void turnUntil(const std::function<bool()>& done) {
-    const TimePoint give_up = clock_.now() + std::chrono::seconds(30);
-    while (!done() && clock_.now() < give_up) {
-      loop_.stop();
-      loop_.run();
-    }
-    EXPECT_TRUE(done());
-    loop_.stop();
-    loop_.run();
-  }
   void turnUntilEnded(const FakeStream& stream) {
-    turnUntil([&stream] { return stream.ended; });
+    EXPECT_TRUE(net::turnUntil(loop_, [&stream] { return stream.ended; })) << "not answered";
   }
 
   net::EventLoop loop_;
@@ -150,8 +139,7 @@ TEST_F(ExchangeTest, RunsTheModelOnTheWholeBody) {
   exchange.onRequestHead(head({{"x-request-id", "r1"}}), false);
   EXPECT_TRUE(stream.continued);
   data(exchange, "hel", false);
-  loop_.stop();
-  loop_.run();
+  net::runTurn(loop_);
   EXPECT_EQ(runtime_->inFlight(), 0u) << "not before the body is complete";
   data(exchange, "lo", false);
   exchange.onTrailers({});
@@ -196,9 +184,11 @@ TEST_F(ExchangeTest, TellsWhatPathsAndMethodsThereAre) {
 TEST_F(ExchangeTest, TakesABodyAtTheBoundAndNotOneByteMore) {
   startModel();
   FakeStream fits, declared, streamed;
-  post(fits, "0123456789");
+  Exchange& small = post(fits, "0123456789");
   turnUntilEnded(fits);
   EXPECT_EQ(fits.status(), 200);
+  small.onEnd(http::StreamEnd::kComplete);
+  net::runTurn(loop_);
   auto too_long = head();
   too_long.content_length = 11;
   open(declared).onRequestHead(std::move(too_long), false);
@@ -227,8 +217,7 @@ TEST_F(ExchangeTest, HoldsOnlySoManyBytesOfAllBodies) {
   EXPECT_EQ(second.reason(), "overloaded");
   EXPECT_EQ(second.field("x-penstock-not-executed"), "true");
   holder.onEnd(http::StreamEnd::kPeerReset);
-  loop_.stop();
-  loop_.run();
+  net::runTurn(loop_);
   post(third, "0123456789");
   turnUntilEnded(third);
   EXPECT_EQ(third.status(), 200) << "what the first held is free again";
@@ -249,6 +238,8 @@ TEST_F(ExchangeTest, RefusesBeyondTheConcurrencyLimitAsNotExecuted) {
   Exchange& next = post(third, "c");
   EXPECT_EQ(third.status(), 0) << "the place was free before the answer was out";
   next.cancel();
+  stand_.letThrough();
+  turnUntilEnded(third);
 }
 
 TEST_F(ExchangeTest, ACancelledAttemptIsAnsweredWhenItsWorkHasEnded) {
@@ -296,7 +287,7 @@ TEST_F(ExchangeTest, WorkWhoseClientHasGoneIsCancelledAndCountsUntilItHasEnded) 
   EXPECT_EQ(service_->exchanges(), 1u);
   EXPECT_EQ(runtime_->inFlight(), 1u);
   stand_.letThrough();
-  turnUntil([this] { return service_->exchanges() == 0; });
+  EXPECT_TRUE(net::turnUntil(loop_, [this] { return service_->exchanges() == 0; }));
   EXPECT_EQ(lingering_, 0);
   EXPECT_EQ(stream.status(), 0);
 }
