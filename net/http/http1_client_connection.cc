@@ -1,6 +1,7 @@
 #include "net/http/http1_client_connection.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
@@ -229,7 +230,9 @@ void Http1ClientConnection::sendHead(const RequestHead& head, bool end_stream) {
   }
   head_sent_ = true;
   to_head_ = head.method == "HEAD";
-  writer_.beginRequest(connection_->output(), head, end_stream, connection_->peer().toString());
+  // A request of HTTP/1.0 may have no authority, and HTTP/1.1 needs one.
+  const std::string host = head.authority.empty() ? connection_->peer().toString() : std::string();
+  writer_.beginRequest(connection_->output(), head, end_stream, host);
   request_done_ = end_stream;
   queued_ = connection_->output().size();
   connection_->flushLater();
@@ -308,6 +311,9 @@ StreamEnd Http1ClientConnection::lost() const {
 }
 
 void Http1ClientConnection::closeNow(net::CloseReason reason) {
+  // Closing drops the output that tells.
+  started_ = started();
+  queued_ = 0;
   closing_ = true;
   closed_ = reason;
   timer_.disarm();

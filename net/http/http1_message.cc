@@ -55,7 +55,9 @@ class FieldSorter {
       if (!isToken(name)) {
         return refuse(Rejection::kBadRequest, "connection names what is no field");
       }
-      if (!isEndToEnd(name)) {
+      const bool is_option =
+          equalsIgnoreCase(name, "close") || equalsIgnoreCase(name, "keep-alive");
+      if (!is_option && !isEndToEnd(name)) {
         removeNamed(name);
       }
     }

@@ -30,9 +30,9 @@ void Http1ServerStream::end(StreamEnd how) {
 
 void Http1ServerStream::sendInformational(int status, const Headers& headers) {
   PENSTOCK_CHECK(!head_sent_, "informational responses come before the response");
-  PENSTOCK_CHECK(status > 101 && status < 200, "1xx other than 100 and 101");
-  if (http10_) {
-    return;  // HTTP/1.0 knows none.
+  // HTTP/1.0 knows none; 100 is sendContinue()'s, and 101 would end HTTP. A replica may send either.
+  if (http10_ || status <= 101 || status > 199) {
+    return;
   }
   Http1Writer::writeInformational(transport_.output(), status, headers);
   transport_.flushLater();

@@ -164,6 +164,13 @@ TEST_F(Http1Client, AsksAndKeepsTheConnection) {
   EXPECT_FALSE(closed_.has_value());
 }
 
+TEST_F(Http1Client, NamesThePeerWhereTheRequestNamesNoHost) {
+  RequestHead head = get();
+  head.authority.clear();
+  ask(kHi, head);
+  EXPECT_EQ(peer_->take(), "GET / HTTP/1.1\r\nhost: 127.0.0.1:81\r\n\r\n");
+}
+
 TEST_F(Http1Client, HasOneStreamAtATime) {
   HeardResponse& response = open();
   EXPECT_FALSE(client_->canOpen());
@@ -267,6 +274,26 @@ TEST_F(Http1Client, ConnectionThatEndsBeforeAByteWasWrittenRefusedTheRequest) {
   peer_->close();
   settle();
   EXPECT_EQ(response.end, StreamEnd::kRefused);
+}
+
+TEST_F(Http1Client, ConnectionThatEndsInTheTurnOfTheRequestRefusedIt) {
+  ask(kHi);
+  HeardResponse& response = open();
+  peer_->close();
+  // The loop reads before it writes.
+  response.stream->sendHead(get(), true);
+  settle();
+  EXPECT_EQ(response.end, StreamEnd::kRefused);
+}
+
+TEST_F(Http1Client, LargeRequestIsStartedOnceAnyOfItIsWritten) {
+  HeardResponse& response = open();
+  peer_->stopReading();
+  response.stream->sendHead(get("/", "POST"), false);
+  response.send(std::string(4U << 20, 'x'), true);
+  EXPECT_FALSE(response.stream->started());
+  settle();
+  EXPECT_TRUE(response.stream->started());
 }
 
 TEST_F(Http1Client, SeesTheEndOfFileBeforeItUsesTheConnectionAgain) {

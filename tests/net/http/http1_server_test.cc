@@ -128,6 +128,8 @@ TEST_F(Http1Server, SendsInformationalResponsesFirst) {
   exchange(get("/"));
   Headers headers;
   headers.add("link", "</x>");
+  last().stream->sendInformational(100, {});
+  last().stream->sendInformational(101, {});
   last().stream->sendInformational(103, headers);
   last().answer(200, "hi");
   settle();
