@@ -1,0 +1,109 @@
+#include "proxy/admin/admin_pages.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+namespace penstock::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+ClusterStatus someCluster() {
+  AdmissionQueue::Snapshot snapshot{};
+  snapshot.target = 2;
+  snapshot.waiting = 3;
+  snapshot.in_flight = 1;
+  snapshot.oldest_wait = 1500ms;
+  snapshot.waiting_bytes = 99;
+  return {.name = "m",
+          .queue = snapshot,
+          .bounds = {.max_requests = 7, .max_bytes = {1000}, .timeout = 90s},
+          .replicas = {{.address = net::Address::loopback(8090),
+                        .state = ReplicaState::kEjected,
+                        .incarnation = 4,
+                        .in_flight = 1,
+                        .requests = 12,
+                        .succeeded = 10,
+                        .failed = 2}}};
+}
+
+class AdminPagesTest : public ::testing::Test {
+ protected:
+  AdminPage get(std::string_view path) { return adminPage(sources, path); }
+
+  ServerStatus server{
+      .version = "1.2.3", .state = ServerState::kServing, .uptime = 2500ms, .workers = 4};
+  AdminSources sources{.server = [this] { return server; },
+                       .clusters = [] { return std::vector{someCluster()}; },
+                       .metrics = [] { return std::string("a_metric 1\n"); },
+                       .config_dump = "{\"clusters\":[]}"};
+};
+
+TEST_F(AdminPagesTest, ReadyIsForWhoServesOnly) {
+  EXPECT_EQ(get("/ready").status, 200);
+  EXPECT_EQ(get("/ready").body, "serving\n");
+  server.state = ServerState::kDraining;
+  EXPECT_EQ(get("/ready").status, 503);
+  EXPECT_EQ(get("/ready").body, "draining\n");
+  server.state = ServerState::kStarting;
+  EXPECT_EQ(get("/ready").status, 503);
+  EXPECT_EQ(get("/ready").body, "starting\n");
+}
+
+TEST_F(AdminPagesTest, ClustersTellsQueueAndReplicas) {
+  const AdminPage page = get("/clusters");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_EQ(page.content_type, "application/json");
+  EXPECT_EQ(json::parse(page.body), json::parse(R"({"clusters":[{
+    "name":"m","concurrency_target":2,"waiting":3,"in_flight":1,"oldest_wait_seconds":1.5,
+    "queue":{"max_requests":7,"max_bytes":1000,"bytes":99,"timeout_seconds":90.0},
+    "replicas":[{"address":"127.0.0.1:8090","state":"ejected","incarnation":4,"target":2,
+      "in_flight":1,"totals":{"requests":12,"succeeded":10,"failed":2}}]}]})"));
+}
+
+TEST_F(AdminPagesTest, ANameThatIsNotUtf8DoesNotBreakThePage) {
+  ClusterStatus cluster = someCluster();
+  cluster.name = "\xff\"";
+  EXPECT_NO_THROW(std::ignore = json::parse(clustersJson({cluster})));
+}
+
+TEST_F(AdminPagesTest, NoClustersIsAnEmptyList) {
+  EXPECT_EQ(json::parse(clustersJson({})), json::parse(R"({"clusters":[]})"));
+}
+
+TEST_F(AdminPagesTest, MetricsAndDumpAreShownAsTheyAre) {
+  EXPECT_EQ(get("/metrics").body, "a_metric 1\n");
+  EXPECT_EQ(get("/metrics").content_type, "text/plain; version=0.0.4");
+  EXPECT_EQ(get("/config_dump").body, "{\"clusters\":[]}");
+  EXPECT_EQ(get("/config_dump").content_type, "application/json");
+}
+
+TEST_F(AdminPagesTest, ServerInfoTellsWhoItIs) {
+  const json info = json::parse(get("/server_info").body);
+  EXPECT_EQ(info["version"], "1.2.3");
+  EXPECT_EQ(info["state"], "serving");
+  EXPECT_EQ(info["uptime_seconds"], 2.5);
+  EXPECT_EQ(info["workers"], 4);
+  EXPECT_EQ(info["pid"], ::getpid());
+}
+
+TEST_F(AdminPagesTest, TheIndexListsEveryPage) {
+  const std::string index = get("/").body;
+  for (const char* page : {"/ready", "/metrics", "/clusters", "/config_dump", "/server_info"}) {
+    EXPECT_THAT(index, HasSubstr(page));
+    EXPECT_NE(get(page).status, 404);
+  }
+}
+
+TEST_F(AdminPagesTest, AnythingElseIsNotThere) {
+  for (const char* path : {"/nowhere", "/ready/", "", "/READY", "//"}) {
+    EXPECT_EQ(get(path).status, 404) << path;
+  }
+}
+
+}  // namespace
+}  // namespace penstock::proxy
