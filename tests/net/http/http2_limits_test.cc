@@ -240,7 +240,7 @@ TEST_F(Http2LimitsTest, DoesNotBlameAClientThatWeHoldBack) {
   openUpload();
   send(dataFrame(1, std::string(16384, 'x'), false) + dataFrame(1, std::string(16384, 'x'), false));
   advance(seconds(3600));
-  EXPECT_FALSE(requests_[0]->end.has_value());
+  ASSERT_FALSE(requests_[0]->end.has_value());
   requests_[0]->stream->consume(32 * 1024);
   advance(milliseconds(9'999));
   EXPECT_FALSE(requests_[0]->end.has_value());
@@ -252,7 +252,7 @@ TEST_F(Http2LimitsTest, DoesNotBlameAClientThatWaitsForContinue) {
   handshake();
   openUpload({{"expect", "100-continue"}});
   advance(seconds(3600));
-  EXPECT_FALSE(requests_[0]->end.has_value());
+  ASSERT_FALSE(requests_[0]->end.has_value());
   requests_[0]->stream->sendContinue();
   advance(seconds(10));
   EXPECT_EQ(requests_[0]->end, StreamEnd::kTimeout);

@@ -154,6 +154,7 @@ TEST_F(Http2WindowsTest, KeepsTheRestOfALargeBodyWhereAResetCanTakeItBack) {
   requests_[0]->sendBody(std::string(64 << 20, 'z'), true);
   net::runTurn(loop_);
   net::runTurn(loop_);
+  ASSERT_FALSE(requests_[0]->end.has_value());
   // Nobody reads: the socket is full, and no more than a write's worth waits behind it.
   const std::size_t unsent = requests_[0]->stream->unsentBytes();
   EXPECT_GT(unsent, std::size_t{60} << 20);
