@@ -25,11 +25,11 @@ class ClientConnection {
     virtual void onCapacity(ClientConnection& connection) = 0;
     // No new streams from now on (GOAWAY, "connection: close"); those running go on.
     virtual void onDraining(ClientConnection& connection) = 0;
-    // Closed, every stream has had its onEnd. reason tells connect failures from later ones. The owner
-    // frees it with EventLoop::destroyLater.
+    // Closed, every stream has had its onEnd. reason tells connect failures from later ones. The
+    // owner frees it with EventLoop::destroyLater.
     virtual void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) = 0;
-    // kAuto only: the peer does not speak HTTP/2 with prior knowledge (no stream was opened). Another
-    // connection with kHttp1 is to be made; onConnectionClosed does not follow.
+    // kAuto only: the peer does not speak HTTP/2 with prior knowledge (no stream was opened).
+    // Another connection with kHttp1 is to be made; onConnectionClosed does not follow.
     virtual void onNotHttp2(ClientConnection& connection) = 0;
   };
 

@@ -15,8 +15,7 @@ constexpr std::size_t kTypicalFields = 16;
 
 void Headers::add(std::string_view name, std::string_view value) {
   const std::size_t size = text_.size() + name.size() + value.size();
-  PENSTOCK_CHECK(size <= UINT32_MAX,
-                 "codecs bound the size of header fields far below 4 GiB");
+  PENSTOCK_CHECK(size <= UINT32_MAX, "codecs bound the size of header fields far below 4 GiB");
   const auto offset = static_cast<std::uint32_t>(text_.size());
   if (size > text_.capacity()) {
     // By hand, because the arguments may be views of the text that moves.
@@ -55,10 +54,8 @@ std::optional<std::string_view> Headers::get(std::string_view name) const {
 }
 
 std::size_t Headers::count(std::string_view name) const {
-  return static_cast<std::size_t>(
-      std::count_if(index_.begin(), index_.end(), [&](const Entry& entry) {
-        return nameOf(entry) == name;
-      }));
+  return static_cast<std::size_t>(std::count_if(
+      index_.begin(), index_.end(), [&](const Entry& entry) { return nameOf(entry) == name; }));
 }
 
 std::string_view Headers::nameOf(const Entry& entry) const {

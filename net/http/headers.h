@@ -9,8 +9,8 @@
 
 namespace penstock::http {
 
-// Header fields in arrival order, names in lower case, in one allocation for the text and one for the
-// index. Views it gives out are valid until it changes. A value.
+// Header fields in arrival order, names in lower case, in one allocation for the text and one for
+// the index. Views it gives out are valid until it changes. A value.
 class Headers {
  public:
   struct Field {

@@ -30,7 +30,8 @@ void Http1ServerStream::end(StreamEnd how) {
 
 void Http1ServerStream::sendInformational(int status, const Headers& headers) {
   PENSTOCK_CHECK(!head_sent_, "informational responses come before the response");
-  // HTTP/1.0 knows none; 100 is sendContinue()'s, and 101 would end HTTP. A replica may send either.
+  // HTTP/1.0 knows none; 100 is sendContinue()'s, and 101 would end HTTP. A replica may send
+  // either.
   if (http10_ || status <= 101 || status > 199) {
     return;
   }

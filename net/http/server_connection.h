@@ -10,8 +10,8 @@
 
 namespace penstock::http {
 
-// A downstream HTTP connection: chooses HTTP/2 or HTTP/1.1 (TLS: by ALPN; plain: by the preface) and
-// turns bytes into streams. Loop thread only.
+// A downstream HTTP connection: chooses HTTP/2 or HTTP/1.1 (TLS: by ALPN; plain: by the preface)
+// and turns bytes into streams. Loop thread only.
 //
 // Errors that are the request's own fault are answered here, before a handler hears of the request,
 // through Owner::rejectRequest, so that there is one table of replies.
@@ -19,14 +19,14 @@ class ServerConnection {
  public:
   // Why a request is refused by the codec. Maps to a status in the owner's table.
   enum class Rejection {
-    kBadRequest,            // 400
-    kMethodNotAllowed,      // 405: CONNECT without :protocol, TRACE
-    kRequestTimeout,        // 408: headers or body too slow
-    kUriTooLong,            // 414
-    kMisdirected,           // 421: host and :authority disagree
-    kHeadersTooLarge,       // 431
-    kVersionNotSupported,   // 505
-    kNotImplemented,        // 501: unknown transfer coding
+    kBadRequest,           // 400
+    kMethodNotAllowed,     // 405: CONNECT without :protocol, TRACE
+    kRequestTimeout,       // 408: headers or body too slow
+    kUriTooLong,           // 414
+    kMisdirected,          // 421: host and :authority disagree
+    kHeadersTooLarge,      // 431
+    kVersionNotSupported,  // 505
+    kNotImplemented,       // 501: unknown transfer coding
   };
 
   class Owner {
@@ -37,9 +37,10 @@ class ServerConnection {
     virtual RequestHandler* onStream(ServerStream& stream) = 0;
     // A request that no handler will see, or (kRequestTimeout in the body) whose handler has not
     // begun to answer: gives the reply to send. detail says what was wrong.
-    virtual ResponseHead rejectRequest(Rejection why, std::string_view detail, std::string& body) = 0;
-    // The connection is closed; the owner frees it with EventLoop::destroyLater. Every stream has had
-    // its onEnd.
+    virtual ResponseHead rejectRequest(Rejection why, std::string_view detail,
+                                       std::string& body) = 0;
+    // The connection is closed; the owner frees it with EventLoop::destroyLater. Every stream has
+    // had its onEnd.
     virtual void onConnectionClosed(ServerConnection& connection) = 0;
   };
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <malloc.h>
-
 #include <cstddef>
+
+#include <malloc.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 // From sanitizer/allocator_interface.h, which gcc's packages do not install everywhere.

@@ -108,7 +108,8 @@ TEST_F(ReplicaLogTest, StandsDeepNesting) {
   std::string line =
       "{\"message\":\"deep\",\"x\":" + std::string(7000, '[') + std::string(7000, ']') + "}\n";
   output.write(line);
-  EXPECT_EQ(events("deep", 1).size(), 1u);
+  // As text: to write such a value back would take the stack.
+  EXPECT_EQ(events("replica output", 1).size(), 1u);
 }
 
 TEST_F(ReplicaLogTest, LosesLinesOfAFloodAndCountsThem) {
