@@ -1,5 +1,6 @@
 #include "proxy/upstream/upstream_cluster.h"
 
+#include <algorithm>
 #include <random>
 
 #include <fmt/format.h>
@@ -31,6 +32,8 @@ PoolSettings poolSettings(const ClusterConfig& config, const net::TlsContext* tl
   settings.connect_timeout = config.connect_timeout;
   settings.idle_timeout_http1 = config.idle_timeout_http1;
   settings.idle_timeout_http2 = config.idle_timeout_http2;
+  // The pool closes idle connections by its own count; the codec must not do it sooner.
+  settings.limits.idle_timeout = std::max(config.idle_timeout_http1, config.idle_timeout_http2);
   settings.limits.max_header_bytes = config.max_response_header_bytes.count;
   settings.limits.max_header_fields = config.max_response_header_fields;
   settings.limits.max_informational = static_cast<int>(config.max_informational);
