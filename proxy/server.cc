@@ -190,6 +190,9 @@ int Server::run() {
   }
   state_ = ServerState::kServing;
   loop_.run();
+  for (const auto& worker : workers_) {
+    worker->stop();
+  }
   workers_.clear();
   return exit_status_;
 }

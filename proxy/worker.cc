@@ -139,10 +139,7 @@ Worker::Worker(const WorkerContext& context, std::vector<net::UniqueFd> sockets)
 }
 
 Worker::~Worker() {
-  if (thread_.joinable()) {
-    loop_.stop();
-    thread_.join();
-  }
+  stop();
   // Connections before the upstream side that their exchanges use.
   ports_.clear();
 }
@@ -165,6 +162,13 @@ void Worker::makeFilters() {
 
 void Worker::start() {
   thread_ = std::thread([this] { loop_.run(); });
+}
+
+void Worker::stop() {
+  if (thread_.joinable()) {
+    loop_.stop();
+    thread_.join();
+  }
 }
 
 void Worker::drain(std::function<void()> on_drained) {

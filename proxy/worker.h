@@ -47,6 +47,9 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   void start();
+  // Ends the thread. All workers are stopped before any is destroyed: until then one may still wake
+  // another.
+  void stop();
   // Thread-safe. Takes no new connections and lets open ones finish what they have; on_drained is
   // called once on the worker's thread, when no request is left and the connections are closed (or
   // after drain_timeout, when their clients do not close them).

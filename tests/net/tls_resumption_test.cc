@@ -125,7 +125,10 @@ TEST_P(TlsRenegotiationTest, IsRefused) {
   SSL_CTX_clear_options(client_context_->native(), SSL_OP_NO_RENEGOTIATION);
   int renegotiated = 1;
   serve([&](SSL* ssl) {
+    // Data that is under way would spoil any renegotiation.
+    char greeting = 0;
     ASSERT_EQ(SSL_connect(ssl), 1);
+    ASSERT_EQ(SSL_read(ssl, &greeting, 1), 1);
     ASSERT_EQ(SSL_renegotiate(ssl), 1);
     renegotiated = SSL_do_handshake(ssl);
   });
