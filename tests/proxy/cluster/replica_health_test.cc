@@ -197,6 +197,17 @@ TEST_F(ReplicaHealthTest, AnEjectedReplicaIsBetterThanNone) {
   EXPECT_EQ(available(), 1u);
 }
 
+TEST_F(ReplicaHealthTest, AnEjectedReplicaComesBackEarlyWhenTheOthersStop) {
+  config.ejection = {.consecutive_failures = 3, .base_time = 1h};
+  begin();
+  const ReplicaId bad = health->add(net::Address::loopback(1));
+  const ReplicaId good = health->add(net::Address::loopback(2));
+  fail(bad);
+  ASSERT_THAT(states(), ElementsAre(kEjected, kReady));
+  health->drain(good);
+  EXPECT_THAT(states(), ElementsAre(kReady, kDraining));
+}
+
 TEST_F(ReplicaHealthTest, EjectsNobodyWhenToldNotTo) {
   config.ejection = {.consecutive_failures = 0, .base_time = 1h};
   begin();

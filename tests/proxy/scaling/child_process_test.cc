@@ -21,10 +21,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// Neither gone nor a zombie.
 bool alive(pid_t pid) {
-  // Not a zombie: such a one has no command line.
-  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
-  return !std::string(std::istreambuf_iterator<char>(file), {}).empty();
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat(std::istreambuf_iterator<char>(file), {});
+  const std::size_t name_end = stat.rfind(')');
+  return name_end != std::string::npos && stat.size() > name_end + 2 && stat[name_end + 2] != 'Z' &&
+         stat[name_end + 2] != 'X';
 }
 
 class ChildProcessTest : public ::testing::Test {

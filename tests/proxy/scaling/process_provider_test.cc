@@ -166,10 +166,10 @@ TEST_F(ProcessProviderTest, BacksOffLongerEachTimeUpToAMost) {
 }
 
 TEST_F(ProcessProviderTest, BeginsAnewAfterHavingBeenReadyForAWhile) {
-  policy = {.first = 10ms, .longest = 1h, .reset_after = 1ns};
+  policy = {.first = 50ms, .longest = 1h, .reset_after = 1ns};
   becomeReady();
   startServer();
-  // Without the reset the tenth start would be seconds away.
+  // Without the reset the tenth start would be 12.8 seconds away.
   for (std::size_t i = 0; i < 9; ++i) {
     ASSERT_TRUE(runUntilStates({ReplicaState::kReady})) << i;
     ::kill(startedPid(i), SIGKILL);
