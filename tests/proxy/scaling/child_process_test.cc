@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,6 +170,8 @@ TEST_F(ChildProcessTest, DiesWithTheThreadThatStartedIt) {
   ASSERT_EQ(::pipe(pipe_ends), 0);
   const pid_t starter = ::fork();
   if (starter == 0) {
+    // Should the test end early.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     net::EventLoop own(clock);
     auto started = ChildProcess::start(own, {"/bin/sh", "-c", "echo up; exec sleep 1000"},
                                        [](const std::string&) {});
