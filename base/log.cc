@@ -184,13 +184,12 @@ bool Logger::enabled(LogLevel level) const {
   return level >= state_->options.level;
 }
 
-void Logger::log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+void Logger::log(LogLevel level, std::string_view message, std::span<const LogField> fields) {
   if (!enabled(level) || state_->sink == nullptr) {
     return;
   }
-  const std::span<const LogField> all(fields.begin(), fields.size());
-  state_->sink->write(state_->text ? textLine(level, {}, message, all)
-                                   : jsonLine(level, state_->options.program, message, all));
+  state_->sink->write(state_->text ? textLine(level, {}, message, fields)
+                                   : jsonLine(level, state_->options.program, message, fields));
 }
 
 void Logger::relay(std::string_view program, LogLevel level, std::string_view message,

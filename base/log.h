@@ -39,7 +39,10 @@ class Logger {
   Logger& operator=(const Logger&) = delete;
 
   bool enabled(LogLevel level) const;
-  void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+  void log(LogLevel level, std::string_view message, std::span<const LogField> fields);
+  void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {}) {
+    log(level, message, std::span(fields.begin(), fields.size()));
+  }
   // Passes on what another program said, under that program's name.
   void relay(std::string_view program, LogLevel level, std::string_view message,
              std::span<const LogField> fields);

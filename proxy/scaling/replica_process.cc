@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "net/listener.h"
-#include "proxy/scaling/program_path.h"
+#include "net/process/program_path.h"
 
 namespace penstock::proxy {
 namespace {
@@ -67,24 +67,25 @@ Result<void> ReplicaProcess::launch() {
     return std::unexpected(address.error());
   }
   std::vector<std::string> arguments = command(*address);
-  const Result<std::string> program = findProgram(arguments.front());
+  const Result<std::string> program = net::findProgram(arguments.front());
   if (!program) {
     return std::unexpected(program.error());
   }
   arguments.front() = *program;
-  auto child =
-      ChildProcess::start(loop_, arguments, [this](const std::string& how) { onExit(how); });
+  auto child = net::ChildProcess::start(loop_, {.arguments = std::move(arguments)},
+                                        [this](const std::string& how) { onExit(how); });
   if (!child) {
     return std::unexpected(child.error());
   }
   child_ = std::move(*child);
   address_ = address->toString();
-  log_.emplace(loop_, logger_,
-               ReplicaLog::Origin{.cluster = cluster_,
-                                  .address = address_,
-                                  .pid = child_->pid(),
-                                  .program = std::filesystem::path(*program).filename().string()},
-               child_->takeOutput());
+  log_.emplace(
+      loop_, logger_,
+      net::ChildLog::Origin{.what = "replica",
+                            .fields = {{"cluster", cluster_}, {"replica", address_}},
+                            .pid = child_->pid(),
+                            .program = std::filesystem::path(*program).filename().string()},
+      child_->takeOutput());
   logger_.info("replica started", {{"cluster", cluster_},
                                    {"address", address_},
                                    {"pid", std::int64_t{child_->pid()}},

@@ -9,10 +9,10 @@
 
 #include "base/log.h"
 #include "net/event_loop.h"
+#include "net/process/child_log.h"
+#include "net/process/child_process.h"
 #include "proxy/cluster/replica_health.h"
 #include "proxy/config/config.h"
-#include "proxy/scaling/child_process.h"
-#include "proxy/scaling/replica_log.h"
 
 namespace penstock::proxy {
 
@@ -54,8 +54,8 @@ class ReplicaProcess {
   const RestartPolicy policy_;
   ReplicaHealth& health_;
   Logger& logger_;
-  std::unique_ptr<ChildProcess> child_;
-  std::optional<ReplicaLog> log_;
+  std::unique_ptr<net::ChildProcess> child_;
+  std::optional<net::ChildLog> log_;
   std::optional<ReplicaId> id_;
   std::string address_;
   std::optional<TimePoint> ready_since_;

@@ -64,7 +64,7 @@ LIBRARIES = [
     Library(
         "nlohmann-json",
         r"nlohmann/",
-        ("proxy/admin/*.cc", "proxy/config/*.cc", "proxy/scaling/*.cc"),
+        ("proxy/admin/*.cc", "proxy/config/*.cc", "net/process/*.cc"),
     ),
     Library("simdjson", r"simdjson", ("examples/**/*.cc", "sidecar/*.cc")),
     Library("dlopen", r"dlfcn\.h$", ("model_runtime/native/*.cc",)),

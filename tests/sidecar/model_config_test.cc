@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/sidecar/temporary_directory.h"
+#include "tests/support/temporary_folder.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -22,7 +22,7 @@ class ModelConfigTest : public testing::Test {
     return config.has_value() ? "" : config.error().message;
   }
 
-  TemporaryDirectory directory_;
+  TemporaryFolder directory_;
 };
 
 TEST_F(ModelConfigTest, HasDefaultsForAllButTheLibrary) {

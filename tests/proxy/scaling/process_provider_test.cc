@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "proxy/scaling/static_provider.h"
-#include "tests/proxy/scaling/captured_log.h"
-#include "tests/proxy/scaling/temporary_folder.h"
+#include "tests/support/captured_log.h"
+#include "tests/support/temporary_folder.h"
 #include "tests/support/loop_runner.h"
 
 namespace penstock::proxy {

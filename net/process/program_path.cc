@@ -1,4 +1,4 @@
-#include "proxy/scaling/program_path.h"
+#include "net/process/program_path.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-namespace penstock::proxy {
+namespace penstock::net {
 namespace {
 
 bool canRun(const std::string& path) {
@@ -49,4 +49,4 @@ Result<std::string> findProgram(std::string_view name, std::string_view own_fold
                  ", neither beside this one nor in PATH");
 }
 
-}  // namespace penstock::proxy
+}  // namespace penstock::net

@@ -1,4 +1,4 @@
-#include "proxy/scaling/line_splitter.h"
+#include "net/process/line_splitter.h"
 
 #include <string>
 #include <vector>
@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace penstock::proxy {
+namespace penstock::net {
 namespace {
 
 using ::testing::ElementsAre;
@@ -57,4 +57,4 @@ TEST_F(LineSplitterTest, GivesNothingForNothing) {
 }
 
 }  // namespace
-}  // namespace penstock::proxy
+}  // namespace penstock::net

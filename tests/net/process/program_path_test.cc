@@ -1,4 +1,4 @@
-#include "proxy/scaling/program_path.h"
+#include "net/process/program_path.h"
 
 #include <filesystem>
 #include <fstream>
@@ -6,9 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/proxy/scaling/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
-namespace penstock::proxy {
+namespace penstock::net {
 namespace {
 
 using ::testing::HasSubstr;
@@ -67,4 +67,4 @@ TEST_F(ProgramPathTest, KnowsItsOwnFolder) {
 }
 
 }  // namespace
-}  // namespace penstock::proxy
+}  // namespace penstock::net

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 
-namespace penstock::proxy {
+namespace penstock {
 
 // A logger whose events are read back as JSON.
 class CapturedLog {
@@ -65,4 +65,4 @@ class CapturedLog {
   std::vector<nlohmann::json> events_;
 };
 
-}  // namespace penstock::proxy
+}  // namespace penstock

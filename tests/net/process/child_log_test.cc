@@ -1,14 +1,14 @@
-#include "proxy/scaling/replica_log.h"
+#include "net/process/child_log.h"
 
 #include <set>
 #include <string>
 
 #include <gtest/gtest.h>
 
-#include "tests/proxy/scaling/captured_log.h"
+#include "tests/support/captured_log.h"
 #include "tests/support/loop_runner.h"
 
-namespace penstock::proxy {
+namespace penstock::net {
 namespace {
 
 // A pipe whose writing end plays the process.
@@ -27,12 +27,14 @@ struct Written {
   net::UniqueFd writing;
 };
 
-class ReplicaLogTest : public ::testing::Test {
+class ChildLogTest : public ::testing::Test {
  protected:
-  ReplicaLogTest() {
+  ChildLogTest() {
     log.emplace(loop, captured.logger(),
-                ReplicaLog::Origin{
-                    .cluster = "m", .address = "127.0.0.1:1", .pid = 42, .program = "model-server"},
+                ChildLog::Origin{.what = "replica",
+                                 .fields = {{"cluster", "m"}, {"replica", "127.0.0.1:1"}},
+                                 .pid = 42,
+                                 .program = "model-server"},
                 ChildProcess::Output{std::move(output.reading), std::move(error.reading)});
   }
   // The events with that message, once there are so many.
@@ -50,10 +52,10 @@ class ReplicaLogTest : public ::testing::Test {
   CapturedLog captured;
   Written output;
   Written error;
-  std::optional<ReplicaLog> log;
+  std::optional<ChildLog> log;
 };
 
-TEST_F(ReplicaLogTest, PassesOnPlainLines) {
+TEST_F(ChildLogTest, PassesOnPlainLines) {
   output.write("hello\n");
   error.write("Traceback\n");
   const auto found = events("replica output", 2);
@@ -67,7 +69,7 @@ TEST_F(ReplicaLogTest, PassesOnPlainLines) {
   EXPECT_EQ(lines, (std::set<std::string>{"Traceback", "hello"}));
 }
 
-TEST_F(ReplicaLogTest, PassesOnJsonEventsAsTheyAre) {
+TEST_F(ChildLogTest, PassesOnJsonEventsAsTheyAre) {
   error.write(
       R"({"time":"2020","level":"warning","program":"penstock-sidecar","message":"model ready",)"
       R"("listener":"model","address":"127.0.0.1:9","seconds":1.5,"count":3,"big":18446744073709551615,)"
@@ -90,21 +92,21 @@ TEST_F(ReplicaLogTest, PassesOnJsonEventsAsTheyAre) {
   EXPECT_EQ(event["pid"], 42);
 }
 
-TEST_F(ReplicaLogTest, AJsonEventWithoutAProgramGetsItsOwn) {
+TEST_F(ChildLogTest, AJsonEventWithoutAProgramGetsItsOwn) {
   error.write("{\"message\":\"up\"}\n");
   const auto event = events("up", 1)[0];
   EXPECT_EQ(event["program"], "model-server");
   EXPECT_EQ(event["level"], "info");
 }
 
-TEST_F(ReplicaLogTest, WhatOnlyLooksLikeJsonIsAPlainLine) {
+TEST_F(ChildLogTest, WhatOnlyLooksLikeJsonIsAPlainLine) {
   output.write("{broken\n{\"no\":\"message\"}\n[1]\n");
   const auto found = events("replica output", 3);
   EXPECT_EQ(found[0]["line"], "{broken");
   EXPECT_EQ(found[1]["line"], "{\"no\":\"message\"}");
 }
 
-TEST_F(ReplicaLogTest, StandsDeepNesting) {
+TEST_F(ChildLogTest, StandsDeepNesting) {
   std::string line =
       "{\"message\":\"deep\",\"x\":" + std::string(7000, '[') + std::string(7000, ']') + "}\n";
   output.write(line);
@@ -112,7 +114,7 @@ TEST_F(ReplicaLogTest, StandsDeepNesting) {
   EXPECT_EQ(events("replica output", 1).size(), 1u);
 }
 
-TEST_F(ReplicaLogTest, LosesLinesOfAFloodAndCountsThem) {
+TEST_F(ChildLogTest, LosesLinesOfAFloodAndCountsThem) {
   std::string flood;
   for (int i = 0; i < 5000; ++i) {
     flood += "x\n";
@@ -131,18 +133,18 @@ TEST_F(ReplicaLogTest, LosesLinesOfAFloodAndCountsThem) {
   EXPECT_EQ(total, 5000);
 }
 
-TEST_F(ReplicaLogTest, PassesOnWhatIsLeftAtTheEnd) {
+TEST_F(ChildLogTest, PassesOnWhatIsLeftAtTheEnd) {
   output.write("a\nlast words");
   log->finish();
   EXPECT_EQ(events("replica output", 2)[1]["line"], "last words");
   log->finish();
 }
 
-TEST_F(ReplicaLogTest, SurvivesThatAnOutputIsClosed) {
+TEST_F(ChildLogTest, SurvivesThatAnOutputIsClosed) {
   output.writing.reset();
   error.write("still\n");
   EXPECT_EQ(events("replica output", 1)[0]["line"], "still");
 }
 
 }  // namespace
-}  // namespace penstock::proxy
+}  // namespace penstock::net

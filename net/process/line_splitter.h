@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace penstock::proxy {
+namespace penstock::net {
 
 // Cuts a stream of bytes into lines, without their ends. What is beyond max_bytes in one line is
 // dropped. A value, more or less.
@@ -52,4 +52,4 @@ class LineSplitter {
   std::string line_;
 };
 
-}  // namespace penstock::proxy
+}  // namespace penstock::net

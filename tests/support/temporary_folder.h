@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock::proxy {
+namespace penstock {
 
 // A folder for one test's files, removed at its end.
 class TemporaryFolder {
@@ -26,10 +26,16 @@ class TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
+  std::string path() const { return path_; }
   std::string path(std::string_view name) const { return path_ / name; }
+  void write(std::string_view name, std::string_view text) const {
+    const std::string file = path(name);
+    std::filesystem::create_directories(std::filesystem::path(file).parent_path());
+    std::ofstream(file) << text;
+  }
   // Writes an executable file; returns its path.
   std::string program(std::string_view name, std::string_view text) const {
-    std::ofstream(path(name)) << text;
+    write(name, text);
     std::filesystem::permissions(path(name), std::filesystem::perms::owner_all);
     return path(name);
   }
@@ -42,4 +48,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace penstock::proxy
+}  // namespace penstock

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace penstock::proxy {
+namespace penstock::net {
 
 // Finds the program to run. With a slash it is taken as it is; a bare name is looked up beside this
 // program's own binary, then in PATH.
@@ -14,4 +14,4 @@ Result<std::string> findProgram(std::string_view name);
 Result<std::string> findProgram(std::string_view name, std::string_view own_folder,
                                 std::string_view path);
 
-}  // namespace penstock::proxy
+}  // namespace penstock::net

@@ -1,4 +1,4 @@
-#include "proxy/scaling/replica_log.h"
+#include "net/process/child_log.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-namespace penstock::proxy {
+namespace penstock::net {
 namespace {
 
 constexpr int kMaxDepth = 32;
@@ -59,7 +59,7 @@ bool nestsDeeply(std::string_view line) {
   return false;
 }
 
-std::optional<Event> parse(std::string_view line) {
+std::optional<Event> parse(std::string_view line, const ChildLog::Origin& origin) {
   if (!line.starts_with('{') || nestsDeeply(line)) {
     return std::nullopt;
   }
@@ -75,7 +75,9 @@ std::optional<Event> parse(std::string_view line) {
       event.program = text(value);
     } else if (key == "level") {
       event.level = parseLogLevel(text(value)).value_or(LogLevel::kInfo);
-    } else if (key != "time" && key != "cluster" && key != "replica" && key != "pid") {
+    } else if (key != "time" && key != "pid" &&
+               std::ranges::find(origin.fields, key, &std::pair<std::string, std::string>::first) ==
+                   origin.fields.end()) {
       addField(event, key, value);
     }
   }
@@ -84,16 +86,14 @@ std::optional<Event> parse(std::string_view line) {
 
 }  // namespace
 
-ReplicaLog::Stream::Stream(net::EventLoop& loop, net::UniqueFd the_fd, LineSplitter::Take take,
-                           std::move_only_function<void()> readable)
+ChildLog::Stream::Stream(EventLoop& loop, UniqueFd the_fd, LineSplitter::Take take,
+                         std::move_only_function<void()> readable)
     : fd(std::move(the_fd)), lines(std::move(take)) {
-  watch.emplace(loop, fd.get(),
-                [call = std::move(readable)](net::FdWatch::Ready) mutable { call(); });
+  watch.emplace(loop, fd.get(), [call = std::move(readable)](FdWatch::Ready) mutable { call(); });
   watch->set(true, false);
 }
 
-ReplicaLog::ReplicaLog(net::EventLoop& loop, Logger& logger, Origin origin,
-                       ChildProcess::Output output)
+ChildLog::ChildLog(EventLoop& loop, Logger& logger, Origin origin, ChildProcess::Output output)
     : loop_(loop),
       logger_(logger),
       origin_(std::move(origin)),
@@ -106,7 +106,7 @@ ReplicaLog::ReplicaLog(net::EventLoop& loop, Logger& logger, Origin origin,
           loop, std::move(output.standard_error), [this](std::string_view line) { passOn(line); },
           [this] { read(error_, kBytesPerTurn); }) {}
 
-void ReplicaLog::finish() {
+void ChildLog::finish() {
   for (Stream* stream : {&output_, &error_}) {
     read(*stream, kBytesAtEnd);
     stream->lines.finish();
@@ -116,7 +116,7 @@ void ReplicaLog::finish() {
   tellDropped();
 }
 
-void ReplicaLog::read(Stream& stream, std::size_t max_bytes) {
+void ChildLog::read(Stream& stream, std::size_t max_bytes) {
   char block[16 * 1024];
   for (std::size_t taken = 0; taken < max_bytes && stream.fd.valid();) {
     const ssize_t count = ::read(stream.fd.get(), block, sizeof block);
@@ -132,27 +132,25 @@ void ReplicaLog::read(Stream& stream, std::size_t max_bytes) {
   }
 }
 
-void ReplicaLog::passOn(std::string_view line) {
+void ChildLog::passOn(std::string_view line) {
   if (!mayPass()) {
     ++dropped_;
     return;
   }
   tellDropped();
   if (!passOnJson(line)) {
-    logger_.info("replica output", {{"cluster", origin_.cluster},
-                                    {"replica", origin_.address},
-                                    {"pid", origin_.pid},
-                                    {"line", line}});
+    std::vector<LogField> fields = originFields();
+    fields.push_back({"line", line});
+    logger_.log(LogLevel::kInfo, origin_.what + " output", fields);
   }
 }
 
-bool ReplicaLog::passOnJson(std::string_view line) {
-  const std::optional<Event> event = parse(line);
+bool ChildLog::passOnJson(std::string_view line) {
+  const std::optional<Event> event = parse(line, origin_);
   if (!event.has_value()) {
     return false;
   }
-  std::vector<LogField> fields{
-      {"cluster", origin_.cluster}, {"replica", origin_.address}, {"pid", origin_.pid}};
+  std::vector<LogField> fields = originFields();
   for (const auto& [key, value] : event->fields) {
     std::visit([&, &name = key](const auto& v) { fields.push_back({name, v}); }, value);
   }
@@ -161,7 +159,16 @@ bool ReplicaLog::passOnJson(std::string_view line) {
   return true;
 }
 
-bool ReplicaLog::mayPass() {
+std::vector<LogField> ChildLog::originFields() const {
+  std::vector<LogField> fields;
+  for (const auto& [name, value] : origin_.fields) {
+    fields.push_back({name, std::string_view(value)});
+  }
+  fields.push_back({"pid", origin_.pid});
+  return fields;
+}
+
+bool ChildLog::mayPass() {
   const TimePoint now = loop_.now();
   allowance_ += std::chrono::duration<double>(now - refilled_at_).count() * kLinesPerSecond;
   allowance_ = std::min(allowance_, kBurstLines);
@@ -173,13 +180,12 @@ bool ReplicaLog::mayPass() {
   return true;
 }
 
-void ReplicaLog::tellDropped() {
+void ChildLog::tellDropped() {
   if (const std::uint64_t lines = std::exchange(dropped_, 0); lines > 0) {
-    logger_.warning("replica output dropped", {{"cluster", origin_.cluster},
-                                               {"replica", origin_.address},
-                                               {"pid", origin_.pid},
-                                               {"lines", static_cast<std::int64_t>(lines)}});
+    std::vector<LogField> fields = originFields();
+    fields.push_back({"lines", static_cast<std::int64_t>(lines)});
+    logger_.log(LogLevel::kWarning, origin_.what + " output dropped", fields);
   }
 }
 
-}  // namespace penstock::proxy
+}  // namespace penstock::net

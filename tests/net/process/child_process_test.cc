@@ -1,6 +1,6 @@
 // Real children: /bin/sh. Each test waits for what the child does, never for a time.
 
-#include "proxy/scaling/child_process.h"
+#include "net/process/child_process.h"
 
 #include <cerrno>
 #include <csignal>
@@ -14,10 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/proxy/scaling/temporary_folder.h"
 #include "tests/support/loop_runner.h"
+#include "tests/support/temporary_folder.h"
 
-namespace penstock::proxy {
+namespace penstock::net {
 namespace {
 
 using ::testing::HasSubstr;
@@ -34,11 +34,11 @@ bool alive(pid_t pid) {
 class ChildProcessTest : public ::testing::Test {
  protected:
   void start(const std::string& script) {
-    auto started =
-        ChildProcess::start(loop, {"/bin/sh", "-c", script}, [this](const std::string& h) {
-          ++exits;
-          how = h;
-        });
+    auto started = ChildProcess::start(loop, {.arguments = {"/bin/sh", "-c", script}},
+                                       [this](const std::string& h) {
+                                         ++exits;
+                                         how = h;
+                                       });
     ASSERT_TRUE(started.has_value()) << started.error().message;
     child = std::move(*started);
     output = child->takeOutput();
@@ -69,6 +69,30 @@ class ChildProcessTest : public ::testing::Test {
   std::string how;
   int exits = 0;
 };
+
+TEST_F(ChildProcessTest, RunsWhereAndWithWhatItIsTold) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd reading(ends[0]);
+  const UniqueFd writing(ends[1]);
+  ::setenv("PENSTOCK_TEST_REPLACED", "old", 1);
+  auto started = ChildProcess::start(
+      loop,
+      {.arguments = {"/bin/sh", "-c",
+                     "pwd >&3; echo $PENSTOCK_TEST_REPLACED $PENSTOCK_TEST_NEW $HOME >&3; "
+                     "cut -d' ' -f6 /proc/$$/stat >&3; echo $$ >&3; echo done"},
+       .directory = folder.path(),
+       .environment = {{"PENSTOCK_TEST_REPLACED", "new"}, {"PENSTOCK_TEST_NEW", "a=b"}},
+       .descriptor = writing.get()},
+      [this](const std::string&) { ++exits; });
+  ASSERT_TRUE(started.has_value()) << started.error().message;
+  child = std::move(*started);
+  const std::string pid = std::to_string(child->pid());
+  ASSERT_TRUE(runUntilExit());
+  ::fcntl(reading.get(), F_SETFL, O_NONBLOCK);
+  EXPECT_EQ(available(reading),
+            folder.path() + "\nnew a=b " + std::getenv("HOME") + "\n" + pid + "\n" + pid + "\n");
+}
 
 TEST_F(ChildProcessTest, TellsHowItEnded) {
   start("exit 3");
@@ -173,8 +197,9 @@ TEST_F(ChildProcessTest, DiesWithTheThreadThatStartedIt) {
     // Should the test end early.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     net::EventLoop own(clock);
-    auto started = ChildProcess::start(own, {"/bin/sh", "-c", "echo up; exec sleep 1000"},
-                                       [](const std::string&) {});
+    auto started =
+        ChildProcess::start(own, {.arguments = {"/bin/sh", "-c", "echo up; exec sleep 1000"}},
+                            [](const std::string&) {});
     const ChildProcess::Output its = started.value()->takeOutput();
     net::runUntil(own, [&] { return available(its.standard_output) == "up\n"; });
     const pid_t pid = started.value()->pid();
@@ -193,10 +218,11 @@ TEST_F(ChildProcessTest, DiesWithTheThreadThatStartedIt) {
 }
 
 TEST_F(ChildProcessTest, AProgramThatCannotBeRunEndsAtOnceAndSaysWhy) {
-  auto started = ChildProcess::start(loop, {folder.path("none")}, [this](const std::string& h) {
-    ++exits;
-    how = h;
-  });
+  auto started =
+      ChildProcess::start(loop, {.arguments = {folder.path("none")}}, [this](const std::string& h) {
+        ++exits;
+        how = h;
+      });
   ASSERT_TRUE(started.has_value());
   ASSERT_TRUE(runUntilExit());
   EXPECT_EQ(how, "exit code 127");
@@ -204,4 +230,4 @@ TEST_F(ChildProcessTest, AProgramThatCannotBeRunEndsAtOnceAndSaysWhy) {
 }
 
 }  // namespace
-}  // namespace penstock::proxy
+}  // namespace penstock::net
