@@ -54,6 +54,19 @@ void Buffer::append(std::string_view bytes) {
   }
 }
 
+void Buffer::take(std::string bytes) {
+  if (bytes.size() < kWorthMoving) {
+    append(bytes);
+    return;
+  }
+  auto* kept = new std::string(std::move(bytes));
+  const int added = evbuffer_add_reference(
+      ensure(buffer_), kept->data(), kept->size(),
+      [](const void*, std::size_t, void* string) { delete static_cast<std::string*>(string); },
+      kept);
+  PENSTOCK_CHECK(added == 0, "there is memory for a buffer's bytes");
+}
+
 void Buffer::append(std::span<const std::uint8_t> bytes) {
   if (!bytes.empty()) {
     add(ensure(buffer_), bytes.data(), bytes.size());

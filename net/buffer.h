@@ -26,6 +26,8 @@ class Buffer {
 
   void append(std::string_view bytes);
   void append(std::span<const std::uint8_t> bytes);
+  // Appends the string itself, without copying, if it is long enough for that to pay.
+  void take(std::string bytes);
   // Moves everything out of other.
   void append(Buffer& other);
   // Moves the first count bytes (all, if fewer) to the end of to.

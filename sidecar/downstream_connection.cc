@@ -50,6 +50,7 @@ http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::R
   const Refusal refusal = refusalOf(why);
   service_.countRefusal(refusal);
   Reply reply = makeRefusal(refusal, detail);
+  reply.head.headers.add("x-penstock-sidecar", "1");
   body = std::move(reply.body);
   return std::move(reply.head);
 }

@@ -1,11 +1,13 @@
 #include "sidecar/exchange.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <optional>
 #include <utility>
 
 #include "net/buffer.h"
+#include "sidecar/route.h"
 #include "sidecar/service.h"
 
 namespace penstock::sidecar {
@@ -40,14 +42,11 @@ Exchange::~Exchange() {
 void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   head_only_ = head.method == "HEAD";
   switch (routeOf(head.method, head.path)) {
-    case Route::kPredict:
-      beginPredict(head, end_stream);
-      return;
     case Route::kLive:
       send(makeReply(200, "application/json", R"({"live":true})"));
       return;
     case Route::kReady:
-      if (const auto refusal = service_.unready()) {
+      if (const auto refusal = service_.executor().unready()) {
         refuse(*refusal);
       } else {
         send(makeReply(200, "application/json", R"({"ready":true})"));
@@ -59,15 +58,11 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
     case Route::kCancel:
       cancelOther(head);
       return;
-    case Route::kMethodNotAllowed: {
-      service_.countRefusal(Refusal::kMethodNotAllowed);
-      Reply reply = makeRefusal(Refusal::kMethodNotAllowed);
-      reply.head.headers.add("allow", allowedMethods(head.path));
-      send(std::move(reply));
+    case Route::kMethodNotAllowed:
+      send(makeMethodNotAllowed(allowedMethods(head.path)));
       return;
-    }
-    case Route::kNotFound:
-      refuse(Refusal::kNotFound);
+    case Route::kModel:
+      begin(std::move(head), end_stream);
       return;
   }
 }
@@ -83,46 +78,69 @@ void Exchange::cancelOther(const http::RequestHead& head) {
   }
 }
 
-void Exchange::beginPredict(const http::RequestHead& head, bool end_stream) {
+void Exchange::begin(http::RequestHead head, bool end_stream) {
   request_id_ = head.headers.get("x-request-id").value_or("");
-  if (const auto refusal = service_.unready()) {
-    refuse(*refusal);
+  auto intake = service_.executor().intake(head);
+  if (!intake.has_value()) {
+    send(std::move(intake.error()));
     return;
   }
-  if (head.content_length.value_or(0) > service_.maxRequestBody()) {
-    refuse(Refusal::kTooLarge);
+  if (!readLimits(head)) {
     return;
+  }
+  intake_ = *intake;
+  service_.addAttempt(attempt_id_, *this);
+  const std::uint64_t expected_bytes = head.content_length.value_or(0);
+  work_.head = std::move(head);
+  reading_ = true;
+  if (intake_ == Intake::kStreamed) {
+    run();
+    if (running_ && end_stream) {
+      service_.executor().sendData(work_id_, {}, true);
+    }
+    return;
+  }
+  if (end_stream) {
+    run();
+    return;
+  }
+  work_.body.reserve(std::min(expected_bytes, kReserveAtMost));
+  stream_->sendContinue();
+}
+
+// False if it has been refused.
+bool Exchange::readLimits(const http::RequestHead& head) {
+  if (head.content_length.value_or(0) > service_.options().max_request_body) {
+    refuse(Refusal::kTooLarge);
+    return false;
   }
   if (const auto timeout = head.headers.get(kTimeoutField)) {
     const auto duration = parseMilliseconds(*timeout);
     if (!duration.has_value()) {
       refuse(Refusal::kBadRequest, "x-request-timeout-ms: expected whole milliseconds");
-      return;
+      return false;
     }
-    deadline_ = Deadline::after(service_.clock().now(), *duration);
+    work_.deadline = Deadline::after(service_.loop().clock().now(), *duration);
   }
   attempt_id_ = head.headers.get(kAttemptField).value_or("");
   if (attempt_id_.size() > kLongestAttemptId) {
+    attempt_id_.clear();
     refuse(Refusal::kBadRequest, "x-penstock-attempt-id: expected at most 256 characters");
-    return;
+    return false;
   }
-  service_.addAttempt(attempt_id_, *this);
-  input_.content_type = head.headers.get("content-type").value_or("");
-  reading_ = true;
-  if (end_stream) {
-    run();
-    return;
-  }
-  input_.body.reserve(std::min(head.content_length.value_or(0), kReserveAtMost));
-  stream_->sendContinue();
+  return true;
 }
 
 void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
+  if (running_ && intake_ == Intake::kStreamed) {
+    service_.executor().sendData(work_id_, data, end_stream);
+    return;
+  }
   stream_->consume(data.size());
   if (!reading_) {
     return;
   }
-  if (input_.body.size() + data.size() > service_.maxRequestBody()) {
+  if (work_.body.size() + data.size() > service_.options().max_request_body) {
     refuse(Refusal::kTooLarge);
     return;
   }
@@ -131,48 +149,121 @@ void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
     return;
   }
   held_bytes_ += data.size();
-  input_.body.append(reinterpret_cast<const char*>(data.data()), data.size());
+  work_.body.append(reinterpret_cast<const char*>(data.data()), data.size());
   if (end_stream) {
     run();
   }
 }
 
 void Exchange::onTrailers(http::Headers) {
-  if (reading_) {
+  if (running_ && intake_ == Intake::kStreamed) {
+    service_.executor().sendData(work_id_, {}, true);
+  } else if (reading_) {
     run();
   }
 }
 
 void Exchange::run() {
   reading_ = false;
-  if (deadline_.passed(service_.clock().now())) {
+  if (work_.deadline.passed(service_.loop().clock().now())) {
     refuse(Refusal::kDeadlineExceeded);
     return;
   }
-  auto work = service_.submit(
-      {.input = std::move(input_), .request_id = request_id_, .deadline = deadline_}, id_);
-  if (!work.has_value()) {
-    refuse(work.error());
+  work_.request_id = request_id_;
+  auto id = service_.executor().submit(std::move(work_), *this);
+  if (!id.has_value()) {
+    send(std::move(id.error()));
     return;
   }
   running_ = true;
-  work_ = std::move(*work);
+  work_id_ = *id;
 }
 
 void Exchange::cancel() {
   if (running_) {
-    work_.cancel();
+    service_.executor().cancel(work_id_);
   } else if (!answered_) {
     refuse(Refusal::kCancelled);
   }
 }
 
-void Exchange::onOutcome(runtime::Outcome outcome) {
+void Exchange::onReply(Reply reply) {
+  workEnded();
+  if (stream_ != nullptr) {
+    send(std::move(reply));
+  }
+}
+
+void Exchange::onHead(http::ResponseHead head) {
+  if (stream_ != nullptr) {
+    answered_ = true;
+    addOwnFields(head.headers);
+    stream_->sendHead(head, false);
+  }
+}
+
+void Exchange::onData(std::string_view data) {
+  if (stream_ == nullptr) {
+    service_.executor().consumed(work_id_, data.size());
+    return;
+  }
+  net::Buffer buffer;
+  buffer.append(data);
+  stream_->sendData(buffer, false);
+  uncredited_bytes_ += data.size();
+  if (stream_->unsentBytes() <= http::Stream::kDefaultHighWatermark) {
+    creditSent();
+  } else if (!stalled_.has_value()) {
+    stalled_.emplace(service_.loop(), [this] { giveUp(); });
+    stalled_->armAfter(service_.options().write_timeout);
+  }
+}
+
+void Exchange::onSendReady() {
+  creditSent();
+}
+
+void Exchange::creditSent() {
+  stalled_.reset();
+  if (const std::size_t bytes = std::exchange(uncredited_bytes_, 0); bytes > 0 && running_) {
+    service_.executor().consumed(work_id_, bytes);
+  }
+}
+
+void Exchange::onFinished(const http::Headers& trailers) {
+  workEnded();
+  if (stream_ == nullptr) {
+    return;
+  }
+  if (trailers.empty()) {
+    net::Buffer nothing;
+    stream_->sendData(nothing, true);
+  } else {
+    stream_->sendTrailers(trailers);
+  }
+}
+
+// The client must not take what it has for the whole.
+void Exchange::onAborted() {
+  workEnded();
+  if (stream_ != nullptr) {
+    std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
+    service_.destroy(*this);
+  }
+}
+
+void Exchange::onConsumed(std::size_t bytes) {
+  if (stream_ != nullptr) {
+    stream_->consume(bytes);
+  }
+}
+
+// If the stream has ended before, so does this exchange.
+void Exchange::workEnded() {
   running_ = false;
-  work_ = {};
+  stalled_.reset();
   service_.removeAttempt(attempt_id_, *this);
   if (stream_ != nullptr) {
-    send(makeReply(std::move(outcome)));
     return;
   }
   if (stop_lingering_) {
@@ -181,39 +272,52 @@ void Exchange::onOutcome(runtime::Outcome outcome) {
   service_.destroy(*this);
 }
 
+void Exchange::giveUp() {
+  std::exchange(stream_, nullptr)->reset(http::ResetReason::kCancel);
+  onEnd(http::StreamEnd::kTimeout);
+}
+
 void Exchange::onEnd(http::StreamEnd) {
   stream_ = nullptr;
   reading_ = false;
+  stalled_.reset();
   service_.removeAttempt(attempt_id_, *this);
   if (running_) {
     stop_lingering_ = linger_();
-    work_.cancel();
+    service_.executor().cancel(work_id_);
   } else {
     service_.destroy(*this);
   }
 }
 
 void Exchange::refuse(Refusal refusal, std::string_view message) {
-  service_.countRefusal(refusal);
-  service_.removeAttempt(attempt_id_, *this);
   send(makeRefusal(refusal, message));
 }
 
 void Exchange::send(Reply reply) {
   reading_ = false;
   answered_ = true;
-  input_ = {};
-  if (!request_id_.empty()) {
-    reply.head.headers.add("x-request-id", request_id_);
+  work_ = {};
+  service_.removeAttempt(attempt_id_, *this);
+  if (reply.refusal.has_value()) {
+    service_.countRefusal(*reply.refusal);
   }
+  addOwnFields(reply.head.headers);
   if (head_only_ || reply.body.empty()) {
     stream_->sendHead(reply.head, true);
     return;
   }
   stream_->sendHead(reply.head, false);
   net::Buffer body;
-  body.append(reply.body);
+  body.take(std::move(reply.body));
   stream_->sendData(body, true);
+}
+
+void Exchange::addOwnFields(http::Headers& headers) const {
+  headers.add("x-penstock-sidecar", "1");
+  if (!request_id_.empty()) {
+    headers.add("x-request-id", request_id_);
+  }
 }
 
 }  // namespace penstock::sidecar

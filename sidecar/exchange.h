@@ -3,23 +3,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
-#include "base/deadline.h"
-#include "model_runtime/runtime.h"
+#include "net/event_loop.h"
 #include "net/http/stream.h"
+#include "sidecar/executor.h"
 #include "sidecar/reply.h"
-#include "sidecar/route.h"
 
 namespace penstock::sidecar {
 
 class Service;
 
-// One request on one stream: reads it whole, has it run, answers. It ends when both the stream and
-// the work have ended, whichever is later: work whose client has gone is cancelled and waited for.
-// Owned by the service; loop thread only.
-class Exchange final : public http::RequestHandler {
+// One request on one stream: has it run by the executor, and answers. It ends when both the stream
+// and the work have ended, whichever is later: work whose client has gone is cancelled and waited
+// for. A response that its client does not read stops the executor after a bounded number of bytes,
+// and is given up when nothing of it moves for the write timeout. Owned by the service; loop thread
+// only.
+class Exchange final : public http::RequestHandler, private Executor::Listener {
  public:
   // Counts this exchange's work as a stream of its connection, until the returned function is
   // called.
@@ -31,21 +34,31 @@ class Exchange final : public http::RequestHandler {
   std::uint64_t id() const { return id_; }
   // Somebody else asks that it be given up; it answers 499 once its work has ended.
   void cancel();
-  void onOutcome(runtime::Outcome outcome);
 
   void onRequestHead(http::RequestHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
   void onTrailers(http::Headers trailers) override;
-  void onSendReady() override {}
+  void onSendReady() override;
   void onEnd(http::StreamEnd end) override;
 
  private:
-  void beginPredict(const http::RequestHead& head, bool end_stream);
+  void onReply(Reply reply) override;
+  void onHead(http::ResponseHead head) override;
+  void onData(std::string_view data) override;
+  void onFinished(const http::Headers& trailers) override;
+  void onAborted() override;
+  void onConsumed(std::size_t bytes) override;
+
+  void begin(http::RequestHead head, bool end_stream);
+  bool readLimits(const http::RequestHead& head);
   void cancelOther(const http::RequestHead& head);
   void run();
-  void hold(std::size_t bytes);
+  void workEnded();
+  void giveUp();
+  void creditSent();
   void refuse(Refusal refusal, std::string_view message = {});
   void send(Reply reply);
+  void addOwnFields(http::Headers& headers) const;
 
   Service& service_;
   const std::uint64_t id_;
@@ -56,13 +69,15 @@ class Exchange final : public http::RequestHandler {
   bool head_only_ = false;  // HEAD
   bool answered_ = false;
   bool reading_ = false;  // a body to be run
-  bool running_ = false;  // the runtime has it
-  runtime::RequestHandle work_;
-  runtime::Input input_;
+  bool running_ = false;  // the executor has it
+  Intake intake_ = Intake::kWhole;
+  Executor::Id work_id_ = 0;
+  Work work_;
   std::string request_id_;
   std::string attempt_id_;
-  Deadline deadline_ = Deadline::never();
   std::size_t held_bytes_ = 0;
+  std::size_t uncredited_bytes_ = 0;
+  std::optional<net::Timer> stalled_;
 };
 
 }  // namespace penstock::sidecar

@@ -33,7 +33,8 @@ void readOptions(const YamlValue& value, std::map<std::string, std::string>& opt
 void readPenstock(const YamlValue& value, ModelConfig& config) {
   constexpr std::size_t kMostThreads = 4096;
   YamlMap map(value);
-  map.required("library", config.library);
+  NativeModel native;
+  map.required("library", native.library);
   map.optional("preprocess_threads", config.preprocess_threads, {1, kMostThreads});
   map.optional("postprocess_threads", config.postprocess_threads, {1, kMostThreads});
   map.optional("max_waiting", config.max_waiting, {0, 1'000'000});
@@ -41,8 +42,9 @@ void readPenstock(const YamlValue& value, ModelConfig& config) {
   map.optional("max_request_body", config.max_request_body, {1_KiB, 1024_MiB});
   map.optional("max_buffered", config.max_buffered, atLeast<ByteSize>(1_MiB));
   if (const auto options = map.find("options")) {
-    readOptions(*options, config.options);
+    readOptions(*options, native.options);
   }
+  config.kind = std::move(native);
   refuseMisplaced(map);
   map.finish();
 }
@@ -61,10 +63,8 @@ Result<ModelConfig> loadModelConfig(const std::string& directory) {
   if (!document) {
     return std::unexpected(document.error());
   }
-  ModelConfig config{.directory = absolute.string(),
-                     .model_name = absolute.filename().string(),
-                     .library = {},
-                     .options = {}};
+  ModelConfig config{
+      .directory = absolute.string(), .model_name = absolute.filename().string(), .kind = {}};
   YamlMap top(document->root());
   top.ignoreNulls();
   top.optional("model_name", config.model_name);

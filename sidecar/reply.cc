@@ -98,7 +98,6 @@ Reply makeReply(int status, std::string_view content_type, std::string body) {
   if (!content_type.empty() && http::isFieldValue(content_type)) {
     reply.head.headers.add("content-type", content_type);
   }
-  reply.head.headers.add("x-penstock-sidecar", "1");
   return reply;
 }
 
@@ -108,6 +107,13 @@ Reply makeRefusal(Refusal refusal, std::string_view message) {
   if (the.not_executed) {
     reply.head.headers.add("x-penstock-not-executed", "true");
   }
+  reply.refusal = refusal;
+  return reply;
+}
+
+Reply makeMethodNotAllowed(std::string_view allowed) {
+  Reply reply = makeRefusal(Refusal::kMethodNotAllowed);
+  reply.head.headers.add("allow", allowed);
   return reply;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -8,12 +9,6 @@
 #include "net/http/headers.h"
 
 namespace penstock::sidecar {
-
-// A response as a whole. Each carries `x-penstock-sidecar: 1`.
-struct Reply {
-  http::ResponseHead head;
-  std::string body;
-};
 
 // Why the sidecar itself answers a request without running it, or without its end. One table in
 // reply.cc maps each to its status.
@@ -37,6 +32,13 @@ enum class Refusal {
   kVersion,           // 505
 };
 
+// A response as a whole.
+struct Reply {
+  http::ResponseHead head;
+  std::string body;
+  std::optional<Refusal> refusal{};  // if it is one
+};
+
 // The word for the field x-penstock-reason and for metrics.
 std::string_view reasonWord(Refusal refusal);
 
@@ -45,6 +47,8 @@ Reply makeReply(int status, std::string_view content_type, std::string body);
 // {"error":{"code":…,"message":…}}, with the reason and, where it applies, x-penstock-not-executed.
 // message: empty for the usual sentence.
 Reply makeRefusal(Refusal refusal, std::string_view message = {});
+// A 405. allowed: the methods that there are, e.g. "GET, HEAD".
+Reply makeMethodNotAllowed(std::string_view allowed);
 // The answer to a request that the runtime has ended.
 Reply makeReply(runtime::Outcome outcome);
 

@@ -4,10 +4,7 @@ namespace penstock::sidecar {
 namespace {
 
 Route pathRoute(std::string_view path) {
-  path = path.substr(0, path.find('?'));
-  if (path == "/predict") {
-    return Route::kPredict;
-  }
+  path = withoutQuery(path);
   if (path == "/health/live") {
     return Route::kLive;
   }
@@ -20,34 +17,41 @@ Route pathRoute(std::string_view path) {
   if (path == "/penstock/cancel") {
     return Route::kCancel;
   }
-  constexpr std::string_view kPrefix = "/v1/models/";
-  constexpr std::string_view kSuffix = ":predict";
-  if (path.starts_with(kPrefix) && path.ends_with(kSuffix)) {
-    path.remove_prefix(kPrefix.size());
-    if (path.size() > kSuffix.size() && !path.contains('/')) {
-      return Route::kPredict;
-    }
-  }
-  return Route::kNotFound;
-}
-
-bool isPost(Route route) {
-  return route == Route::kPredict || route == Route::kCancel;
+  return Route::kModel;
 }
 
 }  // namespace
 
 Route routeOf(std::string_view method, std::string_view path) {
   const Route route = pathRoute(path);
-  if (route == Route::kNotFound) {
+  if (route == Route::kModel) {
     return route;
   }
-  const bool fits = isPost(route) ? method == "POST" : method == "GET" || method == "HEAD";
+  const bool fits =
+      route == Route::kCancel ? method == "POST" : method == "GET" || method == "HEAD";
   return fits ? route : Route::kMethodNotAllowed;
 }
 
 std::string_view allowedMethods(std::string_view path) {
-  return isPost(pathRoute(path)) ? "POST" : "GET, HEAD";
+  return pathRoute(path) == Route::kCancel ? "POST" : "GET, HEAD";
+}
+
+bool isPredictPath(std::string_view path) {
+  path = withoutQuery(path);
+  if (path == "/predict") {
+    return true;
+  }
+  constexpr std::string_view kPrefix = "/v1/models/";
+  constexpr std::string_view kSuffix = ":predict";
+  if (!path.starts_with(kPrefix) || !path.ends_with(kSuffix)) {
+    return false;
+  }
+  path.remove_prefix(kPrefix.size());
+  return path.size() > kSuffix.size() && !path.contains('/');
+}
+
+std::string_view withoutQuery(std::string_view path) {
+  return path.substr(0, path.find('?'));
 }
 
 }  // namespace penstock::sidecar

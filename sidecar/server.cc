@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <csignal>
-#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "model_runtime/native/model_library.h"
+#include "sidecar/native_executor.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -34,7 +33,11 @@ Server::Server(const Options& options, net::UniqueFd socket, const Clock& clock,
       clock_(clock),
       log_(log),
       loop_(clock),
-      service_(loop_, metrics_, options_.model),
+      executor_(makeExecutor()),
+      service_(loop_, metrics_, *executor_,
+               {.max_request_body = options_.model.max_request_body.count,
+                .max_held = options_.model.max_buffered.count,
+                .write_timeout = limits_.write_timeout}),
       listener_(loop_, std::move(socket), *this),
       on_terminate_(loop_, SIGTERM, [this] { onTerminate(); }),
       on_interrupt_(loop_, SIGINT, [this] { stop(1, true); }) {
@@ -42,10 +45,9 @@ Server::Server(const Options& options, net::UniqueFd socket, const Clock& clock,
                     [this] { return static_cast<double>(connections_.size()); });
 }
 
+// What still works ends before what it reaches.
 Server::~Server() {
-  if (loader_.joinable()) {
-    loader_.join();
-  }
+  executor_.reset();
 }
 
 int Server::run() {
@@ -56,64 +58,28 @@ int Server::run() {
         {{"concurrency_limit", static_cast<std::int64_t>(options_.concurrency_limit)},
          {"predict_concurrency", static_cast<std::int64_t>(options_.model.predict_concurrency)}});
   }
-  loader_ = std::thread([this] {
-    auto loaded = loadModel();
-    loop_.post([this, loaded = std::move(loaded)]() mutable { onLoaded(std::move(loaded)); });
-  });
+  executor_->start();
   loop_.run();
   return exit_status_;
 }
 
-// On the loader's thread.
-Result<std::unique_ptr<runtime::Model>> Server::loadModel() {
-  const ModelConfig& config = options_.model;
-  const auto path = runtime::findModelLibrary(config.library, config.directory);
-  if (!path) {
-    return std::unexpected(path.error());
-  }
-  auto model = runtime::loadModelLibrary(*path);
-  if (!model) {
-    return model;
-  }
-  const runtime::LoadContext context{
-      .directory = config.directory,
-      .options = config.options,
-      .predict_concurrency = config.predict_concurrency,
-      .log = [this](std::string_view line) { log_.info("model says", {{"text", line}}); }};
-  try {
-    if (auto ok = (*model)->load(context); !ok) {
-      return failure(ok.error().message);
-    }
-  } catch (const std::exception& exception) {
-    return failure(std::string("load threw an exception: ") + exception.what());
-  } catch (...) {
-    return failure("load threw something that is no std::exception");
-  }
-  return model;
+std::unique_ptr<Executor> Server::makeExecutor() {
+  Executor::Owner& owner = *this;
+  return std::make_unique<NativeExecutor>(loop_, options_.model, options_.concurrency_limit, log_,
+                                          metrics_, owner);
 }
 
-void Server::onLoaded(Result<std::unique_ptr<runtime::Model>> loaded) {
+void Server::onExecutorReady() {
   loading_ = false;
-  if (!loaded) {
-    log_.error("the model cannot be loaded",
-               {{"model", options_.model.model_name}, {"error", loaded.error().message}});
-    stop(1, false);
-    return;
-  }
-  model_ = std::move(*loaded);
-  const ModelConfig& config = options_.model;
-  runtime_ = std::make_unique<runtime::Runtime>(
-      *model_, clock_, log_, metrics_,
-      runtime::Runtime::Options{.predict_concurrency = config.predict_concurrency,
-                                .preprocess_threads = config.preprocess_threads,
-                                .postprocess_threads = config.postprocess_threads,
-                                .max_in_flight = options_.concurrency_limit,
-                                .max_waiting = config.max_waiting,
-                                .gate_timeout = config.gate_timeout});
-  service_.setRuntime(*runtime_);
-  log_.info("model ready",
-            {{"model", config.model_name},
-             {"predict_concurrency", static_cast<std::int64_t>(config.predict_concurrency)}});
+  log_.info("model ready", {{"model", options_.model.model_name},
+                            {"predict_concurrency",
+                             static_cast<std::int64_t>(options_.model.predict_concurrency)}});
+}
+
+void Server::onExecutorFailed(std::string_view why) {
+  loading_ = false;
+  log_.error("the model cannot be loaded", {{"model", options_.model.model_name}, {"error", why}});
+  stop(1, false);
 }
 
 void Server::onAccept(net::UniqueFd fd, const net::Address& peer) {
@@ -207,7 +173,7 @@ void Server::stop(int exit_status, bool abandon) {
     return;
   }
   exit_status_ = exit_status;
-  abandoned_ = abandon && (loading_ || (runtime_ != nullptr && runtime_->inFlight() > 0));
+  abandoned_ = abandon && (loading_ || executor_->inFlight() > 0);
   if (exit_status_ == 0) {
     log_.info("stopped");
   }

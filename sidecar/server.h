@@ -3,28 +3,29 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <thread>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/result.h"
-#include "model_runtime/model.h"
-#include "model_runtime/runtime.h"
 #include "net/address.h"
 #include "net/event_loop.h"
 #include "net/http/limits.h"
 #include "net/listener.h"
 #include "sidecar/downstream_connection.h"
+#include "sidecar/executor.h"
 #include "sidecar/model_config.h"
 #include "sidecar/service.h"
 
 namespace penstock::sidecar {
 
-// The whole sidecar, composed: listener → connections → service → runtime → model. It answers from
-// the start and loads the model beside.
-class Server final : private net::Listener::Handler, private DownstreamConnection::Owner {
+// The whole sidecar, composed: listener → connections → service → executor → model. It answers from
+// the start, while the executor loads the model.
+class Server final : private net::Listener::Handler,
+                     private DownstreamConnection::Owner,
+                     private Executor::Owner {
  public:
   struct Options {
     ModelConfig model;
@@ -53,8 +54,10 @@ class Server final : private net::Listener::Handler, private DownstreamConnectio
   void onDownstreamClosed(DownstreamConnection& connection) override;
   DownstreamConnection* findDownstream(DownstreamConnection::Id id) override;
 
-  Result<std::unique_ptr<runtime::Model>> loadModel();
-  void onLoaded(Result<std::unique_ptr<runtime::Model>> loaded);
+  void onExecutorReady() override;
+  void onExecutorFailed(std::string_view why) override;
+
+  std::unique_ptr<Executor> makeExecutor();
   void onTerminate();
   void onDrained();
   void onDrainTimeout();
@@ -67,14 +70,11 @@ class Server final : private net::Listener::Handler, private DownstreamConnectio
   net::EventLoop loop_;
   Metrics metrics_;
   const http::Limits limits_;
-  std::unique_ptr<runtime::Model> model_;
+  std::unique_ptr<Executor> executor_;
   Service service_;
   net::Listener listener_;
   DownstreamConnection::Id last_connection_ = 0;
   std::unordered_map<DownstreamConnection::Id, std::unique_ptr<DownstreamConnection>> connections_;
-  // After what its completions reach, so that it ends, with all its work, before them.
-  std::unique_ptr<runtime::Runtime> runtime_;
-  std::thread loader_;
   bool loading_ = true;
   bool draining_ = false;
   bool stopped_ = false;

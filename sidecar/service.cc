@@ -1,15 +1,11 @@
 #include "sidecar/service.h"
 
 #include <utility>
-#include <vector>
 
 namespace penstock::sidecar {
 
-Service::Service(net::EventLoop& loop, Metrics& metrics, const ModelConfig& config)
-    : loop_(loop),
-      metrics_(metrics),
-      max_request_body_(config.max_request_body.count),
-      max_held_(config.max_buffered.count) {
+Service::Service(net::EventLoop& loop, Metrics& metrics, Executor& executor, const Options& options)
+    : loop_(loop), metrics_(metrics), executor_(executor), options_(options) {
   metrics.callback("penstock_buffered_bytes", "Bytes of request bodies held", {}, false,
                    [this] { return static_cast<double>(held_); });
 }
@@ -17,23 +13,10 @@ Service::Service(net::EventLoop& loop, Metrics& metrics, const ModelConfig& conf
 Service::~Service() = default;
 
 void Service::drain(std::move_only_function<void()> on_idle) {
-  draining_ = true;
-  if (runtime_ != nullptr) {
-    runtime_->drain();
-  }
+  executor_.drain();
   on_idle_ = std::move(on_idle);
   if (exchanges_.empty()) {
     std::exchange(on_idle_, nullptr)();
-  }
-}
-
-void Service::cancelAll() {
-  std::vector<Exchange*> all;
-  for (const auto& [id, exchange] : exchanges_) {
-    all.push_back(exchange.get());
-  }
-  for (Exchange* exchange : all) {
-    exchange->cancel();
   }
 }
 
@@ -41,31 +24,6 @@ Exchange& Service::add(http::ServerStream& stream, Exchange::Linger linger) {
   const std::uint64_t id = ++last_id_;
   auto exchange = std::make_unique<Exchange>(*this, id, stream, std::move(linger));
   return *exchanges_.emplace(id, std::move(exchange)).first->second;
-}
-
-std::optional<Refusal> Service::unready() const {
-  if (draining_) {
-    return Refusal::kDraining;
-  }
-  if (runtime_ == nullptr) {
-    return Refusal::kNotReady;
-  }
-  return std::nullopt;
-}
-
-std::expected<runtime::RequestHandle, Refusal> Service::submit(
-    runtime::Runtime::Submission submission, std::uint64_t exchange) {
-  auto handle = runtime_->submit(std::move(submission), [this, exchange](runtime::Outcome outcome) {
-    loop_.post([this, exchange, outcome = std::move(outcome)]() mutable {
-      exchanges_.at(exchange)->onOutcome(std::move(outcome));
-    });
-  });
-  if (!handle.has_value()) {
-    return std::unexpected(handle.error() == runtime::Runtime::Refusal::kFull
-                               ? Refusal::kConcurrencyLimit
-                               : Refusal::kDraining);
-  }
-  return std::move(*handle);
 }
 
 // An attempt is one request; should two come under one name, the first has it.
@@ -95,7 +53,7 @@ bool Service::cancelAttempt(std::string_view attempt) {
 }
 
 bool Service::hold(std::size_t bytes) {
-  if (held_ + bytes > max_held_) {
+  if (held_ + bytes > options_.max_held) {
     return false;
   }
   held_ += bytes;

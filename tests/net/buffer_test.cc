@@ -56,6 +56,24 @@ TEST(Buffer, ThatNeverHeldAByteAllocatesNothing) {
   EXPECT_EQ(allocatedBytes(), before);
 }
 
+TEST(Buffer, TakesAString) {
+  for (const std::size_t size : {0, 1, 2047, 2048, 100'000}) {
+    Buffer buffer;
+    buffer.append("<");
+    buffer.take(pattern(size));
+    buffer.append(">");
+    EXPECT_EQ(buffer.toString(), "<" + pattern(size) + ">");
+  }
+}
+
+TEST(Buffer, TakesALongStringWithoutCopyingIt) {
+  std::string text = pattern(100'000);
+  const char* at = text.data();
+  Buffer buffer;
+  buffer.take(std::move(text));
+  EXPECT_EQ(reinterpret_cast<const char*>(buffer.front().data()), at);
+}
+
 TEST(Buffer, FreesItsMemoryWhenDrained) {
   Buffer buffer;
   const std::size_t before = allocatedBytes();

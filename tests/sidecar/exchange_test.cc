@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sidecar/native_executor.h"
 #include "sidecar/service.h"
 #include "tests/model_runtime/runtime_fixture.h"
 #include "tests/support/loop_runner.h"
@@ -55,39 +56,57 @@ class FakeStream final : public http::ServerStream {
   std::size_t consumed = 0;
 };
 
-class ExchangeTest : public RuntimeTest {
+// A model that belongs to the test.
+class Borrowed final : public runtime::Model {
+ public:
+  explicit Borrowed(runtime::Model& model) : model_(model) {}
+  runtime::Stages stages() const override { return model_.stages(); }
+  runtime::ModelResult<std::unique_ptr<runtime::State>> preprocess(
+      runtime::Input input, const runtime::Call& call) override {
+    return model_.preprocess(std::move(input), call);
+  }
+  runtime::ModelResult<std::unique_ptr<runtime::State>> predict(
+      std::unique_ptr<runtime::State> state, const runtime::Call& call, std::size_t lane) override {
+    return model_.predict(std::move(state), call, lane);
+  }
+  runtime::ModelResult<runtime::Output> postprocess(std::unique_ptr<runtime::State> state,
+                                                    const runtime::Call& call) override {
+    return model_.postprocess(std::move(state), call);
+  }
+
+ private:
+  runtime::Model& model_;
+};
+
+class ExchangeTest : public RuntimeTest, private Executor::Owner {
  protected:
-  ExchangeTest() : loop_(clock_), service_(std::in_place, loop_, metrics_, config()) {}
+  explicit ExchangeTest(std::size_t max_in_flight = 1000)
+      : executor_(loop_, config_, max_in_flight, logger_, metrics_, *this),
+        service_(
+            loop_, metrics_, executor_,
+            {.max_request_body = 10, .max_held = 15, .write_timeout = std::chrono::seconds(30)}) {}
   ~ExchangeTest() override {
     stand_.letThrough(1000);
-    runtime_.reset();
+    EXPECT_TRUE(net::turnUntil(loop_, [this] { return executor_.inFlight() == 0; }));
     net::runTurn(loop_);
   }
 
-  static ModelConfig config() {
-    return {.directory = {},
-            .model_name = {},
-            .library = {},
-            .max_request_body = 10_B,
-            .max_buffered = 15_B,
-            .options = {}};
-  }
-  void startModel(runtime::Runtime::Options options = {}) {
-    start(options);
-    service_->setRuntime(*runtime_);
-  }
+  void onExecutorReady() override {}
+  void onExecutorFailed(std::string_view why) override { ADD_FAILURE() << why; }
+
+  void startModel() { executor_.use(std::make_unique<Borrowed>(model_)); }
   // Predict stands still until stand_ lets it go on.
-  void startStandingModel(runtime::Runtime::Options options = {}) {
+  void startStandingModel() {
     model_.in_predict = [this](auto& text, const runtime::Call& call, std::size_t) {
       journal_.note(text);
       call.token.sleepUntil(clock_.now() + std::chrono::minutes(5));
       stand_.pass();
     };
-    startModel(options);
+    startModel();
   }
 
   Exchange& open(FakeStream& stream) {
-    return service_->add(stream, [this] {
+    return service_.add(stream, [this] {
       ++lingering_;
       return [this] { --lingering_; };
     });
@@ -126,8 +145,10 @@ class ExchangeTest : public RuntimeTest {
     EXPECT_TRUE(net::turnUntil(loop_, [&stream] { return stream.ended; })) << "not answered";
   }
 
-  net::EventLoop loop_;
-  std::optional<Service> service_;
+  const ModelConfig config_{};
+  net::EventLoop loop_{clock_};
+  NativeExecutor executor_;
+  Service service_;
   runtime::Turnstile stand_;
   int lingering_ = 0;
 };
@@ -140,7 +161,7 @@ TEST_F(ExchangeTest, RunsTheModelOnTheWholeBody) {
   EXPECT_TRUE(stream.continued);
   data(exchange, "hel", false);
   net::runTurn(loop_);
-  EXPECT_EQ(runtime_->inFlight(), 0u) << "not before the body is complete";
+  EXPECT_EQ(executor_.inFlight(), 0u) << "not before the body is complete";
   data(exchange, "lo", false);
   exchange.onTrailers({});
   turnUntilEnded(stream);
@@ -150,7 +171,7 @@ TEST_F(ExchangeTest, RunsTheModelOnTheWholeBody) {
   EXPECT_EQ(stream.field("x-penstock-sidecar"), "1");
   EXPECT_EQ(stream.field("x-request-id"), "r1");
   exchange.onEnd(http::StreamEnd::kComplete);
-  EXPECT_EQ(service_->exchanges(), 0u);
+  EXPECT_EQ(service_.exchanges(), 0u);
 }
 
 TEST_F(ExchangeTest, AnswersHealthWhileTheModelLoads) {
@@ -223,8 +244,13 @@ TEST_F(ExchangeTest, HoldsOnlySoManyBytesOfAllBodies) {
   EXPECT_EQ(third.status(), 200) << "what the first held is free again";
 }
 
-TEST_F(ExchangeTest, RefusesBeyondTheConcurrencyLimitAsNotExecuted) {
-  startStandingModel({.max_in_flight = 1});
+class NarrowExchangeTest : public ExchangeTest {
+ protected:
+  NarrowExchangeTest() : ExchangeTest(1) {}
+};
+
+TEST_F(NarrowExchangeTest, RefusesBeyondTheConcurrencyLimitAsNotExecuted) {
+  startStandingModel();
   FakeStream first, second, third;
   Exchange& running = post(first, "a");
   post(second, "b");
@@ -257,11 +283,11 @@ TEST_F(ExchangeTest, ACancelledAttemptIsAnsweredWhenItsWorkHasEnded) {
   send(cancel, "t1");
   EXPECT_EQ(cancel.status(), 202);
   EXPECT_EQ(stream.status(), 0) << "the model still works";
-  EXPECT_EQ(runtime_->inFlight(), 1u);
+  EXPECT_EQ(executor_.inFlight(), 1u);
   stand_.letThrough();
   turnUntilEnded(stream);
   EXPECT_EQ(stream.status(), 499);
-  EXPECT_EQ(runtime_->inFlight(), 0u);
+  EXPECT_EQ(executor_.inFlight(), 0u);
   send(again, "t1");
   EXPECT_EQ(again.status(), 404);
 }
@@ -271,10 +297,10 @@ TEST_F(ExchangeTest, AnUploadThatIsCancelledIsAnsweredAtOnce) {
   FakeStream stream;
   Exchange& exchange = open(stream);
   exchange.onRequestHead(head({{"x-penstock-attempt-id", "t1"}}), false);
-  EXPECT_TRUE(service_->cancelAttempt("t1"));
+  EXPECT_TRUE(service_.cancelAttempt("t1"));
   EXPECT_EQ(stream.status(), 499);
   data(exchange, "late", true);
-  EXPECT_EQ(runtime_->inFlight(), 0u);
+  EXPECT_EQ(executor_.inFlight(), 0u);
 }
 
 TEST_F(ExchangeTest, WorkWhoseClientHasGoneIsCancelledAndCountsUntilItHasEnded) {
@@ -284,10 +310,10 @@ TEST_F(ExchangeTest, WorkWhoseClientHasGoneIsCancelledAndCountsUntilItHasEnded) 
   journal_.waitFor(1);
   exchange.onEnd(http::StreamEnd::kPeerReset);
   EXPECT_EQ(lingering_, 1);
-  EXPECT_EQ(service_->exchanges(), 1u);
-  EXPECT_EQ(runtime_->inFlight(), 1u);
+  EXPECT_EQ(service_.exchanges(), 1u);
+  EXPECT_EQ(executor_.inFlight(), 1u);
   stand_.letThrough();
-  EXPECT_TRUE(net::turnUntil(loop_, [this] { return service_->exchanges() == 0; }));
+  EXPECT_TRUE(net::turnUntil(loop_, [this] { return service_.exchanges() == 0; }));
   EXPECT_EQ(lingering_, 0);
   EXPECT_EQ(stream.status(), 0);
 }
@@ -320,7 +346,7 @@ TEST_F(ExchangeTest, DrainRefusesNewWorkAndTellsWhenTheLastHasEnded) {
   Exchange& last = post(running, "a");
   journal_.waitFor(1);
   bool idle = false;
-  service_->drain([&idle] { idle = true; });
+  service_.drain([&idle] { idle = true; });
   get(ready, "/health/ready");
   EXPECT_EQ(ready.status(), 503);
   Exchange& refused = post(late, "b");
@@ -335,7 +361,7 @@ TEST_F(ExchangeTest, DrainRefusesNewWorkAndTellsWhenTheLastHasEnded) {
   last.onEnd(http::StreamEnd::kComplete);
   // The one that asked for /health/ready has not ended yet.
   EXPECT_FALSE(idle);
-  EXPECT_EQ(service_->exchanges(), 1u);
+  EXPECT_EQ(service_.exchanges(), 1u);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ class ModelConfigTest : public testing::Test {
 TEST_F(ModelConfigTest, HasDefaultsForAllButTheLibrary) {
   const auto config = load("penstock: { library: libm.so }\n");
   ASSERT_TRUE(config.has_value()) << config.error().message;
-  EXPECT_EQ(config->library, "libm.so");
+  EXPECT_EQ(std::get<NativeModel>(config->kind).library, "libm.so");
   EXPECT_EQ(config->predict_concurrency, 1u);
   EXPECT_EQ(config->preprocess_threads, 32u);
   EXPECT_EQ(config->max_request_body, 64_MiB);
@@ -54,14 +54,14 @@ penstock:
   ASSERT_TRUE(config.has_value()) << config.error().message;
   EXPECT_EQ(config->model_name, "m");
   EXPECT_EQ(config->predict_concurrency, 3u);
-  EXPECT_EQ(config->library, "lib/m.so");
+  EXPECT_EQ(std::get<NativeModel>(config->kind).library, "lib/m.so");
   EXPECT_EQ(config->preprocess_threads, 5u);
   EXPECT_EQ(config->postprocess_threads, 6u);
   EXPECT_EQ(config->max_waiting, 7u);
   EXPECT_EQ(config->gate_timeout, std::chrono::seconds(8));
   EXPECT_EQ(config->max_request_body, 9_MiB);
   EXPECT_EQ(config->max_buffered, 10_MiB);
-  EXPECT_THAT(config->options,
+  EXPECT_THAT(std::get<NativeModel>(config->kind).options,
               testing::ElementsAre(testing::Pair("depth", "11"), testing::Pair("name", "a b"),
                                    testing::Pair("on", "true")));
 }

@@ -25,7 +25,6 @@ TEST(Reply, RefusalsOfWhatWasNotRunSaySo) {
     EXPECT_EQ(reply.head.status, 503);
     EXPECT_EQ(field(reply, "x-penstock-not-executed"), "true");
     EXPECT_EQ(field(reply, "x-penstock-reason"), reasonWord(refusal));
-    EXPECT_EQ(field(reply, "x-penstock-sidecar"), "1");
   }
 }
 

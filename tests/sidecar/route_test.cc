@@ -5,30 +5,35 @@
 namespace penstock::sidecar {
 namespace {
 
-TEST(Route, KnowsItsPaths) {
-  EXPECT_EQ(routeOf("POST", "/predict"), Route::kPredict);
-  EXPECT_EQ(routeOf("POST", "/predict?x=1"), Route::kPredict);
-  EXPECT_EQ(routeOf("POST", "/v1/models/m:predict"), Route::kPredict);
-  EXPECT_EQ(routeOf("POST", "/v1/models/a:b:predict"), Route::kPredict);
+TEST(Route, KnowsTheSidecarsOwnPaths) {
   EXPECT_EQ(routeOf("GET", "/health/live"), Route::kLive);
   EXPECT_EQ(routeOf("HEAD", "/health/ready"), Route::kReady);
   EXPECT_EQ(routeOf("GET", "/metrics?"), Route::kMetrics);
   EXPECT_EQ(routeOf("POST", "/penstock/cancel"), Route::kCancel);
 }
 
-TEST(Route, KnowsNoOthers) {
-  for (const char* path : {"/", "/predict/", "/predictx", "/v1/models/:predict",
-                           "/v1/models/a/b:predict", "/v1/models/m", "/health", "/Predict", "*"}) {
-    EXPECT_EQ(routeOf("POST", path), Route::kNotFound) << path;
+TEST(Route, LeavesAllOthersToTheModel) {
+  for (const char* path : {"/", "/predict", "/health", "/health/live/", "*", "/Metrics"}) {
+    EXPECT_EQ(routeOf("POST", path), Route::kModel) << path;
   }
 }
 
 TEST(Route, TellsWrongMethodsFromWrongPaths) {
-  EXPECT_EQ(routeOf("GET", "/predict"), Route::kMethodNotAllowed);
-  EXPECT_EQ(routeOf("PUT", "/v1/models/m:predict"), Route::kMethodNotAllowed);
   EXPECT_EQ(routeOf("POST", "/health/live"), Route::kMethodNotAllowed);
-  EXPECT_EQ(allowedMethods("/predict"), "POST");
+  EXPECT_EQ(routeOf("GET", "/penstock/cancel"), Route::kMethodNotAllowed);
+  EXPECT_EQ(allowedMethods("/penstock/cancel"), "POST");
   EXPECT_EQ(allowedMethods("/metrics"), "GET, HEAD");
+}
+
+TEST(Route, KnowsWhatPredicts) {
+  for (const char* path :
+       {"/predict", "/predict?x=1", "/v1/models/m:predict", "/v1/models/a:b:predict"}) {
+    EXPECT_TRUE(isPredictPath(path)) << path;
+  }
+  for (const char* path : {"/", "/predict/", "/predictx", "/v1/models/:predict",
+                           "/v1/models/a/b:predict", "/v1/models/m", "/Predict", "*"}) {
+    EXPECT_FALSE(isPredictPath(path)) << path;
+  }
 }
 
 }  // namespace
