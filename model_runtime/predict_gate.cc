@@ -24,20 +24,26 @@ PredictGate::Permit::~Permit() {
     return;
   }
   PredictGate& gate = *gate_;
-  if (std::optional<Grant> grant = gate.takeBack(lane_)) {
+  if (std::optional<Grant> grant = gate.takeBack(lane_, gate.clock_.now())) {
     gate.handler_.onGrant(std::move(*grant));
   }
 }
 
 Duration PredictGate::Permit::begin() {
   PENSTOCK_CHECK(gate_ != nullptr, "an empty permit runs nothing");
-  return gate_->begin(lane_);
+  return begin(gate_->clock_.now());
+}
+
+Duration PredictGate::Permit::begin(TimePoint at) {
+  PENSTOCK_CHECK(gate_ != nullptr, "an empty permit runs nothing");
+  return gate_->begin(lane_, at);
 }
 
 PredictGate::PredictGate(const Clock& clock, Handler& handler, const Options& options)
     : clock_(clock),
       handler_(handler),
       max_waiting_(options.max_waiting),
+      run_ahead_(options.run_ahead),
       integrated_until_(clock.now()) {
   PENSTOCK_CHECK(options.lanes >= 1, "a gate has at least one lane");
   lanes_.resize(options.lanes, Lane{.idle_since = integrated_until_, .ready_at = {}});
@@ -47,7 +53,7 @@ PredictGate::PredictGate(const Clock& clock, Handler& handler, const Options& op
 }
 
 PredictGate::~PredictGate() {
-  PENSTOCK_CHECK(waiters_.empty(), "the gate outlives its waiters");
+  PENSTOCK_CHECK(waiters_.empty() && announced_.empty(), "the gate outlives its waiters");
   PENSTOCK_CHECK(free_lanes_.size() == lanes_.size(), "the gate outlives its permits");
 }
 
@@ -63,7 +69,7 @@ PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
     free_lanes_.pop_back();
     return grantLane(lane, now);
   }
-  if (waiters_.size() >= max_waiting_) {
+  if (announced_.size() + waiters_.size() >= max_waiting_) {
     return Refusal::kFull;
   }
   waiter.waiting_ = true;
@@ -78,39 +84,57 @@ bool PredictGate::leave(Waiter& waiter) {
   if (!waiter.waiting_) {
     return false;
   }
-  waiter.waiting_ = false;
-  waiters_.remove(waiter);
+  remove(waiter);
   return true;
 }
 
+void PredictGate::remove(Waiter& waiter) {
+  (waiter.announced_ ? announced_ : waiters_).remove(waiter);
+  waiter.waiting_ = false;
+  waiter.announced_ = false;
+}
+
+PredictGate::Waiter* PredictGate::announceNext() {
+  std::lock_guard lock(mutex_);
+  if (announced_.size() >= run_ahead_ || waiters_.empty()) {
+    return nullptr;
+  }
+  Waiter* next = waiters_.popFront();
+  next->announced_ = true;
+  announced_.pushBack(*next);
+  return next;
+}
+
 std::optional<PredictGate::Grant> PredictGate::handOver(Permit permit) {
+  return handOver(std::move(permit), clock_.now());
+}
+
+std::optional<PredictGate::Grant> PredictGate::handOver(Permit permit, TimePoint ended) {
   PENSTOCK_CHECK(permit.gate_ == this, "a permit comes back to the gate that gave it");
   permit.gate_ = nullptr;
-  return takeBack(permit.lane_);
+  return takeBack(permit.lane_, ended);
 }
 
 PredictGate::Snapshot PredictGate::snapshot() const {
   const TimePoint now = clock_.now();
   std::lock_guard lock(mutex_);
   const Duration since = std::max(Duration::zero(), now - integrated_until_);
-  return {.waiting = waiters_.size(),
+  return {.waiting = announced_.size() + waiters_.size(),
           .permits = lanes_.size() - free_lanes_.size(),
           .in_predict = in_predict_,
           .busy = busy_ + since * static_cast<Duration::rep>(in_predict_)};
 }
 
-Duration PredictGate::begin(std::size_t lane_index) {
-  const TimePoint now = clock_.now();
+Duration PredictGate::begin(std::size_t lane_index, TimePoint at) {
   std::lock_guard lock(mutex_);
   Lane& lane = lanes_[lane_index];
   PENSTOCK_CHECK(lane.granted && !lane.begun, "a permit begins once");
-  integrate(now);
+  integrate(at, 1);
   lane.begun = true;
-  ++in_predict_;
-  return std::max(Duration::zero(), now - std::max(lane.idle_since, lane.ready_at));
+  return std::max(Duration::zero(), at - std::max(lane.idle_since, lane.ready_at));
 }
 
-std::optional<PredictGate::Grant> PredictGate::takeBack(std::size_t lane_index) {
+std::optional<PredictGate::Grant> PredictGate::takeBack(std::size_t lane_index, TimePoint ended) {
   const TimePoint now = clock_.now();
   Expired expired;
   std::optional<Grant> grant;
@@ -120,14 +144,14 @@ std::optional<PredictGate::Grant> PredictGate::takeBack(std::size_t lane_index) 
     PENSTOCK_CHECK(lane.granted, "a permit comes back once");
     lane.granted = false;
     if (lane.begun) {
-      integrate(now);
+      integrate(ended, -1);
       lane.begun = false;
-      lane.idle_since = now;
-      --in_predict_;
+      lane.idle_since = ended;
     }
-    while (Waiter* waiter = waiters_.popFront()) {
-      waiter->waiting_ = false;
-      if (!waiter->deadline_.passed(now)) {
+    while (Waiter* waiter = announced_.empty() ? waiters_.front() : announced_.front()) {
+      const bool announced = waiter->announced_;
+      remove(*waiter);
+      if (announced || !waiter->deadline_.passed(now)) {
         grant.emplace(Grant{waiter, grantLane(lane_index, waiter->ready_at_)});
         break;
       }
@@ -150,12 +174,16 @@ PredictGate::Permit PredictGate::grantLane(std::size_t lane, TimePoint ready_at)
   return Permit(*this, lane);
 }
 
-// Threads read the clock before they take the lock, so now may lie a little before the last call's.
-void PredictGate::integrate(TimePoint now) {
-  if (now > integrated_until_) {
-    busy_ += (now - integrated_until_) * static_cast<Duration::rep>(in_predict_);
-    integrated_until_ = now;
+// Threads read the clock before they take the lock, and ends are reported late, so at may lie
+// before the last call's: then the one lane that begins or ends is made up for.
+void PredictGate::integrate(TimePoint at, int change) {
+  if (at > integrated_until_) {
+    busy_ += (at - integrated_until_) * static_cast<Duration::rep>(in_predict_);
+    integrated_until_ = at;
+  } else {
+    busy_ += (integrated_until_ - at) * change;
   }
+  in_predict_ += static_cast<std::size_t>(change);
 }
 
 }  // namespace penstock::runtime

@@ -20,6 +20,12 @@ namespace penstock::runtime {
 // somebody waiting is handed on, whichever way it comes back (NoLostWakeUp); a waiter whose
 // deadline has passed is never granted; each waiter is granted, expired or gone, once.
 //
+// Where predict runs elsewhere (another process, a device's queue), asking for each grant would
+// leave the lane idle for a round trip. With run_ahead the gate names, in order, the waiters that
+// are next (announceNext()), and the lanes' owner may begin them as lanes come free, and report
+// both ends afterwards with their times. An announced waiter keeps its place, and may still leave;
+// whether its deadline has passed is then for the lanes' owner to look at, before it begins.
+//
 // Thread-safe. Never blocks, starts no threads and calls the handler outside its lock: who runs on
 // a lane, and what wakes it, is the runtime's affair, and a simulation can drive it without
 // threads. The gate outlives its permits and waiters.
@@ -34,7 +40,8 @@ class PredictGate {
    private:
     friend class PredictGate;
     friend class IntrusiveList<Waiter>;
-    bool waiting_ = false;  // guarded by the gate's lock
+    bool waiting_ = false;    // guarded by the gate's lock, like the rest
+    bool announced_ = false;  // and still waiting
     TimePoint ready_at_{};
     Deadline deadline_ = Deadline::never();
   };
@@ -52,6 +59,8 @@ class PredictGate {
     // Returns how long the lane stood idle with this request ready: from the end of the lane's last
     // predict, or from when the request became ready if that was later.
     Duration begin();
+    // The same for a predict that has begun at that time, not after now.
+    Duration begin(TimePoint at);
 
    private:
     friend class PredictGate;
@@ -79,6 +88,7 @@ class PredictGate {
   struct Options {
     std::size_t lanes = 1;           // predict concurrency; at least 1
     std::size_t max_waiting = 1000;  // requests waiting; more are refused
+    std::size_t run_ahead = 0;       // of those, announced at most
   };
 
   enum class Refusal { kFull, kDeadlinePassed };
@@ -109,6 +119,12 @@ class PredictGate {
   // Gives the permit back and takes the oldest waiter for the same lane, as one step. Nothing when
   // nobody waits; the lane is then free.
   std::optional<Grant> handOver(Permit permit);
+  // The same for a predict that has ended at that time, not after now.
+  std::optional<Grant> handOver(Permit permit, TimePoint ended);
+
+  // The waiter that is next in line and not announced yet; from now on it is. Null if nobody is
+  // left, or run_ahead are. To be asked after whatever changes the queue, until it gives null.
+  Waiter* announceNext();
 
   Snapshot snapshot() const;
   std::size_t lanes() const { return lanes_.size(); }
@@ -122,17 +138,21 @@ class PredictGate {
   };
   using Expired = IntrusiveList<Waiter>;
 
-  Duration begin(std::size_t lane);
-  std::optional<Grant> takeBack(std::size_t lane);
+  Duration begin(std::size_t lane, TimePoint at);
+  std::optional<Grant> takeBack(std::size_t lane, TimePoint ended);
+  void remove(Waiter& waiter);
   Permit grantLane(std::size_t lane, TimePoint ready_at);
-  void integrate(TimePoint now);
+  // At that time, so many more are in predict.
+  void integrate(TimePoint at, int change);
 
   const Clock& clock_;
   Handler& handler_;
   const std::size_t max_waiting_;
+  const std::size_t run_ahead_;
 
-  mutable std::mutex mutex_;  // guards everything below
-  IntrusiveList<Waiter> waiters_;
+  mutable std::mutex mutex_;         // guards everything below
+  IntrusiveList<Waiter> announced_;  // at the head of the queue
+  IntrusiveList<Waiter> waiters_;    // behind those
   std::vector<Lane> lanes_;
   std::vector<std::size_t> free_lanes_;  // last freed, first used
   std::size_t in_predict_ = 0;

@@ -76,6 +76,61 @@ TEST_F(PredictGateTest, GrantsThroughTheHandlerWhenAPermitIsDropped) {
   EXPECT_EQ(granted_[0].permit.lane(), lane);
 }
 
+class RunAheadGateTest : public PredictGateTest {
+ protected:
+  PredictGate ahead_{clock_, *this, {.lanes = 1, .max_waiting = 4, .run_ahead = 2}};
+};
+
+TEST_F(RunAheadGateTest, AnnouncesTheNextInOrderAndNoMore) {
+  Request running, a, b, c;
+  PredictGate::Permit permit = permitOf(ahead_.enter(running, never_));
+  EXPECT_EQ(ahead_.announceNext(), nullptr);
+  for (Request* request : {&a, &b, &c}) {
+    EXPECT_TRUE(waits(ahead_.enter(*request, never_)));
+  }
+  EXPECT_EQ(ahead_.announceNext(), &a);
+  EXPECT_EQ(ahead_.announceNext(), &b);
+  EXPECT_EQ(ahead_.announceNext(), nullptr);
+  EXPECT_TRUE(ahead_.leave(a)) << "it has not begun";
+  EXPECT_EQ(ahead_.announceNext(), &c);
+  EXPECT_EQ(ahead_.snapshot().waiting, 2u);
+  auto next = ahead_.handOver(std::move(permit));
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->waiter, &b);
+  EXPECT_TRUE(ahead_.leave(c));
+}
+
+TEST_F(RunAheadGateTest, DoesNotExpireWhoMayHaveBegunAlready) {
+  Request running, announced, not_announced;
+  PredictGate::Permit permit = permitOf(ahead_.enter(running, never_));
+  EXPECT_TRUE(waits(ahead_.enter(announced, in(milliseconds(5)))));
+  EXPECT_EQ(ahead_.announceNext(), &announced);
+  EXPECT_TRUE(waits(ahead_.enter(not_announced, in(milliseconds(5)))));
+  clock_.advance(milliseconds(10));
+  auto next = ahead_.handOver(std::move(permit));
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->waiter, &announced);
+  EXPECT_TRUE(expired_.empty());
+  EXPECT_FALSE(ahead_.handOver(std::move(next->permit)).has_value());
+  EXPECT_EQ(expired_.size(), 1u);
+}
+
+TEST_F(RunAheadGateTest, TakesTimesThatAreReportedLate) {
+  Request first, second;
+  PredictGate::Permit permit = permitOf(ahead_.enter(first, never_));
+  EXPECT_TRUE(waits(ahead_.enter(second, never_)));
+  const TimePoint start = clock_.now();
+  clock_.advance(milliseconds(100));
+  EXPECT_EQ(permit.begin(start + milliseconds(10)), milliseconds(10));
+  EXPECT_EQ(ahead_.snapshot().busy, milliseconds(90));
+  auto next = ahead_.handOver(std::move(permit), start + milliseconds(60));
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->permit.begin(start + milliseconds(62)), milliseconds(2));
+  EXPECT_EQ(ahead_.snapshot().busy, milliseconds(50 + 38));
+  EXPECT_FALSE(ahead_.handOver(std::move(next->permit), start + milliseconds(100)).has_value());
+  EXPECT_EQ(ahead_.snapshot().busy, milliseconds(88));
+}
+
 TEST_F(PredictGateTest, RefusesBeyondItsBound) {
   Request running[2], waiting[2], one_too_many;
   PredictGate::Permit a = permitOf(gate_.enter(running[0], never_));

@@ -1,5 +1,6 @@
 // The predict gate under seeded random events with a manual clock and no threads: requests arrive,
-// leave, expire, begin, finish by hand-over or by a dropped permit. A model of a few lines (a deque
+// leave, expire, begin, finish by hand-over or by a dropped permit; in some runs the next few are
+// announced, and ends and beginnings are reported late. A model of a few lines (a deque
 // and a set of lanes) runs beside it, and every invariant is looked at after every event.
 
 #include <algorithm>
@@ -24,6 +25,8 @@ struct SimulatedRequest final : PredictGate::Waiter {
   std::uint64_t number = 0;  // in order of readiness
   Deadline deadline = Deadline::never();
   bool begun = false;
+  bool announced = false;
+  TimePoint begun_at{};
   TimePoint ready_at{};
 };
 
@@ -31,6 +34,7 @@ struct Shape {
   std::size_t lanes;
   std::size_t max_waiting;
   int arrival_weight;  // against 100 for the other events together
+  std::size_t run_ahead = 0;
 };
 
 class GateSimulation final : private PredictGate::Handler {
@@ -38,12 +42,15 @@ class GateSimulation final : private PredictGate::Handler {
   GateSimulation(std::uint64_t seed, const Shape& shape)
       : random_(seed),
         shape_(shape),
-        gate_(clock_, *this, {.lanes = shape.lanes, .max_waiting = shape.max_waiting}),
+        gate_(
+            clock_, *this,
+            {.lanes = shape.lanes, .max_waiting = shape.max_waiting, .run_ahead = shape.run_ahead}),
         idle_since_(shape.lanes, clock_.now()) {}
 
   void run(std::uint64_t events) {
     for (std::uint64_t i = 0; i < events && !testing::Test::HasFailure(); ++i) {
       step();
+      announce();
       checkInvariants();
     }
     finishAll();
@@ -53,6 +60,7 @@ class GateSimulation final : private PredictGate::Handler {
   std::uint64_t expired() const { return expired_; }
   std::uint64_t left() const { return left_; }
   std::uint64_t refused() const { return refused_; }
+  std::uint64_t announced() const { return announced_; }
 
  private:
   using Running = std::pair<std::unique_ptr<SimulatedRequest>, PredictGate::Permit>;
@@ -82,6 +90,30 @@ class GateSimulation final : private PredictGate::Handler {
       expected_busy_ += running.first->begun ? by : Duration::zero();
     }
     clock_.advance(by);
+  }
+
+  // Some time ago, but not before what this lane's owner has reported.
+  TimePoint reportedTime(TimePoint not_before) {
+    if (shape_.run_ahead == 0) {
+      return clock_.now();
+    }
+    const auto late = std::chrono::nanoseconds(pick(0, 30'000));
+    return std::max({not_before, clock_.now() - late, idle_from_});
+  }
+
+  void announce() {
+    while (PredictGate::Waiter* next = gate_.announceNext()) {
+      auto& request = static_cast<SimulatedRequest&>(*next);
+      const auto first_new =
+          std::ranges::find_if(waiting_, [](const auto& waiter) { return !waiter->announced; });
+      EXPECT_NE(first_new, waiting_.end());
+      EXPECT_EQ((*first_new)->number, request.number) << "announced out of order";
+      request.announced = true;
+      ++announced_;
+    }
+    const auto announced =
+        std::ranges::count_if(waiting_, [](const auto& waiter) { return waiter->announced; });
+    EXPECT_EQ(static_cast<std::size_t>(announced), std::min(shape_.run_ahead, waiting_.size()));
   }
 
   void arrive() {
@@ -140,16 +172,19 @@ class GateSimulation final : private PredictGate::Handler {
     }
     request->begun = true;
     const TimePoint idle_from = std::max(idle_since_[permit.lane()], request->ready_at);
-    EXPECT_EQ(permit.begin(), clock_.now() - idle_from);
+    const TimePoint at = reportedTime(idle_since_[permit.lane()]);
+    EXPECT_EQ(permit.begin(at), std::max(Duration::zero(), at - idle_from));
+    expected_busy_ += clock_.now() - at;
+    request->begun_at = at;
   }
 
   void finishSomeone() {
     if (running_.empty()) {
       return;
     }
-    Running running = takeSomeoneRunning();
+    Running running = takeSomeoneRunning(true);
     const std::size_t lane = running.second.lane();
-    auto grant_next = gate_.handOver(std::move(running.second));
+    auto grant_next = gate_.handOver(std::move(running.second), idle_since_[lane]);
     if (grant_next.has_value()) {
       EXPECT_EQ(grant_next->permit.lane(), lane) << "the lane that finishes takes the next itself";
       takeGrant(std::move(*grant_next));
@@ -164,7 +199,7 @@ class GateSimulation final : private PredictGate::Handler {
     }
     const std::uint64_t before = granted_;
     {
-      Running running = takeSomeoneRunning();
+      Running running = takeSomeoneRunning(false);
     }
     if (granted_ == before) {
       expectNobodyIsLeftBehind();
@@ -181,11 +216,14 @@ class GateSimulation final : private PredictGate::Handler {
     return at;
   }
 
-  Running takeSomeoneRunning() {
+  // late: its end may be reported with an earlier time.
+  Running takeSomeoneRunning(bool late) {
     auto at = someoneRunning();
     Running running = std::move(at->second);
     if (running.first->begun) {
-      idle_since_[at->first] = clock_.now();
+      const TimePoint ended = late ? reportedTime(running.first->begun_at) : clock_.now();
+      expected_busy_ -= clock_.now() - ended;
+      idle_since_[at->first] = ended;
     }
     running_.erase(at);
     return running;
@@ -196,6 +234,7 @@ class GateSimulation final : private PredictGate::Handler {
   void onExpired(PredictGate::Waiter& waiter) override {
     auto& request = static_cast<SimulatedRequest&>(waiter);
     EXPECT_TRUE(request.deadline.passed(clock_.now())) << "expired before its deadline";
+    EXPECT_FALSE(request.announced) << "who was announced may have begun";
     takeOldest(request);
     ++expired_;
   }
@@ -214,7 +253,8 @@ class GateSimulation final : private PredictGate::Handler {
   }
 
   void grant(std::unique_ptr<SimulatedRequest> request, PredictGate::Permit permit) {
-    EXPECT_FALSE(request->deadline.passed(clock_.now())) << "granted after its deadline";
+    EXPECT_TRUE(request->announced || !request->deadline.passed(clock_.now()))
+        << "granted after its deadline";
     const std::size_t lane = permit.lane();
     EXPECT_LT(lane, shape_.lanes);
     const bool lane_was_free =
@@ -240,6 +280,7 @@ class GateSimulation final : private PredictGate::Handler {
   void finishAll() {
     while (!running_.empty() && !testing::Test::HasFailure()) {
       finishSomeone();
+      announce();
       checkInvariants();
     }
     const PredictGate::Snapshot end = gate_.snapshot();
@@ -256,6 +297,8 @@ class GateSimulation final : private PredictGate::Handler {
   std::map<std::size_t, Running> running_;
   std::vector<TimePoint> idle_since_;
   Duration expected_busy_{};
+  const TimePoint idle_from_ = clock_.now();
+  std::uint64_t announced_ = 0;
   std::uint64_t arrived_ = 0;
   std::uint64_t granted_ = 0;
   std::uint64_t expired_ = 0;
@@ -268,14 +311,17 @@ constexpr Shape kShapes[] = {{.lanes = 1, .max_waiting = 8, .arrival_weight = 30
                              {.lanes = 2, .max_waiting = 40, .arrival_weight = 45},
                              {.lanes = 3, .max_waiting = 1, .arrival_weight = 60},
                              {.lanes = 8, .max_waiting = 100, .arrival_weight = 50},
-                             {.lanes = 1, .max_waiting = 0, .arrival_weight = 20}};
+                             {.lanes = 1, .max_waiting = 0, .arrival_weight = 20},
+                             {.lanes = 1, .max_waiting = 20, .arrival_weight = 40, .run_ahead = 1},
+                             {.lanes = 3, .max_waiting = 30, .arrival_weight = 50, .run_ahead = 8}};
 
 TEST(PredictGateSimulation, KeepsItsInvariantsThroughAMillionRandomEvents) {
   std::uint64_t granted = 0;
   std::uint64_t expired = 0;
   std::uint64_t left = 0;
   std::uint64_t refused = 0;
-  for (std::uint64_t seed = 1; seed <= 50 && !HasFailure(); ++seed) {
+  std::uint64_t announced = 0;
+  for (std::uint64_t seed = 1; seed <= 56 && !HasFailure(); ++seed) {
     const Shape& shape = kShapes[seed % std::size(kShapes)];
     SCOPED_TRACE(testing::Message() << "seed " << seed << ", lanes " << shape.lanes);
     GateSimulation simulation(seed, shape);
@@ -284,12 +330,14 @@ TEST(PredictGateSimulation, KeepsItsInvariantsThroughAMillionRandomEvents) {
     expired += simulation.expired();
     left += simulation.left();
     refused += simulation.refused();
+    announced += simulation.announced();
   }
   // The run has been through every kind of event.
   EXPECT_GT(granted, 100'000u);
   EXPECT_GT(expired, 1'000u);
   EXPECT_GT(left, 10'000u);
   EXPECT_GT(refused, 1'000u);
+  EXPECT_GT(announced, 10'000u);
 }
 
 }  // namespace
