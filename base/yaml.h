@@ -76,6 +76,11 @@ class YamlValue {
   std::vector<YamlValue> items() const;
   std::optional<std::vector<std::string>> strings() const;
 
+  // All of it as JSON, whatever it is: plain scalars as YAML 1.1 reads them (yes is true, 1e3 a
+  // string), but for dates and numbers that are not written in plain decimals, which stay strings.
+  // Aliases are written out. Keys are strings.
+  std::string json() const;
+
   // Notes a mistake at this place; message says what was expected.
   void error(std::string_view message) const;
   // "file:line:column".

@@ -30,23 +30,82 @@ void readOptions(const YamlValue& value, std::map<std::string, std::string>& opt
   }
 }
 
-void readPenstock(const YamlValue& value, ModelConfig& config) {
+// What every kind of model has in `penstock:`.
+void readPenstock(YamlMap& map, ModelConfig& config) {
   constexpr std::size_t kMostThreads = 4096;
-  YamlMap map(value);
-  NativeModel native;
-  map.required("library", native.library);
   map.optional("preprocess_threads", config.preprocess_threads, {1, kMostThreads});
   map.optional("postprocess_threads", config.postprocess_threads, {1, kMostThreads});
   map.optional("max_waiting", config.max_waiting, {0, 1'000'000});
   map.optional("gate_timeout", config.gate_timeout, {1ms, 24h});
   map.optional("max_request_body", config.max_request_body, {1_KiB, 1024_MiB});
   map.optional("max_buffered", config.max_buffered, atLeast<ByteSize>(1_MiB));
-  if (const auto options = map.find("options")) {
+  refuseMisplaced(map);
+}
+
+NativeModel readNative(YamlMap& penstock) {
+  NativeModel native;
+  penstock.required("library", native.library);
+  if (const auto options = penstock.find("options")) {
     readOptions(*options, native.options);
   }
-  config.kind = std::move(native);
-  refuseMisplaced(map);
-  map.finish();
+  return native;
+}
+
+// Truss's own keys are read leniently: what is not understood has its default.
+PythonModel readPython(YamlMap& top, YamlMap* penstock) {
+  PythonModel python{
+      .config_json = top.value().json(), .interpreter = "python3", .environment = {}};
+  if (const auto variables = top.find("environment_variables"); variables && variables->isMap()) {
+    YamlMap map(*variables);
+    for (const std::string& name : map.unknownKeys()) {
+      if (auto text = map.find(name)->string()) {
+        python.environment.emplace_back(name, std::move(*text));
+      }
+    }
+  }
+  if (const auto runtime = top.find("runtime")) {
+    YamlMap map(*runtime);
+    map.ignoreNulls();
+    std::uint64_t seconds = 60;
+    map.optional("streaming_read_timeout", seconds, {1, 86'400});
+    python.streaming_read_timeout = std::chrono::seconds(seconds);
+  }
+  if (penstock != nullptr) {
+    penstock->optional("python", python.interpreter);
+    penstock->optional("hang_timeout", python.hang_timeout, {1ms, 24h});
+    penstock->optional("stream_buffer", python.stream_buffer, {128_KiB, 1024_MiB});
+  }
+  return python;
+}
+
+// Where Truss looks for the model's class.
+bool hasPythonModel(YamlMap& top, const std::filesystem::path& directory) {
+  std::string folder = "model";
+  std::string file = "model.py";
+  top.optional("model_module_dir", folder);
+  top.optional("model_class_filename", file);
+  std::error_code error;
+  return std::filesystem::is_regular_file(directory / folder / file, error);
+}
+
+void readKind(YamlMap& top, ModelConfig& config) {
+  const auto section = top.find("penstock");
+  std::optional<YamlMap> penstock;
+  if (section.has_value()) {
+    penstock.emplace(*section);
+    readPenstock(*penstock, config);
+  }
+  if (penstock.has_value() && penstock->find("library")) {
+    config.kind = readNative(*penstock);
+  } else if (hasPythonModel(top, config.directory)) {
+    config.kind = readPython(top, penstock.has_value() ? &*penstock : nullptr);
+  } else {
+    (section.has_value() ? *section : top.value())
+        .error("expected a model: model/model.py beside this file, or penstock: { library: … }");
+  }
+  if (penstock.has_value()) {
+    penstock->finish();
+  }
 }
 
 }  // namespace
@@ -74,9 +133,7 @@ Result<ModelConfig> loadModelConfig(const std::string& directory) {
     map.optional("predict_concurrency", config.predict_concurrency, {1, 1024});
   }
   refuseMisplaced(top);
-  if (const auto penstock = top.need("penstock")) {
-    readPenstock(*penstock, config);
-  }
+  readKind(top, config);
   if (auto ok = document->check(); !ok) {
     return std::unexpected(ok.error());
   }

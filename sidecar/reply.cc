@@ -31,6 +31,8 @@ Row row(Refusal refusal) {
       return {503, true, "overloaded", "Too much is waiting here already."};
     case Refusal::kGateTimeout:
       return {503, true, "gate_timeout", "The request waited too long for its turn."};
+    case Refusal::kWorkerLost:
+      return {502, false, "worker_lost", "The model's process ended while this request ran."};
     case Refusal::kDeadlineExceeded:
       return {504, false, "deadline_exceeded", "The request's deadline has passed."};
     case Refusal::kCancelled:
@@ -90,6 +92,10 @@ Reply modelError(const runtime::ModelError& error) {
 
 std::string_view reasonWord(Refusal refusal) {
   return row(refusal).word;
+}
+
+std::string_view refusalSentence(Refusal refusal) {
+  return row(refusal).sentence;
 }
 
 Reply makeReply(int status, std::string_view content_type, std::string body) {

@@ -18,6 +18,7 @@ enum class Refusal {
   kConcurrencyLimit,  // 503, not executed
   kOverloaded,        // 503, not executed: too many wait at the gate, or too many bytes are held
   kGateTimeout,       // 503, not executed
+  kWorkerLost,        // 502: the model's process ended while it ran
   kDeadlineExceeded,  // 504
   kCancelled,         // 499
   kBadRequest,        // 400
@@ -41,6 +42,9 @@ struct Reply {
 
 // The word for the field x-penstock-reason and for metrics.
 std::string_view reasonWord(Refusal refusal);
+
+// The usual sentence for a person.
+std::string_view refusalSentence(Refusal refusal);
 
 // content_type: a field value; anything else is left out.
 Reply makeReply(int status, std::string_view content_type, std::string body);

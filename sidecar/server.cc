@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sidecar/native_executor.h"
+#include "sidecar/python_executor.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -65,6 +66,10 @@ int Server::run() {
 
 std::unique_ptr<Executor> Server::makeExecutor() {
   Executor::Owner& owner = *this;
+  if (std::holds_alternative<PythonModel>(options_.model.kind)) {
+    return std::make_unique<PythonExecutor>(loop_, options_.model, options_.concurrency_limit, log_,
+                                            metrics_, owner);
+  }
   return std::make_unique<NativeExecutor>(loop_, options_.model, options_.concurrency_limit, log_,
                                           metrics_, owner);
 }

@@ -332,5 +332,20 @@ TEST(Yaml, RemembersWhichKeysWereAskedFor) {
   EXPECT_THAT(document->askedPaths(), ElementsAre("list", "list[].a", "list[].b"));
 }
 
+TEST(Yaml, BecomesJson) {
+  const auto json = [](const std::string& text) {
+    auto document = YamlDocument::parse(text, "f.yaml");
+    EXPECT_TRUE(document.has_value()) << text;
+    return document.has_value() ? document->root().json() : std::string();
+  };
+  EXPECT_EQ(json("{a: 1, b: [x, 'y', \"z\"], c: {}}\n"), R"({"a":1,"b":["x","y","z"],"c":{}})");
+  EXPECT_EQ(json("[~, null, , yes, No, true, 'true', on]\n"),
+            R"([null,null,null,true,false,true,"true",true])");
+  EXPECT_EQ(json("[0, -7, 1.5, -2.25e+3, 1e3, 010, 0x1F, 1_000, .5, 1., .inf, 2020-01-01]\n"),
+            R"([0,-7,1.5,-2.25e+3,"1e3","010","0x1F","1_000",".5","1.",".inf","2020-01-01"])");
+  EXPECT_EQ(json("a: &x {k: v}\nb: *x\n"), R"({"a":{"k":"v"},"b":{"k":"v"}})");
+  EXPECT_EQ(json("s: |\n  two\n  \"lines\"\n"), R"({"s":"two\n\"lines\"\n"})");
+}
+
 }  // namespace
 }  // namespace penstock

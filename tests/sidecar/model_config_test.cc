@@ -114,5 +114,33 @@ TEST_F(ModelConfigTest, NeedsADirectoryWithAConfig) {
   EXPECT_FALSE(loadModelConfig(directory_.path() + "/nowhere").has_value());
 }
 
+TEST_F(ModelConfigTest, WithoutALibraryTheModelIsThePythonClass) {
+  directory_.write("model/model.py", "class Model: pass");
+  const auto config = load(R"(model_name: m
+runtime: { predict_concurrency: 2, streaming_read_timeout: 7 }
+environment_variables: { A: "1", B: yes }
+secrets: { token: null }
+penstock: { python: /opt/python, hang_timeout: 5s }
+)");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  const auto& python = std::get<PythonModel>(config->kind);
+  EXPECT_EQ(config->predict_concurrency, 2u);
+  EXPECT_EQ(python.interpreter, "/opt/python");
+  EXPECT_EQ(python.hang_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(python.streaming_read_timeout, std::chrono::seconds(7));
+  EXPECT_THAT(python.environment,
+              testing::ElementsAre(testing::Pair("A", "1"), testing::Pair("B", "yes")));
+  EXPECT_THAT(python.config_json, HasSubstr(R"("secrets":{"token":null})"));
+}
+
+TEST_F(ModelConfigTest, NeedsASectionOfOursForPythonOnlyIfItIsWrong) {
+  directory_.write("src/main.py", "class Model: pass");
+  EXPECT_TRUE(load("model_module_dir: src\nmodel_class_filename: main.py\n").has_value());
+  EXPECT_THAT(errorOf("model_module_dir: src\n"), HasSubstr("expected a model"));
+  EXPECT_THAT(
+      errorOf("model_module_dir: src\nmodel_class_filename: main.py\npenstock: { pyton: x }\n"),
+      HasSubstr("config.yaml:3:13: "));
+}
+
 }  // namespace
 }  // namespace penstock::sidecar

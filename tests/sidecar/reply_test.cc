@@ -30,12 +30,13 @@ TEST(Reply, RefusalsOfWhatWasNotRunSaySo) {
 
 TEST(Reply, EveryOtherRefusalHasItsStatusAndNoSuchField) {
   const std::pair<Refusal, int> rows[] = {
-      {Refusal::kDeadlineExceeded, 504}, {Refusal::kCancelled, 499},
-      {Refusal::kBadRequest, 400},       {Refusal::kMethodNotAllowed, 405},
-      {Refusal::kRequestTimeout, 408},   {Refusal::kNotFound, 404},
-      {Refusal::kTooLarge, 413},         {Refusal::kUriTooLong, 414},
-      {Refusal::kMisdirected, 421},      {Refusal::kHeadersTooLarge, 431},
-      {Refusal::kNotImplemented, 501},   {Refusal::kVersion, 505}};
+      {Refusal::kWorkerLost, 502},       {Refusal::kDeadlineExceeded, 504},
+      {Refusal::kCancelled, 499},        {Refusal::kBadRequest, 400},
+      {Refusal::kMethodNotAllowed, 405}, {Refusal::kRequestTimeout, 408},
+      {Refusal::kNotFound, 404},         {Refusal::kTooLarge, 413},
+      {Refusal::kUriTooLong, 414},       {Refusal::kMisdirected, 421},
+      {Refusal::kHeadersTooLarge, 431},  {Refusal::kNotImplemented, 501},
+      {Refusal::kVersion, 505}};
   for (const auto& [refusal, status] : rows) {
     const Reply reply = makeRefusal(refusal);
     EXPECT_EQ(reply.head.status, status);

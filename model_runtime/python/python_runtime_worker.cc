@@ -1,0 +1,141 @@
+// The worker's life: started, loaded, lost, started again.
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "model_runtime/python/python_request.h"
+#include "model_runtime/python/python_runtime.h"
+
+namespace penstock::runtime {
+
+void PythonRuntime::start() {
+  startWorker();
+}
+
+void PythonRuntime::startWorker() {
+  auto started = Worker::start(loop_, options_.worker, log_, *this);
+  if (started) {
+    worker_ = std::move(*started);
+    log_.info("model worker started", {{"pid", worker_->pid()}});
+  } else if (loaded_once_) {
+    log_.error("the model's worker cannot be started", {{"why", started.error().message}});
+    startWorkerLater();
+  } else {
+    owner_.onModelFailed(started.error().message);
+  }
+}
+
+void PythonRuntime::startWorkerLater() {
+  restart_.armAfter(back_off_);
+  back_off_ = std::min(back_off_ * 2, options_.longest_back_off);
+}
+
+std::string PythonRuntime::onLoaded(std::string_view payload) {
+  const auto object = nlohmann::json::parse(payload, nullptr, false);
+  if (!object.is_object() || !object.contains("operations") || !object["operations"].is_array()) {
+    return "it sent a LOADED that is none";
+  }
+  operations_.clear();
+  for (int i = 0; i <= static_cast<int>(Operation::kWebSocket); ++i) {
+    const auto operation = static_cast<Operation>(i);
+    if (std::ranges::find(object["operations"], toString(operation)) !=
+        object["operations"].end()) {
+      operations_.insert(operation);
+    }
+  }
+  const auto preprocess = object.value("preprocess", nlohmann::json());
+  has_preprocess_ = preprocess.is_string();
+  async_preprocess_ = preprocess == "async";
+  asks_health_ = object.value("is_healthy", nlohmann::json(false)) == true;
+  const auto schema = object.value("schema", nlohmann::json());
+  schema_ = schema.is_null() ? std::string() : schema.dump();
+  ready_ = true;
+  ready_since_ = loop_.now();
+  const auto seconds = object.value("load_seconds", nlohmann::json(0.0));
+  log_.info("model loaded", {{"pid", worker_->pid()},
+                             {"seconds", seconds.is_number() ? seconds.get<double>() : 0.0}});
+  if (!std::exchange(loaded_once_, true)) {
+    owner_.onModelReady();
+  } else {
+    resume();
+  }
+  return {};
+}
+
+void PythonRuntime::onLoadFailed(std::string_view why) {
+  if (loaded_once_) {
+    log_.error("the model cannot be loaded again", {{"why", why}});
+  } else {
+    owner_.onModelFailed(why);
+  }
+}
+
+void PythonRuntime::onWorkerEnded(const std::string& how) {
+  const bool was_ready = std::exchange(ready_, false);
+  log_.error("the model's worker ended", {{"pid", worker_->pid()}, {"how", how}});
+  loop_.destroyLater(std::move(worker_));
+  while (!checks_.empty()) {
+    answerHealth(checks_.begin()->first, false);
+  }
+  if (!loaded_once_) {
+    owner_.onModelFailed("the worker ended (" + how + ") before the model was loaded");
+    return;
+  }
+  loseRequests();
+  if (was_ready && loop_.now() - ready_since_ >= options_.longest_back_off) {
+    back_off_ = options_.restart_back_off;
+  }
+  restarts_.add();
+  startWorkerLater();
+}
+
+// What the model may have touched is lost; what only this process had goes on waiting.
+void PythonRuntime::loseRequests() {
+  preparing_ = 0;
+  std::vector<Request*> lost;
+  for (auto& [id, request] : requests_) {
+    if (request->sent && request->state != Request::State::kEnded) {
+      lost.push_back(request.get());
+    }
+  }
+  for (Request* request : lost) {
+    const bool keeps = !request->touched() && !request->prepared && !request->end_as.has_value() &&
+                       request->state != Request::State::kPreparing;
+    if (keeps) {
+      request->sent = false;
+      continue;
+    }
+    const End end =
+        request->end_as.value_or(request->touched() ? End::kWorkerLost : End::kNotExecuted);
+    // So that its lane does not go to one that is lost too.
+    if (request->state == Request::State::kWaiting) {
+      gate_.leave(*request);
+    }
+    finishLater(*request, end);
+  }
+  for (Request* request : lost) {
+    if (request->permit.has_value() && request->state == Request::State::kEnded) {
+      release(*request, loop_.clock().now());
+    }
+  }
+}
+
+// Tells a new worker what it may run, in the order in which that was decided.
+void PythonRuntime::resume() {
+  std::vector<Request*> allowed;
+  for (auto& [id, request] : requests_) {
+    if (request->allowed_number > 0 && !request->sent && request->state != Request::State::kEnded) {
+      allowed.push_back(request.get());
+    }
+  }
+  std::ranges::sort(allowed, {}, &Request::allowed_number);
+  for (Request* request : allowed) {
+    transmit(*request, true);
+  }
+  prepareQueued();
+}
+
+}  // namespace penstock::runtime

@@ -1,0 +1,142 @@
+#include "model_runtime/python/worker.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+#include <sys/socket.h>
+
+namespace penstock::runtime {
+namespace {
+
+constexpr std::uint32_t kProtocolVersion = 1;
+constexpr auto kTimeToEnd = std::chrono::seconds(5);
+
+std::string stringIn(const nlohmann::json& object, const char* key) {
+  const auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::start(net::EventLoop& loop, const Options& options,
+                                              Logger& log, Owner& owner) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return failure(std::string("cannot make a socket: ") + std::strerror(errno));
+  }
+  net::UniqueFd theirs(ends[1]);
+  std::unique_ptr<Worker> worker(new Worker(loop, net::UniqueFd(ends[0]), log, owner));
+  auto child = net::ChildProcess::start(
+      loop,
+      {.arguments = {options.interpreter, options.package,
+                     std::to_string(net::ChildProcess::kPassedDescriptor)},
+       .directory = options.directory,
+       .environment = options.environment,
+       .descriptor = theirs.get()},
+      [self = worker.get()](const std::string& how) { self->onExit(how); });
+  if (!child) {
+    return std::unexpected(child.error());
+  }
+  worker->child_ = std::move(*child);
+  worker->output_.emplace(
+      loop, log,
+      net::ChildLog::Origin{
+          .what = "model", .fields = {}, .pid = worker->child_->pid(), .program = "model"},
+      worker->child_->takeOutput());
+  FrameWriter(worker->channel_.out(), FrameType::kStart, 0).put(std::string_view(options.start));
+  return worker;
+}
+
+Worker::Worker(net::EventLoop& loop, net::UniqueFd socket, Logger& log, Owner& owner)
+    : loop_(loop),
+      log_(log),
+      owner_(owner),
+      channel_(loop, std::move(socket), *this),
+      kill_(loop, [this] { child_->kill(); }) {}
+
+Worker::~Worker() = default;
+
+void Worker::terminate() {
+  child_->terminate();
+  kill_.armAfter(kTimeToEnd);
+}
+
+std::string Worker::onFrame(Frame& frame) {
+  if (!greeted_) {
+    return onHello(frame);
+  }
+  switch (frame.type) {
+    case FrameType::kLog:
+      return onLog(frame);
+    case FrameType::kLoaded: {
+      if (std::exchange(loaded_, true)) {
+        return "it said twice that the model is loaded";
+      }
+      return owner_.onLoaded(frame.payload);
+    }
+    case FrameType::kLoadFailed: {
+      const auto object = nlohmann::json::parse(frame.payload, nullptr, false);
+      const std::string why = object.is_object() ? stringIn(object, "error") : std::string();
+      owner_.onLoadFailed(why.empty() ? "the worker does not say why" : why);
+      return {};
+    }
+    default:
+      return loaded_ ? owner_.onWorkerFrame(frame)
+                     : "it spoke of requests before the model was loaded";
+  }
+}
+
+std::string Worker::onHello(const Frame& frame) {
+  PayloadReader payload(frame.payload);
+  const auto version = payload.number<std::uint32_t>();
+  if (frame.type != FrameType::kHello || !payload.ok()) {
+    return "it does not speak the worker's protocol";
+  }
+  greeted_ = true;
+  return version == kProtocolVersion
+             ? std::string()
+             : "it speaks version " + std::to_string(version) + " of the protocol; expected " +
+                   std::to_string(kProtocolVersion);
+}
+
+std::string Worker::onLog(const Frame& frame) {
+  const auto object = nlohmann::json::parse(frame.payload, nullptr, false);
+  if (!object.is_object()) {
+    return "it sent a log event that is not a JSON object";
+  }
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (const char* key : {"request_id", "traceback"}) {
+    if (std::string text = stringIn(object, key); !text.empty()) {
+      texts.emplace_back(key, std::move(text));
+    }
+  }
+  std::vector<LogField> fields{{"pid", pid()}};
+  for (const auto& [key, text] : texts) {
+    fields.push_back({key, std::string_view(text)});
+  }
+  log_.log(parseLogLevel(stringIn(object, "level")).value_or(LogLevel::kInfo),
+           stringIn(object, "message"), fields);
+  return {};
+}
+
+void Worker::onChannelClosed(std::string_view broken) {
+  if (!broken.empty()) {
+    log_.error("the model's worker broke the protocol and is killed",
+               {{"pid", pid()}, {"what", broken}});
+    child_->kill();
+  } else {
+    // It has closed its end, and has nothing left to live for.
+    kill_.armAfter(kTimeToEnd);
+  }
+}
+
+void Worker::onExit(const std::string& how) {
+  kill_.disarm();
+  output_->finish();
+  owner_.onWorkerEnded(how);
+}
+
+}  // namespace penstock::runtime

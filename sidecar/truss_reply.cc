@@ -1,0 +1,93 @@
+#include "sidecar/truss_reply.h"
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "base/check.h"
+#include "base/json_escape.h"
+#include "net/http/field_rules.h"
+
+namespace penstock::sidecar {
+namespace {
+
+using End = runtime::PythonRuntime::End;
+
+void addErrorFields(http::Headers& headers, TrussError error) {
+  headers.add("x-baseten-error-source", "04");
+  headers.add("x-baseten-error-code", std::to_string(static_cast<int>(error)));
+}
+
+}  // namespace
+
+Reply makeTrussRefusal(Refusal refusal, TrussError error, std::string_view message) {
+  Reply reply = makeRefusal(refusal);
+  if (message.empty()) {
+    message = refusalSentence(refusal);
+  }
+  reply.body = R"({"error": )";
+  appendJsonString(reply.body, message);
+  reply.body += '}';
+  reply.head.content_length = reply.body.size();
+  addErrorFields(reply.head.headers, error);
+  return reply;
+}
+
+Reply makeModelNotReady() {
+  return makeTrussRefusal(Refusal::kNotReady, TrussError::kModel,
+                          "Model with name model is not ready.");
+}
+
+Reply makeTrussReply(End end) {
+  switch (end) {
+    case End::kCancelled:
+      return makeTrussRefusal(Refusal::kCancelled, TrussError::kClient);
+    case End::kDeadlineExceeded:
+    case End::kStalled:
+      return makeTrussRefusal(Refusal::kDeadlineExceeded, TrussError::kModel);
+    case End::kGateFull:
+      return makeTrussRefusal(Refusal::kOverloaded, TrussError::kModel);
+    case End::kGateTimeout:
+      return makeTrussRefusal(Refusal::kGateTimeout, TrussError::kModel);
+    case End::kNotExecuted:
+      return makeModelNotReady();
+    case End::kWorkerLost:
+    case End::kFinished:
+    case End::kAborted:
+      break;
+  }
+  return makeTrussRefusal(Refusal::kWorkerLost, TrussError::kModel);
+}
+
+Reply makeTrussReply(runtime::PythonRuntime::Refusal refusal) {
+  switch (refusal) {
+    case runtime::PythonRuntime::Refusal::kFull:
+      return makeTrussRefusal(Refusal::kConcurrencyLimit, TrussError::kModel);
+    case runtime::PythonRuntime::Refusal::kDraining:
+      return makeTrussRefusal(Refusal::kDraining, TrussError::kModel);
+    case runtime::PythonRuntime::Refusal::kNotReady:
+      return makeModelNotReady();
+  }
+  PENSTOCK_CHECK(false, "every refusal has an answer");
+}
+
+Reply makeModelReply(int status, const runtime::PythonRuntime::Fields& fields, std::string body) {
+  Reply reply{.head = makeModelHead(status, fields), .body = std::move(body)};
+  reply.head.content_length = reply.body.size();
+  return reply;
+}
+
+http::ResponseHead makeModelHead(int status, const runtime::PythonRuntime::Fields& fields) {
+  http::ResponseHead head{.status = status, .headers = {}, .content_length = {}};
+  for (const auto& [name, value] : fields) {
+    std::string lower = name;
+    std::ranges::transform(lower, lower.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (lower != "content-length" && !http::isHopByHopField(lower)) {
+      head.headers.add(lower, value);
+    }
+  }
+  return head;
+}
+
+}  // namespace penstock::sidecar
