@@ -55,6 +55,7 @@ struct PythonRuntime::Request final : PredictGate::Waiter, Queued {
   bool preprocesses = false;         // the model has a preprocess for it
   bool prepared = false;             // READY has come
   bool sent = false;                 // this worker knows it
+  int sent_to = 0;                   // so many workers
   std::uint64_t allowed_number = 0;  // in the order of permission to run predict; 0: not allowed
   bool begun = false;                // predict has
   bool streaming = false;            // its response, or its WebSocket, has begun

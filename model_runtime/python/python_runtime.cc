@@ -196,6 +196,7 @@ void PythonRuntime::allow(Request& request) {
 
 void PythonRuntime::transmit(Request& request, bool go) {
   request.sent = true;
+  ++request.sent_to;
   const Submission& submission = request.submission;
   const auto flags =
       static_cast<std::uint8_t>((go ? kFlagGo : 0) | (submission.gather ? kFlagGather : 0) |

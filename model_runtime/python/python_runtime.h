@@ -53,7 +53,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   using Fields = std::vector<std::pair<std::string, std::string>>;
 
   struct Options {
-    Worker::Options worker;
+    Worker::Options worker{};
     std::size_t predict_concurrency = 1;
     std::size_t preprocess_threads = 32;  // sync preprocesses at a time
     std::size_t max_in_flight = 1000;     // submitted and not ended

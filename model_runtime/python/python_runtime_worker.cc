@@ -102,14 +102,16 @@ void PythonRuntime::loseRequests() {
     }
   }
   for (Request* request : lost) {
+    // What was about to run when two workers died is perhaps what they died of.
+    const bool suspect = request->state == Request::State::kGranted && request->sent_to > 1;
     const bool keeps = !request->touched() && !request->prepared && !request->end_as.has_value() &&
-                       request->state != Request::State::kPreparing;
+                       request->state != Request::State::kPreparing && !suspect;
     if (keeps) {
       request->sent = false;
       continue;
     }
-    const End end =
-        request->end_as.value_or(request->touched() ? End::kWorkerLost : End::kNotExecuted);
+    const End end = request->end_as.value_or(request->touched() || suspect ? End::kWorkerLost
+                                                                           : End::kNotExecuted);
     // So that its lane does not go to one that is lost too.
     if (request->state == Request::State::kWaiting) {
       gate_.leave(*request);
