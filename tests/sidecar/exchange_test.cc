@@ -13,6 +13,7 @@
 #include "sidecar/native_executor.h"
 #include "sidecar/service.h"
 #include "tests/model_runtime/runtime_fixture.h"
+#include "tests/sidecar/fake_stream.h"
 #include "tests/support/loop_runner.h"
 
 namespace penstock::sidecar {
@@ -20,41 +21,6 @@ namespace {
 
 using runtime::RuntimeTest;
 using std::chrono::milliseconds;
-
-// The codec's side of a stream: keeps what is sent.
-class FakeStream final : public http::ServerStream {
- public:
-  void sendInformational(int, const http::Headers&) override {}
-  void sendContinue() override { continued = true; }
-  void sendHead(const http::ResponseHead& the_head, bool end_stream) override {
-    EXPECT_FALSE(head.has_value()) << "answered twice";
-    head = the_head;
-    ended = end_stream;
-  }
-  void sendData(net::Buffer& data, bool end_stream) override {
-    EXPECT_FALSE(ended);
-    body += data.toString();
-    data.clear();
-    ended = end_stream;
-  }
-  void sendTrailers(const http::Headers&) override { ended = true; }
-  void reset(http::ResetReason) override { ADD_FAILURE() << "nothing is reset"; }
-  std::size_t unsentBytes() const override { return 0; }
-  void setHighWatermark(std::size_t) override {}
-  void consume(std::size_t count) override { consumed += count; }
-
-  int status() const { return head.has_value() ? head->status : 0; }
-  std::string field(std::string_view name) const {
-    return std::string(head.has_value() ? head->headers.get(name).value_or("") : "");
-  }
-  std::string reason() const { return field("x-penstock-reason"); }
-
-  std::optional<http::ResponseHead> head;
-  std::string body;
-  bool ended = false;
-  bool continued = false;
-  std::size_t consumed = 0;
-};
 
 // A model that belongs to the test.
 class Borrowed final : public runtime::Model {
