@@ -51,6 +51,12 @@ void Channel::onReady(net::FdWatch::Ready ready) {
   }
 }
 
+void Channel::finish() {
+  if (!closed_) {
+    read();
+  }
+}
+
 void Channel::read() {
   for (std::size_t taken = 0; taken < kBytesPerTurn && !closed_;) {
     const std::size_t before = in_end_;

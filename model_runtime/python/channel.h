@@ -34,6 +34,8 @@ class Channel {
   std::string& out();
   // The same for one frame with which a descriptor travels.
   std::string& out(net::UniqueFd descriptor);
+  // The peer has ended: takes what it had sent, at most a few megabytes.
+  void finish();
 
  private:
   // Bytes of which the first goes with the descriptor.

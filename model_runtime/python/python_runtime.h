@@ -119,7 +119,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
     virtual ~Owner() = default;
     // The model is loaded; called once.
     virtual void onModelReady() = 0;
-    // The model could not be loaded the first time.
+    // The model could not be loaded the first time; called once, and nothing after it.
     virtual void onModelFailed(std::string_view why) = 0;
   };
 
@@ -192,6 +192,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   void onLoadFailed(std::string_view why) override;
   void onWorkerEnded(const std::string& how) override;
   void startWorkerLater();
+  void fail(std::string_view why);
   void resume();
   void loseRequests();
 
@@ -203,6 +204,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   bool draining_ = false;
   bool ready_ = false;
   bool loaded_once_ = false;
+  bool failed_ = false;
   std::set<Operation> operations_;
   bool has_preprocess_ = false;
   bool async_preprocess_ = false;

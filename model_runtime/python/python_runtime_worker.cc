@@ -24,7 +24,7 @@ void PythonRuntime::startWorker() {
     log_.error("the model's worker cannot be started", {{"why", started.error().message}});
     startWorkerLater();
   } else {
-    owner_.onModelFailed(started.error().message);
+    fail(started.error().message);
   }
 }
 
@@ -69,6 +69,12 @@ void PythonRuntime::onLoadFailed(std::string_view why) {
   if (loaded_once_) {
     log_.error("the model cannot be loaded again", {{"why", why}});
   } else {
+    fail(why);
+  }
+}
+
+void PythonRuntime::fail(std::string_view why) {
+  if (!std::exchange(failed_, true)) {
     owner_.onModelFailed(why);
   }
 }
@@ -81,7 +87,7 @@ void PythonRuntime::onWorkerEnded(const std::string& how) {
     answerHealth(checks_.begin()->first, false);
   }
   if (!loaded_once_) {
-    owner_.onModelFailed("the worker ended (" + how + ") before the model was loaded");
+    fail("the worker ended (" + how + ") before the model was loaded");
     return;
   }
   loseRequests();

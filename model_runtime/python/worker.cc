@@ -134,6 +134,7 @@ void Worker::onChannelClosed(std::string_view broken) {
 }
 
 void Worker::onExit(const std::string& how) {
+  channel_.finish();
   kill_.disarm();
   output_->finish();
   owner_.onWorkerEnded(how);
