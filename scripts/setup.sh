@@ -7,7 +7,7 @@ usage() {
   cat <<'TEXT'
 usage: scripts/setup.sh [--dev] [--bench]
   --dev    also clang-format-19 and clang-tidy-19
-  --bench  also the proxies that scripts/bench.sh compares with
+  --bench  also the proxies and servers that scripts/bench.sh compares with
 TEXT
 }
 
@@ -22,7 +22,10 @@ test_packages=(
   python3-pil python3-numpy curl openssl ca-certificates
 )
 dev_packages=(clang-format-19 clang-tidy-19 ccache)
-bench_packages=(haproxy nginx-light nghttp2-client nghttp2-proxy nghttp2-server)
+bench_packages=(
+  haproxy nginx-light nghttp2-client nghttp2-proxy nghttp2-server
+  python3-uvicorn python3-starlette python3-msgpack
+)
 
 # The oldest versions without known holes in what we use of them, headers and run time alike.
 minimum_versions=(

@@ -17,8 +17,9 @@ import gate
 import handover
 import memory
 import proxies
+import python_model
 
-SECTIONS = ("comparison", "handover", "gate", "memory")
+SECTIONS = ("comparison", "handover", "gate", "python", "memory")
 
 
 def arguments():
@@ -66,6 +67,8 @@ def main():
             handover.run(folder, binaries, requests=1000 if quick else 5000)
         if "gate" in sections:
             gate.run(folder, binaries, chosen.stages, seconds=3 if quick else 10)
+        if "python" in sections:
+            python_model.run(folder, binaries, seconds=3 if quick else 10)
         if "memory" in sections:
             connections = min(1000 if quick else 10000, (proxies.open_files() - 200) // 2 - 100)
             memory.run_idle(folder, binaries, connections)

@@ -63,6 +63,13 @@ def evaluate(predicts):
     return len(predicts) / span, busy, load.percentile(gaps, 0.5), load.percentile(gaps, 0.99)
 
 
+def measured(port, work, clients, seconds):
+    """The last three columns of a row."""
+    rate, busy, p50, p99 = evaluate(asyncio.run(drive(port, work, clients, seconds)))
+    return [f"{rate:.1f} ({1000 / work['predict_ms']:.0f})", f"{100 * busy:.2f} %",
+            f"{p50 * 1e3:.4f} / {p99 * 1e3:.4f}"]
+
+
 def wait_ready(port):
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -81,11 +88,8 @@ def run(folder, binaries, model, seconds):
         wait_ready(target.port)
         for preprocess, predict, postprocess, clients in ROWS:
             work = dict(preprocess_ms=preprocess, predict_ms=predict, postprocess_ms=postprocess)
-            predicts = asyncio.run(drive(target.port, work, clients, seconds))
-            rate, busy, p50, p99 = evaluate(predicts)
-            rows.append([f"{preprocess} / {predict} / {postprocess}", clients,
-                         f"{rate:.1f} ({1000 / predict:.0f})", f"{100 * busy:.2f} %",
-                         f"{p50 * 1e3:.4f} / {p99 * 1e3:.4f}"])
+            rows.append([f"{preprocess} / {predict} / {postprocess}", clients]
+                        + measured(target.port, work, clients, seconds))
         table.show("Gate: preprocess / predict / postprocess, sleeping (aim: busy ≥ 98 %, gap p99 < 0.1 ms)",
                    ["ms", "clients", "predicts/s (ideal)", "busy", "idle gap p50 / p99 ms"], rows)
         empty_model(target, folder, seconds)
