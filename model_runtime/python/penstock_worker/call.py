@@ -1,0 +1,94 @@
+"""One request under way in the worker, and the token that says that nobody wants its result."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any, Callable, Dict, List, Optional
+
+from .body import Body, DescriptorBody
+
+# What a call is doing. The scheduler's lock guards the changes that cancelling may race with.
+WAITING = 0  # nothing of the model's has run
+PREPARING = 1  # decoding and preprocess
+PREPARED = 2  # said READY
+ALLOWED = 3  # in the scheduler's queue
+RUNNING = 4  # in predict
+AFTER = 5  # postprocess, encoding
+OVER = 6  # DONE is sent, or about to be
+
+
+class Call:
+    """Everything about one request. Written by the thread that works on it; the sidecar's frames come
+    in by cancel(), from the reader's thread."""
+
+    __slots__ = ("id", "operation", "asynchronous", "deadline", "binary", "gather", "meta_bytes", "body",
+                 "state", "prepared", "inputs", "decoded", "reason", "task", "stream", "socket",
+                 "_request", "_meta", "_watchers", "__weakref__")
+
+    def __init__(self, number: int, operation: Any, deadline: int, binary: bool, gather: bool,
+                 meta_bytes: bytes, body: Body):
+        self.id = number
+        self.operation = operation
+        self.asynchronous: bool = operation.asynchronous
+        self.deadline = deadline
+        self.binary = binary
+        self.gather = gather
+        self.meta_bytes = meta_bytes
+        self.body: Optional[Body] = body
+        self.state = WAITING
+        self.prepared = False  # some of the model's code has run
+        self.inputs: Any = None
+        self.decoded = False
+        self.reason = 0  # of CANCEL
+        self.task: Any = None
+        self.stream: Any = None
+        self.socket: Any = None
+        self._request: Any = None
+        self._meta: Optional[Dict[str, Any]] = None
+        self._watchers: Optional[List[Callable[[], None]]] = None
+
+    @property
+    def meta(self) -> Dict[str, Any]:
+        if self._meta is None:
+            self._meta = json.loads(self.meta_bytes) if self.meta_bytes else {}
+        return self._meta
+
+    def request(self) -> Any:
+        """The request object that the model sees: one a call."""
+        if self._request is None:
+            from . import request_objects
+
+            self._request = request_objects.make_request(self)
+        return self._request
+
+    def cancel(self, reason: int) -> None:
+        """Fires the token: is_disconnected() is true from now on, and whoever watches is called."""
+        with _watching:
+            self.reason = reason
+            watchers, self._watchers = self._watchers, None
+        for watcher in watchers or ():
+            watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Calls watcher once when the call is cancelled: at once if it already is."""
+        with _watching:
+            if not self.reason:
+                if self._watchers is None:
+                    self._watchers = []
+                self._watchers.append(watcher)
+                return
+        watcher()
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        with _watching:
+            if self._watchers is not None and watcher in self._watchers:
+                self._watchers.remove(watcher)
+
+    def drop_body(self) -> None:
+        body, self.body = self.body, None
+        if type(body) is DescriptorBody:
+            body.close()
+
+
+_watching = threading.Lock()

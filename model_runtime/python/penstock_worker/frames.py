@@ -1,0 +1,137 @@
+"""Frames of the protocol: numbers, and one function for each frame that the worker sends.
+
+An outgoing frame is bytes, or (bytes, descriptor) when its body travels by descriptor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from struct import Struct
+from typing import Any, Optional, Tuple, Union
+
+VERSION = 1
+MAX_PAYLOAD = 1 << 20
+MAX_INLINE_BODY = 64 * 1024
+MAX_CHUNK = 64 * 1024
+FLAG_FD = 0x80
+
+HEADER = Struct("<IBBHQ")
+INVOKE_HEAD = Struct("<BBHqI")
+U16 = Struct("<H")
+U32 = Struct("<I")
+
+START, INVOKE, PREDICT, CANCEL, CREDIT, MESSAGE, CLOSED, HEALTH = range(1, 9)
+(HELLO, LOADED, LOAD_FAILED, READY, STARTED, ENDED, HEAD, CHUNK, DONE, ACCEPT, SEND, CLOSE, RECEIVED,
+ HEALTHY, LOG) = range(32, 47)
+
+INVOKE_GO = 1
+INVOKE_GATHER = 2
+
+OPERATIONS = ("predict", "chat_completions", "completions", "embeddings", "messages", "responses",
+              "websocket")
+WEBSOCKET = 6
+JSON, MSGPACK = 0, 1
+TEXT, BINARY = 1, 2
+
+KIND_RESPONSE, KIND_STREAM_ENDED, KIND_STREAM_ABORTED, KIND_CANCELLED, KIND_EXPIRED, KIND_TAKEN_BACK = (
+    range(6))
+SUCCEEDED, REQUEST_AT_FAULT, MODEL_AT_FAULT = range(3)
+
+Frame = Union[bytes, Tuple[bytes, int]]
+
+_AT = Struct("<IBBHQq")
+_BETWEEN = Struct("<IBBHQqq")
+_HEAD = Struct("<IBBHQHHI")
+_DONE = Struct("<IBBHQBBHI")
+_U8 = Struct("<IBBHQB")
+_U16 = Struct("<IBBHQH")
+_U32 = Struct("<IBBHQI")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def hello() -> bytes:
+    return _U32.pack(4, HELLO, 0, 0, 0, VERSION)
+
+
+def about_worker(kind: int, value: Any) -> bytes:
+    """LOADED, LOAD_FAILED and LOG."""
+    payload = _json(value)
+    return HEADER.pack(len(payload), kind, 0, 0, 0) + payload
+
+
+def ready(call_id: int, begin: int, end: int) -> bytes:
+    return _BETWEEN.pack(16, READY, 0, 0, call_id, begin, end)
+
+
+def started(call_id: int, when: int) -> bytes:
+    return _AT.pack(8, STARTED, 0, 0, call_id, when)
+
+
+def ended(call_id: int, when: int) -> bytes:
+    return _AT.pack(8, ENDED, 0, 0, call_id, when)
+
+
+def head(call_id: int, status: int, headers: bytes) -> bytes:
+    return _HEAD.pack(8 + len(headers), HEAD, 0, 0, call_id, status, 0, len(headers)) + headers
+
+
+def chunk(call_id: int, data: bytes) -> bytes:
+    return HEADER.pack(len(data), CHUNK, 0, 0, call_id) + data
+
+
+def done(call_id: int, kind: int, outcome: int) -> bytes:
+    """DONE of every kind but a response."""
+    return _DONE.pack(8, DONE, 0, 0, call_id, kind, outcome, 0, 0)
+
+
+def response(call_id: int, outcome: int, status: int, headers: bytes, body: Any) -> Frame:
+    """DONE with the whole response. body: anything with the buffer interface."""
+    size = len(body)
+    if size < MAX_INLINE_BODY:
+        return b"".join((
+            _DONE.pack(8 + len(headers) + size, DONE, 0, 0, call_id, KIND_RESPONSE, outcome, status,
+                       len(headers)), headers, body))
+    frame = _DONE.pack(8 + len(headers), DONE, FLAG_FD, 0, call_id, KIND_RESPONSE, outcome, status,
+                       len(headers)) + headers
+    return frame, memory_file(body)
+
+
+def accept(call_id: int, subprotocol: Optional[str], headers: list) -> bytes:
+    payload = _json({"subprotocol": subprotocol, "headers": headers})
+    return HEADER.pack(len(payload), ACCEPT, 0, 0, call_id) + payload
+
+
+def send(call_id: int, opcode: int, body: bytes) -> Frame:
+    if len(body) < MAX_INLINE_BODY:
+        return _U8.pack(1 + len(body), SEND, 0, 0, call_id, opcode) + body
+    return _U8.pack(1, SEND, FLAG_FD, 0, call_id, opcode), memory_file(body)
+
+
+def close(call_id: int, code: int, reason: str) -> bytes:
+    data = reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore").encode()
+    return _U16.pack(2 + len(data), CLOSE, 0, 0, call_id, code) + data
+
+
+def received(call_id: int, size: int) -> bytes:
+    return _U32.pack(4, RECEIVED, 0, 0, call_id, size)
+
+
+def healthy(number: int, is_healthy: bool) -> bytes:
+    return _U8.pack(1, HEALTHY, 0, 0, number, 1 if is_healthy else 0)
+
+
+def memory_file(body: Any) -> int:
+    """A new memfd that holds body."""
+    descriptor = os.memfd_create("penstock", os.MFD_CLOEXEC)
+    try:
+        left = memoryview(body).cast("B")
+        while left:
+            left = left[os.write(descriptor, left):]
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,34 @@
+"""A thread that runs predict."""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Optional
+
+from .call import Call
+from .scheduler import Scheduler
+
+
+class Lane:
+    """Takes calls from the scheduler, one after the other; sleeps while there are none. run(call)
+    predicts, and returns the lane's next call if the scheduler gave it one."""
+
+    def __init__(self, number: int, scheduler: Scheduler, run: Callable[[Call], Optional[Call]],
+                 flush: Callable[[], None]):
+        self._scheduler = scheduler
+        self._run = run
+        self._flush = flush
+        self._wakeup = threading.Lock()
+        self._wakeup.acquire()
+        threading.Thread(target=self._serve, name=f"predict-{number}", daemon=True).start()
+
+    def _serve(self) -> None:
+        take, wake, run = self._scheduler.take, self._wakeup.release, self._run
+        while True:
+            call = take(False, wake)
+            if call is None:
+                self._wakeup.acquire()
+                continue
+            self._flush()
+            while call is not None:
+                call = run(call)

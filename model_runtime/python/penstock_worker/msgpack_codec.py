@@ -1,0 +1,2 @@
+def pack(v): raise NotImplementedError
+def unpack(v): raise NotImplementedError

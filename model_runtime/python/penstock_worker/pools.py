@@ -1,0 +1,39 @@
+"""Threads for the synchronous stages that are not predict."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import Any, Callable
+
+
+class Pool:
+    """Runs jobs in the order of their submission on at most `size` threads, started when needed and
+    kept. submit() is for any thread and never waits. A job must not raise."""
+
+    def __init__(self, name: str, size: int):
+        self._name = name
+        self._size = size
+        self._jobs: SimpleQueue = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._free = 0  # threads that wait for a job, less the jobs on their way to them
+
+    def submit(self, job: Callable[..., None], *arguments: Any) -> None:
+        with self._lock:
+            self._free -= 1
+            start = self._free < 0 and self._threads < self._size
+            if start:
+                self._threads += 1
+                self._free += 1
+        self._jobs.put((job, arguments))
+        if start:
+            threading.Thread(target=self._run, name=f"{self._name}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            job, arguments = self._jobs.get()
+            job(*arguments)
+            job = arguments = None
+            with self._lock:
+                self._free += 1

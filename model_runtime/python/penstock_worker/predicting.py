@@ -1,0 +1,301 @@
+"""From STARTED to DONE: predict, what it returned, postprocess."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, Optional
+
+from . import errors, frames, responses, websocket
+from .answers import Answers
+from .call import Call
+from .channel import Channel
+from .event_loop import EventLoop
+from .pools import Pool
+from .preparing import decode
+from .scheduler import Scheduler
+from .streams import Gathered, Stream
+
+_NO_STREAM = ("predict returned a generator, which postprocess cannot take: a model that streams does "
+              "all of its work in predict")
+_NO_RESPONSE = "predict returned a Response, which postprocess cannot take"
+_SMALL_TEXT = 4096
+_SMALL_NODES = 64
+
+
+def _is_small(value: Any) -> bool:
+    """Whether encoding value costs less than handing it to another thread."""
+    return _weigh(value, _SMALL_NODES) > 0
+
+
+def _weigh(value: Any, left: int) -> int:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return left - 1 if len(value) <= _SMALL_TEXT else 0
+    if kind is dict:
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return left - 1 if kind in (int, float, bool, type(None)) else 0
+    left -= 1 + len(value)
+    for each in value:
+        if left <= 0:
+            return 0
+        if type(each) not in (int, float, bool):
+            left = _weigh(each, left)
+    return left
+
+
+class Predicting:
+    """run_on_lane() is for lane threads; each returns the lane's next call, after its STARTED has been
+    written. start_on_loop() is for the event loop. A lane is held until predict has really ended,
+    its generator or StreamingResponse too, and not by postprocess or by large encodings, which run
+    on the postprocess pool."""
+
+    def __init__(self, scheduler: Scheduler, answers: Answers, channel: Channel, loop: EventLoop,
+                 postprocess_pool: Pool, generator_pool: Pool, stream_buffer: int):
+        self._scheduler = scheduler
+        self._answers = answers
+        self._channel = channel
+        self._loop = loop
+        self._postprocess_pool = postprocess_pool
+        self._generator_pool = generator_pool
+        self._stream_buffer = stream_buffer
+
+    # On a lane thread.
+
+    def run_on_lane(self, call: Call) -> Optional[Call]:
+        operation = call.operation
+        try:
+            if not call.decoded:
+                decode(call)
+            if call.body is not None and operation.method.takes < 2:
+                call.drop_body()
+            result = operation.method.call(call, call.inputs)
+        except errors.ContentError as error:
+            following = self._scheduler.switch(call, time.monotonic_ns(), False)
+            self._answers.put_bad_request(call, error)
+        except BaseException as error:
+            following = self._scheduler.switch(call, time.monotonic_ns(), False)
+            self._answers.put_failure(call, operation.name, error)
+        else:
+            kind = type(result)
+            if kind is GeneratorType:
+                return self._pull_on_lane(call, result)
+            if self._is_for_loop(result):
+                self._loop.call(self._spawn, call, result)
+                return None
+            following = self._end(call, result, False)
+        self._channel.flush()
+        return following
+
+    def _is_for_loop(self, result: Any) -> bool:
+        return (type(result) in (CoroutineType, AsyncGeneratorType) or inspect.isawaitable(result)
+                or inspect.isasyncgen(result) or responses.is_streaming(result))
+
+    def _pull_on_lane(self, call: Call, generator: GeneratorType) -> Optional[Call]:
+        following: list = []
+        self._pull(call, generator, lambda: following.append(
+            self._scheduler.switch(call, time.monotonic_ns(), False)))
+        return following[0]
+
+    # A sync generator, on any thread that may wait.
+
+    def _pull(self, call: Call, generator: GeneratorType, leave: Any) -> None:
+        """Pulls the generator to its end, calls leave() and answers."""
+        if call.operation.postprocess is not None and leave is not None:
+            generator.close()
+            leave()
+            self._answers.put_misuse(call, _NO_STREAM)
+            self._channel.flush()
+            return
+        sink = self._sink(call)
+        failure: Optional[BaseException] = None
+        try:
+            for chunk in generator:
+                if call.reason or not sink.send(chunk):
+                    break
+        except BaseException as error:
+            failure = error
+        try:
+            generator.close()
+        except BaseException as error:
+            failure = failure or error
+        if leave is not None:
+            leave()
+        sink.finish(failure)
+        self._channel.flush()
+
+    def _sink(self, call: Call) -> Any:
+        if call.gather:
+            return Gathered(call, self._answers)
+        return Stream(call, self._answers, self._channel, self._stream_buffer)
+
+    # On the event loop.
+
+    def start_on_loop(self) -> None:
+        call = self._scheduler.take(True)
+        while call is not None:
+            self._spawn(call)
+            call = self._scheduler.take(True)
+        self._channel.flush()
+
+    def _spawn(self, call: Call, pending: Any = None) -> None:
+        self._loop.cancel_with(call, self._loop.create_task(self._run_async(call, pending)))
+
+    def _leave(self, call: Call) -> None:
+        """Predict of an asynchronous call has ended; begins the next one."""
+        following = self._scheduler.switch(call, time.monotonic_ns(), True)
+        if following is not None:
+            self._spawn(following)
+
+    async def _run_async(self, call: Call, pending: Any) -> None:
+        """Predict on the loop. pending: what a sync predict returned, to be awaited here."""
+        operation = call.operation
+        try:
+            if operation.name == "websocket":
+                await websocket.serve(call, self._answers, self._channel, self._stream_buffer,
+                                      lambda: self._leave(call))
+                return
+            if not call.decoded:
+                decode(call)
+            result = pending if pending is not None else operation.method.call(call, call.inputs)
+            if inspect.isawaitable(result):
+                result = await result
+        except errors.ContentError as error:
+            self._leave(call)
+            self._answers.put_bad_request(call, error)
+        except BaseException as error:
+            self._leave(call)
+            self._fail(call, operation.name, error)
+        else:
+            await self._end_async(call, result)
+        self._channel.flush()
+
+    async def _end_async(self, call: Call, result: Any) -> None:
+        if type(result) is GeneratorType:
+            self._generator_pool.submit(self._pull, call, result,
+                                        lambda: self._loop.call(self._leave, call))
+        elif inspect.isasyncgen(result):
+            await self._pull_async(call, result, lambda: self._leave(call))
+        elif responses.is_streaming(result):
+            await self._respond(call, result, lambda: self._leave(call))
+        else:
+            following = self._end(call, result, True)
+            if following is not None:
+                self._spawn(following)
+
+    async def _pull_async(self, call: Call, generator: Any, leave: Any) -> None:
+        if call.operation.postprocess is not None and leave is not None:
+            await generator.aclose()
+            leave()
+            self._answers.put_misuse(call, _NO_STREAM)
+            return
+        sink = self._sink(call)
+        failure: Optional[BaseException] = None
+        try:
+            async for chunk in generator:
+                if call.reason or not await sink.send_async(chunk):
+                    break
+        except BaseException as error:
+            failure = error
+        try:
+            await generator.aclose()
+        except BaseException as error:
+            failure = failure or error
+        if leave is not None:
+            leave()
+        sink.finish(failure)
+        self._channel.flush()
+
+    async def _respond(self, call: Call, response: Any, leave: Any) -> None:
+        """A Starlette response that streams: runs it."""
+        if call.operation.postprocess is not None and leave is not None:
+            leave()
+            self._answers.put_misuse(call, _NO_RESPONSE)
+            return
+        stream = Stream(call, self._answers, self._channel, self._stream_buffer)
+        await responses.run(response, call, stream, leave)
+
+    def _fail(self, call: Call, stage: str, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError) and call.reason:
+            self._answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
+        else:
+            self._answers.put_failure(call, stage, error)
+
+    # A whole result.
+
+    def _end(self, call: Call, result: Any, asynchronous: bool) -> Optional[Call]:
+        """Predict returned `result`: frees the lane and answers, or leaves that to others. Returns the
+        next call of the runner."""
+        when = time.monotonic_ns()
+        postprocess = call.operation.postprocess
+        if call.reason or (postprocess is None and _is_small(result)):
+            answer = self._answers.answer_of(call, result) if not call.reason else None
+            following = self._scheduler.switch(call, when, asynchronous)
+            if answer is None:
+                self._answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
+            else:
+                self._answers.put_answer(call, answer)
+            return following
+        following = self._scheduler.switch(call, when, asynchronous)
+        if postprocess is None:
+            self._postprocess_pool.submit(self._answer, call, result)
+        elif responses.is_response(result):
+            self._answers.put_misuse(call, _NO_RESPONSE)
+        elif postprocess.is_async:
+            self._loop.call(self._spawn_postprocess, call, result, None)
+        else:
+            self._postprocess_pool.submit(self._postprocess, call, result)
+        return following
+
+    def _answer(self, call: Call, result: Any) -> None:
+        if responses.is_response(result):
+            self._answers.put_answer(call, responses.whole(result))
+        else:
+            self._answers.put_value(call, result)
+        self._channel.flush()
+
+    def _postprocess(self, call: Call, result: Any) -> None:
+        if call.reason:
+            self._answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
+            self._channel.flush()
+            return
+        try:
+            result = call.operation.postprocess.call(call, result)
+        except BaseException as error:
+            self._answers.put_failure(call, "postprocess", error)
+            self._channel.flush()
+            return
+        if type(result) is GeneratorType:
+            self._pull(call, result, None)
+        elif self._is_for_loop(result):
+            self._loop.call(self._spawn_postprocess, call, None, result)
+        else:
+            self._answer(call, result)
+
+    def _spawn_postprocess(self, call: Call, result: Any, pending: Any) -> None:
+        task = self._loop.create_task(self._postprocess_async(call, result, pending))
+        self._loop.cancel_with(call, task)
+
+    async def _postprocess_async(self, call: Call, result: Any, pending: Any) -> None:
+        try:
+            if pending is None:
+                pending = call.operation.postprocess.call(call, result)
+            if inspect.isawaitable(pending):
+                pending = await pending
+        except BaseException as error:
+            self._fail(call, "postprocess", error)
+            self._channel.flush()
+            return
+        if type(pending) is GeneratorType:
+            self._postprocess_pool.submit(self._pull, call, pending, None)
+        elif inspect.isasyncgen(pending):
+            await self._pull_async(call, pending, None)
+        elif responses.is_streaming(pending):
+            await self._respond(call, pending, None)
+        elif _is_small(pending):
+            self._answer(call, pending)
+        else:
+            self._postprocess_pool.submit(self._answer, call, pending)

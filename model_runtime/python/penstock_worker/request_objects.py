@@ -1,0 +1,1 @@
+def make_request(call): raise NotImplementedError

@@ -1,0 +1,149 @@
+"""Chunks of a generator on their way to the client, or gathered into one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, Iterator, Optional
+
+from . import frames
+from .answers import Answers
+from .call import Call
+from .channel import Channel
+
+GENERATOR_HEADERS = b'[["content-type","application/octet-stream"]]'
+
+
+def chunk_bytes(chunk: Any) -> bytes:
+    if type(chunk) is bytes:
+        return chunk
+    if isinstance(chunk, str):
+        return chunk.encode()
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f"a generator has to yield str or bytes, not {type(chunk).__name__}")
+
+
+class Gathered:
+    """All chunks of a generator as one text. For the thread or task that pulls."""
+
+    def __init__(self, call: Call, answers: Answers):
+        self._call = call
+        self._answers = answers
+        self._chunks: list = []
+
+    def send(self, chunk: Any) -> bool:
+        plain = isinstance(chunk, (bytes, bytearray, memoryview))
+        self._chunks.append(bytes(chunk) if plain else str(chunk).encode())
+        return True
+
+    async def send_async(self, chunk: Any) -> bool:
+        return self.send(chunk)
+
+    def finish(self, failure: Optional[BaseException]) -> None:
+        call = self._call
+        if failure is None:
+            try:
+                text = b"".join(self._chunks).decode()
+            except UnicodeDecodeError as error:
+                failure = error
+        if failure is not None:
+            self._answers.put_failure(call, call.operation.name, failure)
+        else:
+            self._answers.put_value(call, text)
+
+
+class Stream:
+    """The response of a generator: HEAD goes with the first chunk, at most `bound` bytes are under way
+    that the sidecar has not credited, then send() waits. send() is for a thread, send_async() for the
+    loop, finish() for either, once; credit() is for the reader. send() is False if nobody reads."""
+
+    def __init__(self, call: Call, answers: Answers, channel: Channel, bound: int, status: int = 200,
+                 headers: bytes = GENERATOR_HEADERS):
+        self.status = status
+        self.headers = headers
+        self.begun = False  # HEAD has been put
+        self._call = call
+        self._answers = answers
+        self._channel = channel
+        self._bound = bound
+        self._most = min(frames.MAX_CHUNK, bound)
+        self._under_way = 0
+        self._changed = threading.Condition(threading.Lock())
+        self._waiter: Any = None
+        call.stream = self
+        call.watch(self._wake)
+
+    def credit(self, size: int) -> None:
+        with self._changed:
+            self._under_way -= size
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
+            waiter, self._waiter = self._waiter, None
+            self._changed.notify_all()
+        if waiter is not None:
+            waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
+
+    def send(self, chunk: Any) -> bool:
+        for piece in self._pieces(chunk):
+            with self._changed:
+                while self._under_way + len(piece) > self._bound and not self._call.reason:
+                    self._changed.wait()
+                self._under_way += len(piece)
+            if self._call.reason:
+                return False
+            self._put(piece)
+        return True
+
+    async def send_async(self, chunk: Any) -> bool:
+        for piece in self._pieces(chunk):
+            while not self._call.reason:
+                with self._changed:
+                    if self._under_way + len(piece) <= self._bound:
+                        self._under_way += len(piece)
+                        break
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    waiter = self._waiter
+                await waiter
+            if self._call.reason:
+                return False
+            self._put(piece)
+        return True
+
+    def _pieces(self, chunk: Any) -> Iterator[bytes]:
+        data = chunk_bytes(chunk)
+        for position in range(0, len(data), self._most):
+            yield data[position:position + self._most]
+
+    def _put(self, piece: bytes) -> None:
+        if not self.begun:
+            self.begun = True
+            self._channel.put(frames.head(self._call.id, self.status, self.headers))
+        self._channel.send(frames.chunk(self._call.id, piece))
+
+    def finish(self, failure: Optional[BaseException], body: bytes = b"",
+               outcome: int = frames.SUCCEEDED) -> None:
+        """The end: body is the whole response if no chunk was sent."""
+        call, answers = self._call, self._answers
+        call.stream = None
+        if call.reason:
+            answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
+        elif not self.begun:
+            if failure is not None:
+                answers.put_failure(call, call.operation.name, failure)
+            else:
+                answers.put_answer(call, (outcome, self.status, self.headers, body))
+        elif failure is not None:
+            answers.put_broken_stream(call, failure)
+        else:
+            answers.put_end(call, frames.KIND_STREAM_ENDED, outcome)
+
+    def background_failed(self, error: BaseException) -> None:
+        self._answers.note_failure(self._call, "background task", error)
+
+
+def _resolve(waiter: Any) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,1 @@
+async def serve(call, answers, channel, bound, leave): raise NotImplementedError
