@@ -252,6 +252,11 @@ void Connection::close() {
   state_->closeNow();
 }
 
+void Connection::endOutput() {
+  state_->ends_output = true;
+  flushLater();
+}
+
 void Connection::closeAfterFlush() {
   state_->closeAfterFlush();
 }

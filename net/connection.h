@@ -87,6 +87,9 @@ class Connection {
   void pause(PauseReason reason);
   void resume(PauseReason reason);
 
+  // Writes what is in output(), then ends this direction; reading goes on. Nothing may be appended
+  // after it.
+  void endOutput();
   // Closes at once, dropping what was not written. No onClosed.
   void close();
   // Writes what is in output() and what onFillOutput adds, then shuts down writing, waits (bounded:

@@ -254,13 +254,17 @@ void Connection::State::flush() {
 
 void Connection::State::onDrained() {
   timer.disarm();
-  if (phase == Phase::kFlushing) {
+  if (phase == Phase::kFlushing || ends_output) {
     if (tls != nullptr && !std::exchange(said_goodbye, true)) {
       tls->sayGoodbye();
       return;
     }
-    linger();
-    return;
+    if (phase == Phase::kFlushing) {
+      linger();
+      return;
+    }
+    // Should it fail, reading tells.
+    ::shutdown(fd.get(), SHUT_WR);
   }
   updateWatch();
 }

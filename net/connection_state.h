@@ -77,6 +77,7 @@ struct Connection::State {
   bool read_closed = false;
   // Readiness for reading came while nobody wanted it, so it is not watched.
   bool read_suspended = false;
+  bool ends_output = false;
   bool said_goodbye = false;
   bool received_any = false;
   Address peer;

@@ -42,9 +42,11 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     }
   }
 
-  void refuseWaiting() {
+  // The time of the drain is over for what waits and for what has no end of its own.
+  void endDrain() {
     for (DownstreamConnection* connection : all()) {
       connection->refuseWaiting();
+      connection->endTunnels();
     }
   }
 
@@ -188,7 +190,7 @@ void Worker::checkDrained() {
       std::ranges::any_of(clusters_, [](const auto& cluster) { return cluster->abandoned() > 0; });
   if (busy && drain_deadline_.passed(loop_.now())) {
     for (const auto& port : ports_) {
-      port->refuseWaiting();
+      port->endDrain();
     }
   }
   const bool connected =

@@ -9,6 +9,7 @@ Refusal refusalOf(http::ServerConnection::Rejection why) {
   using Rejection = http::ServerConnection::Rejection;
   switch (why) {
     case Rejection::kBadRequest:
+    case Rejection::kWebSocketVersion:
       return Refusal::kBadRequest;
     case Rejection::kMethodNotAllowed:
       return Refusal::kMethodNotAllowed;

@@ -73,10 +73,15 @@ struct RequestHead {
   std::string scheme;     // "http" or "https"
   std::string authority;  // :authority or host; never empty in an accepted request but HTTP/1.0's
   std::string path;       // origin form with query; begins with '/' (or is "*" for OPTIONS)
-  std::string protocol;   // :protocol of RFC 8441, or the Upgrade token of HTTP/1.1; else empty
+  std::string protocol;   // "websocket" in a request for one (see isWebSocket()); else empty
   Headers headers;        // without pseudo-headers, host, and hop-by-hop fields
   // The declared body size, when known. "content-length" is not among the headers.
   std::optional<std::uint64_t> content_length;
+
+  // Asks for a WebSocket, over either version as in RFC 8441: method "CONNECT", protocol
+  // "websocket". Status 200 accepts it (on HTTP/1.1's wire 101), and the body is then raw bytes
+  // both ways; any other status refuses it and is an ordinary response.
+  bool isWebSocket() const { return method == "CONNECT" && protocol == "websocket"; }
 };
 
 struct ResponseHead {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "net/http/http1_connections.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 
@@ -43,11 +44,14 @@ ClientStream& Http1ClientConnection::newStream(ResponseHandler& handler) {
   timer_.disarm();
   freed_ = false;
   handler_ = &handler;
+  websocket_key_.clear();
+  held_.clear();
   unconsumed_ = 0;
   queued_ = 0;
   informational_ = 0;
   high_watermark_ = kDefaultHighWatermark;
   to_head_ = head_sent_ = request_done_ = started_ = response_begun_ = above_watermark_ = false;
+  tunnel_ = false;
   return *this;
 }
 
@@ -121,6 +125,10 @@ void Http1ClientConnection::process(std::string_view& input) {
 
 bool Http1ClientConnection::onHead(std::string_view block) {
   auto response = readResponse(block, limits_, to_head_);
+  if (response.has_value() && accepts(*response)) {
+    beginTunnel(*response);
+    return false;
+  }
   const bool informational = response.has_value() && response->head.status < 200;
   if (!response.has_value() || response->head.status == 101 ||
       (informational && ++informational_ > limits_.max_informational)) {
@@ -137,6 +145,9 @@ bool Http1ClientConnection::onHead(std::string_view block) {
     return false;
   }
   response_begun_ = true;
+  if (!websocket_key_.empty() && response->head.status < 300) {
+    response->head.status = 501;  // to the next hop it would say that the WebSocket is there
+  }
   const bool end = response->framing.kind == Http1Framing::Kind::kNone;
   if (!response->keep_alive) {
     keep_alive_ = false;
@@ -146,6 +157,32 @@ bool Http1ClientConnection::onHead(std::string_view block) {
     handler_->onResponseHead(std::move(response->head), end);
   }
   return end;
+}
+
+bool Http1ClientConnection::accepts(const Http1Response& response) const {
+  const Headers& headers = response.head.headers;
+  return response.head.status == 101 && !websocket_key_.empty() && response.upgrades_to_websocket &&
+         headers.count("sec-websocket-accept") == 1 &&
+         headers.get("sec-websocket-accept") == webSocketAccept(websocket_key_);
+}
+
+void Http1ClientConnection::beginTunnel(Http1Response& response) {
+  reader_.beginBody({.kind = Http1Framing::Kind::kUntilClose});
+  writer_.beginTunnel();
+  response.head.status = 200;
+  removeWebSocketHandshake(response.head.headers);
+  tunnel_ = response_begun_ = true;
+  keep_alive_ = false;
+  owner_.onDraining(*this);
+  if (handler_ == nullptr) {
+    return;
+  }
+  started_ = true;
+  if (!held_.empty() || request_done_) {
+    writer_.writeData(connection_->output(), held_, request_done_);
+    onRequestWritten(true);
+  }
+  handler_->onResponseHead(std::move(response.head), false);
 }
 
 void Http1ClientConnection::onBody(std::string_view bytes, bool last) {
@@ -188,7 +225,7 @@ void Http1ClientConnection::onFillOutput(net::Buffer& output) {
     return;
   }
   started_ = started_ || !output.empty();
-  if (above_watermark_ && output.size() <= high_watermark_ / 2) {
+  if (above_watermark_ && unsentBytes() <= high_watermark_ / 2) {
     above_watermark_ = false;
     if (!request_done_) {
       handler_->onSendReady();
@@ -232,7 +269,10 @@ void Http1ClientConnection::sendHead(const RequestHead& head, bool end_stream) {
   to_head_ = head.method == "HEAD";
   // A request of HTTP/1.0 may have no authority, and HTTP/1.1 needs one.
   const std::string host = head.authority.empty() ? connection_->peer().toString() : std::string();
-  writer_.beginRequest(connection_->output(), head, end_stream, host);
+  if (head.isWebSocket()) {
+    websocket_key_ = newWebSocketKey();
+  }
+  writer_.beginRequest(connection_->output(), head, end_stream, host, websocket_key_);
   request_done_ = end_stream;
   queued_ = connection_->output().size();
   connection_->flushLater();
@@ -245,7 +285,13 @@ void Http1ClientConnection::sendData(net::Buffer& data, bool end_stream) {
     return;
   }
   started_ = started();
-  const bool whole = writer_.writeData(connection_->output(), data, end_stream);
+  const bool early = !websocket_key_.empty() && !response_begun_;
+  bool whole = true;
+  if (early) {
+    held_.append(data);
+  } else {
+    whole = writer_.writeData(connection_->output(), data, end_stream);
+  }
   above_watermark_ = above_watermark_ || unsentBytes() > high_watermark_;
   request_done_ = end_stream;
   onRequestWritten(whole);
@@ -268,7 +314,9 @@ bool Http1ClientConnection::started() const {
 
 void Http1ClientConnection::onRequestWritten(bool whole) {
   queued_ = connection_->output().size();
-  if (whole) {
+  if (whole && request_done_ && tunnel_) {
+    connection_->endOutput();
+  } else if (whole) {
     connection_->flushLater();
   } else {
     // The body is not what the head declared: the peer could only misread what comes next. The

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "net/http/codec.h"
@@ -14,8 +15,9 @@
 namespace penstock::http {
 
 // HTTP/1.1, the asking side: one request at a time, the connection kept for the next one if the
-// response allows. Bytes or an end of file on an idle connection close it; so does an answer that
-// comes before its request was sent whole. Idle for longer than idle_timeout it closes itself.
+// response allows; a WebSocket uses it up. Bytes or an end of file on an idle connection close it;
+// so does an answer that comes before its request was sent whole. Idle for longer than idle_timeout
+// it closes itself.
 class Http1ClientConnection final : public ClientCodec, private ClientStream {
  public:
   Http1ClientConnection(net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
@@ -24,6 +26,7 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   bool canOpen() const override;
   ClientStream& newStream(ResponseHandler& handler) override;
   std::size_t activeStreams() const override { return handler_ != nullptr ? 1 : 0; }
+  bool takesWebSockets() const override { return true; }
   void close() override;
   Protocol protocol() const override { return Protocol::kHttp11; }
   const net::Connection& connection() const override { return *connection_; }
@@ -39,7 +42,7 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   void sendData(net::Buffer& data, bool end_stream) override;
   void sendTrailers(const Headers& trailers) override;
   void reset(ResetReason reason) override;
-  std::size_t unsentBytes() const override { return connection_->output().size(); }
+  std::size_t unsentBytes() const override { return connection_->output().size() + held_.size(); }
   void setHighWatermark(std::size_t bytes) override { high_watermark_ = bytes; }
   void consume(std::size_t count) override;
   bool started() const override;
@@ -47,6 +50,9 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   void process(std::string_view& input);
   // Whether the response ends with its head.
   bool onHead(std::string_view block);
+  // Whether this 101 accepts the WebSocket that was asked for.
+  bool accepts(const Http1Response& response) const;
+  void beginTunnel(Http1Response& response);
   void onBody(std::string_view bytes, bool last);
   void onTrailerSection();
   // The response is complete; junk: and more came.
@@ -76,11 +82,14 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
 
   // The request under way.
   ResponseHandler* handler_ = nullptr;
+  std::string websocket_key_;  // not empty: it asks for a WebSocket
+  net::Buffer held_;           // to be sent once that is accepted
   std::size_t unconsumed_ = 0;
   int informational_ = 0;
   bool to_head_ = false;
   bool head_sent_ = false;
   bool request_done_ = false;
+  bool tunnel_ = false;  // the WebSocket is accepted
   bool started_ = false;
   // What lay in the output when the request was last added to: less means that some was written.
   std::size_t queued_ = 0;

@@ -8,6 +8,7 @@
 #include "net/http/field_rules.h"
 #include "net/http/http1_fields.h"
 #include "net/http/http1_target.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 namespace {
@@ -223,30 +224,38 @@ class TrailerSink final : public Http1BlockSink {
   FieldSorter fields_;
 };
 
-// 16 bytes in base64.
-bool isWebSocketKey(std::string_view key) {
-  return key.size() == 24 && key.ends_with("==") &&
-         std::ranges::all_of(key.substr(0, 22), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                  c == '+' || c == '/';
-         });
+// The request that HTTP/1.1 makes with an upgrade, and HTTP/2 with CONNECT (RFC 8441).
+Verdict takeWebSocket(Http1Request& request) {
+  RequestHead& head = request.head;
+  if (head.headers.count("sec-websocket-version") != 1 ||
+      head.headers.get("sec-websocket-version") != kTakenWebSocketVersion) {
+    return refuse(Rejection::kWebSocketVersion, "expected sec-websocket-version: 13");
+  }
+  if (head.method != "GET") {
+    return refuse(Rejection::kBadRequest, "a WebSocket is asked for with GET");
+  }
+  const auto key = head.headers.get("sec-websocket-key");
+  if (head.headers.count("sec-websocket-key") != 1 || !isWebSocketKey(*key)) {
+    return refuse(Rejection::kBadRequest, "upgrade to websocket without a valid key");
+  }
+  request.websocket_key = *key;
+  removeWebSocketHandshake(head.headers);
+  head.method = "CONNECT";
+  head.protocol = "websocket";
+  head.content_length.reset();
+  return {};
 }
 
-// An upgrade is never made here. One to h2c is ignored, body or not, as clients offer it on
-// ordinary requests; any other that could not be made is refused rather than misread.
-Verdict checkUpgrade(std::string_view upgrade, const Http1Request& request) {
+// The only upgrade that is made is one to WebSocket. One to h2c is ignored, body or not, as clients
+// offer it on ordinary requests; any other with a body is refused rather than misread.
+Verdict takeUpgrade(std::string_view upgrade, Http1Request& request) {
   if (upgrade.empty() || equalsIgnoreCase(upgrade, "h2c") || request.http10) {
     return {};
   }
   if (request.framing.kind != Http1Framing::Kind::kNone) {
     return refuse(Rejection::kBadRequest, "upgrade with a body");
   }
-  const auto& headers = request.head.headers;
-  if (listHas(upgrade, "websocket") && (headers.count("sec-websocket-key") != 1 ||
-                                        !isWebSocketKey(*headers.get("sec-websocket-key")))) {
-    return refuse(Rejection::kBadRequest, "upgrade to websocket without a valid key");
-  }
-  return {};
+  return listHas(upgrade, "websocket") ? takeWebSocket(request) : Verdict();
 }
 
 Http1Framing requestFraming(const FieldSorter& fields) {
@@ -283,7 +292,7 @@ std::expected<Http1Request, Http1Error> readRequest(std::string_view block, cons
   request.keep_alive = sink.fields.keepAlive(request.http10);
   request.expects_continue = sink.fields.expectsContinue() && !request.http10 &&
                              request.framing.kind != Http1Framing::Kind::kNone;
-  if (const Verdict upgrade = checkUpgrade(sink.fields.upgrade(), request); !upgrade.has_value()) {
+  if (const Verdict upgrade = takeUpgrade(sink.fields.upgrade(), request); !upgrade.has_value()) {
     return std::unexpected(upgrade.error());
   }
   return request;
@@ -302,6 +311,7 @@ std::expected<Http1Response, Http1Error> readResponse(std::string_view block, co
   }
   const int status = response.head.status;
   response.keep_alive = sink.fields.keepAlive(sink.http10);
+  response.upgrades_to_websocket = listHas(sink.fields.upgrade(), "websocket") && !sink.http10;
   if (status < 200 || status == 204) {
     return response;
   }

@@ -6,6 +6,7 @@
 
 #include "net/http/http1_connections.h"
 #include "net/http/http1_writer.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 namespace {
@@ -127,6 +128,8 @@ void Http1ServerConnection::onHead(std::string_view block) {
   keep_alive_ = request->keep_alive && (most == 0 || requests_ < most);
   http10_ = request->http10;
   request_done_ = request->framing.kind == Http1Framing::Kind::kNone;
+  const bool ends = request_done_ && request->websocket_key.empty();
+  tunnel_ = false;
   discarding_ = false;
   response_whole_ = true;
   unconsumed_ = 0;
@@ -140,7 +143,16 @@ void Http1ServerConnection::onHead(std::string_view block) {
   if (!request_done_ && !request->expects_continue) {
     pace_.start(loop_.now());
   }
-  handler->onRequestHead(std::move(request->head), request_done_);
+  handler->onRequestHead(std::move(request->head), ends);
+}
+
+void Http1ServerConnection::onAccepted() {
+  tunnel_ = true;
+  request_done_ = false;
+  reader_.beginBody({.kind = Http1Framing::Kind::kUntilClose});
+  if (!input_.empty()) {
+    work_.schedule();
+  }
 }
 
 void Http1ServerConnection::onBody(std::string_view bytes, bool last) {
@@ -157,7 +169,7 @@ void Http1ServerConnection::onBody(std::string_view bytes, bool last) {
   } else if (unconsumed_ > limits_.stream_window) {
     connection_->pause(PauseReason::kBodyBuffered);
     pace_.stop();
-  } else if (!pace_.running()) {
+  } else if (!tunnel_ && !pace_.running()) {
     pace_.start(loop_.now());
   }
   stream_.handler()->onData({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()},
@@ -220,6 +232,11 @@ void Http1ServerConnection::onPeerClosed() {
     beginClose();
     return;
   }
+  if (busy() && tunnel_) {
+    request_done_ = true;
+    stream_.handler()->onData({}, true);
+    return;
+  }
   closeNow();
   if (busy()) {
     stream_.end(StreamEnd::kPeerReset);
@@ -270,7 +287,7 @@ void Http1ServerConnection::onConsumed(std::size_t count) {
   unconsumed_ -= std::min(count, unconsumed_);
   if (unconsumed_ <= limits_.stream_window / 2 && !request_done_ && !discarding_ && !closing_) {
     connection_->resume(PauseReason::kBodyBuffered);
-    if (!pace_.running() && !stream_.waitsForContinue()) {
+    if (!tunnel_ && !pace_.running() && !stream_.waitsForContinue()) {
       pace_.start(loop_.now());
       updateTimer();
     }
@@ -300,6 +317,9 @@ void Http1ServerConnection::fail(ServerConnection::Rejection why, std::string_vi
   std::string body;
   ResponseHead head = owner_.rejectRequest(why, detail, body);
   head.content_length = body.size();
+  if (why == Rejection::kWebSocketVersion) {
+    head.headers.set("sec-websocket-version", kTakenWebSocketVersion);
+  }
   Http1Writer writer;
   writer.beginResponse(connection_->output(), head,
                        {.end_stream = body.empty(), .keep_alive = false});

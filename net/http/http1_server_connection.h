@@ -17,7 +17,8 @@ namespace penstock::http {
 // HTTP/1.0 and 1.1, the answering side. One request at a time: what a client pipelines waits in a
 // small buffer, and reading pauses when that is full; until then reading goes on while a request is
 // answered, because that is how a client that has left is noticed. A client that ends its own
-// direction counts as gone, as in nginx. All timeouts share one timer.
+// direction counts as gone, as in nginx, except on a WebSocket, which ends its connection. What is
+// sent before a WebSocket is accepted waits like what is pipelined. All timeouts share one timer.
 class Http1ServerConnection final : public ServerCodec, private Http1ServerStream::Transport {
  public:
   // Reading pauses once so much waits behind the request that is answered.
@@ -46,6 +47,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void flushLater() override { connection_->flushLater(); }
   bool mayKeepAlive(bool ends) const override;
   void onHeadSent(bool keeps_alive) override { keep_alive_ = keeps_alive; }
+  void onAccepted() override;
   void onResponseEnded(bool whole) override;
   void onContinued() override;
   void onConsumed(std::size_t count) override;
@@ -87,6 +89,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   bool http10_ = false;
   bool keep_alive_ = true;
   bool request_done_ = true;
+  bool tunnel_ = false;      // the request is an accepted WebSocket
   bool discarding_ = false;  // the response ended first
   bool response_whole_ = true;
   bool draining_ = false;

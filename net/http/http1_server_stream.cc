@@ -10,6 +10,7 @@ void Http1ServerStream::begin(const Http1Request& request) {
   http10_ = request.http10;
   to_head_ = request.head.method == "HEAD";
   expects_continue_ = request.expects_continue;
+  websocket_key_ = request.websocket_key;
   high_watermark_ = kDefaultHighWatermark;
   head_sent_ = response_done_ = above_watermark_ = false;
 }
@@ -58,7 +59,11 @@ void Http1ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
                                               {.end_stream = end_stream,
                                                .to_head = to_head_,
                                                .http10 = http10_,
-                                               .keep_alive = keep_alive}));
+                                               .keep_alive = keep_alive,
+                                               .websocket_key = websocket_key_}));
+  if (!websocket_key_.empty() && head.status == 200) {
+    transport_.onAccepted();
+  }
   if (end_stream) {
     endResponse(true);
   } else {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "net/http/http1_message.h"
 #include "net/http/http1_writer.h"
@@ -21,6 +22,8 @@ class Http1ServerStream final : public ServerStream {
     // Whether the response may promise to keep the connection. ends: no body follows its head.
     virtual bool mayKeepAlive(bool ends) const = 0;
     virtual void onHeadSent(bool keeps_alive) = 0;
+    // The request for a WebSocket is accepted: what comes from now on is its data.
+    virtual void onAccepted() = 0;
     // whole: all that the head declared was sent.
     virtual void onResponseEnded(bool whole) = 0;
     // The client was told to send the body.
@@ -61,6 +64,7 @@ class Http1ServerStream final : public ServerStream {
   Transport& transport_;
   RequestHandler* handler_ = nullptr;
   Http1Writer writer_;
+  std::string websocket_key_;
   bool http10_ = false;
   bool to_head_ = false;
   bool expects_continue_ = false;

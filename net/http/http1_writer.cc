@@ -7,6 +7,7 @@
 
 #include "net/http/field_rules.h"
 #include "net/http/http1_fields.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 namespace {
@@ -18,6 +19,7 @@ struct Phrase {
 
 constexpr auto kPhrases = std::to_array<Phrase>({
     {100, "Continue"},
+    {101, "Switching Protocols"},
     {103, "Early Hints"},
     {200, "OK"},
     {201, "Created"},
@@ -87,7 +89,9 @@ std::size_t sizeOf(const Headers& headers) {
 // The fields that pass on to the next hop.
 class FieldWriter {
  public:
-  explicit FieldWriter(const Headers& headers) : headers_(headers) {
+  // websocket: the handshake's own fields are written apart.
+  explicit FieldWriter(const Headers& headers, bool websocket = false)
+      : headers_(headers), websocket_(websocket) {
     has_connection_ = headers.has("connection");
   }
 
@@ -112,6 +116,9 @@ class FieldWriter {
                     (field.name == "expect" && equalsIgnoreCase(field.value, "100-continue")))) {
       return false;
     }
+    if (websocket_ && isWebSocketHandshakeField(field.name)) {
+      return false;
+    }
     if (has_connection_ && !isEndToEnd(field.name) && isNamedByConnection(field.name)) {
       return false;
     }
@@ -128,6 +135,7 @@ class FieldWriter {
   }
 
   const Headers& headers_;
+  bool websocket_;
   bool has_connection_ = false;
 };
 
@@ -145,12 +153,31 @@ void appendLength(std::string& text, std::uint64_t length) {
   text += "\r\n";
 }
 
+constexpr std::string_view kUpgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+
+// Ends the block.
+void appendHandshake(std::string& text, std::string_view name, std::string_view value) {
+  text += kUpgrade;
+  text += name;
+  text += ": ";
+  text += value;
+  text += "\r\n\r\n";
+}
+
 }  // namespace
 
 bool Http1Writer::beginResponse(net::Buffer& out, const ResponseHead& head,
                                 const ResponseOptions& options) {
   std::string text;
-  text.reserve(128 + sizeOf(head.headers));
+  text.reserve(192 + sizeOf(head.headers));
+  if (!options.websocket_key.empty() && head.status == 200) {
+    appendStatusLine(text, 101);
+    FieldWriter(head.headers, true).write(text, false);
+    appendHandshake(text, "sec-websocket-accept", webSocketAccept(options.websocket_key));
+    out.append(text);
+    beginTunnel();
+    return false;
+  }
   appendStatusLine(text, head.status);
   FieldWriter(head.headers).write(text, false);
   bool keep_alive = options.keep_alive;
@@ -192,18 +219,26 @@ void Http1Writer::writeInformational(net::Buffer& out, int status, const Headers
 }
 
 void Http1Writer::beginRequest(net::Buffer& out, const RequestHead& head, bool end_stream,
-                               std::string_view host) {
+                               std::string_view host, std::string_view websocket_key) {
   std::string text;
   text.reserve(128 + head.path.size() + head.authority.size() + sizeOf(head.headers));
-  text += isMethod(head.method) ? std::string_view(head.method) : "INVALID";
+  const bool websocket = !websocket_key.empty();
+  const std::string_view method = websocket ? std::string_view("GET") : head.method;
+  text += isMethod(method) ? method : "INVALID";
   text += ' ';
   appendTarget(text, head.path);
   text += " HTTP/1.1\r\nhost: ";
   text += isAuthority(head.authority) ? std::string_view(head.authority) : host;
   text += "\r\n";
-  FieldWriter(head.headers).write(text, true);
+  FieldWriter(head.headers, websocket).write(text, true);
   body_ = Body::kNone;
   remaining_ = 0;
+  if (websocket) {
+    text += "sec-websocket-version: 13\r\n";
+    appendHandshake(text, "sec-websocket-key", websocket_key);
+    out.append(text);
+    return;
+  }
   if (end_stream) {
     const bool expects_body =
         head.method == "POST" || head.method == "PUT" || head.method == "PATCH";

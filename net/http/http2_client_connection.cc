@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "net/http/http2_callbacks.h"
 #include "net/http/http2_connections.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 
@@ -17,6 +18,15 @@ std::unique_ptr<ClientCodec> makeHttp2ClientConnection(net::EventLoop& loop,
   return std::make_unique<Http2ClientConnection>(loop, std::move(connection), detect, limits,
                                                  owner);
 }
+
+namespace {
+
+bool takesWebSockets(const Http2Session& session) {
+  return nghttp2_session_get_remote_settings(session.native(),
+                                             NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+}  // namespace
 
 void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
   PENSTOCK_CHECK(!head_sent_, "a request is sent once");
@@ -32,12 +42,21 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
     session_.failLater(*this, StreamEnd::kProtocolError, NGHTTP2_NO_ERROR);
     return;
   }
-  Http2FieldList fields(head.headers.size() + 5);
+  is_websocket_ = head.isWebSocket();
+  if (is_websocket_ && !takesWebSockets(session_)) {
+    session_.failLater(*this, StreamEnd::kProtocolError, NGHTTP2_NO_ERROR);
+    return;
+  }
+  Http2FieldList fields(head.headers.size() + 6);
   fields.add(":method", head.method);
   fields.add(":scheme", head.scheme);
   fields.add(":authority", authority);
   fields.add(":path", head.path);
-  fields.addHeaders(head.headers);
+  if (is_websocket_) {
+    fields.addConstant(":protocol", "websocket");
+    fields.addConstant("sec-websocket-version", kTakenWebSocketVersion);
+  }
+  fields.addHeaders(head.headers, is_websocket_);
   fields.addContentLength(head.content_length, head.headers);
   const nghttp2_data_provider body = http2Body();
   id_ = nghttp2_submit_request(session_.native(), nullptr, fields.data(), fields.size(),
@@ -66,6 +85,10 @@ bool Http2ClientConnection::canOpen() const {
              nghttp2_session_get_remote_settings(session_.native(),
                                                  NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
          nghttp2_session_check_request_allowed(session_.native()) != 0;
+}
+
+bool Http2ClientConnection::takesWebSockets() const {
+  return http::takesWebSockets(session_);
 }
 
 ClientStream& Http2ClientConnection::newStream(ResponseHandler& handler) {
@@ -189,6 +212,11 @@ void Http2ClientConnection::acceptHead(Http2ClientStream& stream, bool end_strea
     return;
   }
   stream.response_seen_ = true;
+  if (stream.is_websocket_ && head->status == 200) {
+    removeWebSocketHandshake(head->headers);
+  } else if (stream.is_websocket_ && head->status < 300) {
+    head->status = 501;  // to the next hop it might say that the WebSocket is there
+  }
   stream.response_handler_.onResponseHead(std::move(*head), end_stream);
 }
 

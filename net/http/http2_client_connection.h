@@ -24,6 +24,7 @@ class Http2ClientStream final : public Http2StreamOf<ClientStream> {
 
   ResponseHandler& response_handler_;  // the same as handler_, which tells whether it still listens
   int informational_ = 0;
+  bool is_websocket_ = false;
   bool response_seen_ = false;  // header blocks from now on are trailers
 };
 
@@ -36,6 +37,7 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   bool canOpen() const override;
   ClientStream& newStream(ResponseHandler& handler) override;
   std::size_t activeStreams() const override { return session_.streams().size(); }
+  bool takesWebSockets() const override;
   void close() override { session_.close(StreamEnd::kLocal); }
   Protocol protocol() const override { return Protocol::kHttp2; }
   const net::Connection& connection() const override { return session_.connection(); }

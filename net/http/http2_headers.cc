@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "net/http/field_rules.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 
@@ -128,6 +129,8 @@ void Http2RequestBlock::addPseudo(std::string_view name, std::string_view value)
     head_.scheme = value;
   } else if (name == ":authority") {
     head_.authority = value;
+  } else if (name == ":protocol") {
+    head_.protocol = value;
   } else {
     fields_.addInvalid();
   }
@@ -140,6 +143,9 @@ std::expected<RequestHead, Http2Refusal> Http2RequestBlock::finish() {
   }
   if (head_.authority.empty()) {
     head_.authority = std::move(host_);
+  }
+  if (head_.isWebSocket()) {
+    removeWebSocketHandshake(fields_.headers());
   }
   if (!cookie_.empty()) {
     fields_.headers().add("cookie", std::exchange(cookie_, std::string()));
@@ -158,7 +164,13 @@ std::optional<Http2Refusal> Http2RequestBlock::check() const {
   if (fields_.invalid()) {
     return Http2Refusal{Rejection::kBadRequest, "a header field is malformed"};
   }
-  if (head_.method == "CONNECT" || head_.method == "TRACE") {
+  if (!head_.protocol.empty() && head_.method == "CONNECT") {
+    if (auto refusal = checkWebSocket()) {
+      return refusal;
+    }
+  } else if (!head_.protocol.empty()) {
+    return Http2Refusal{Rejection::kBadRequest, ":protocol is for CONNECT only"};
+  } else if (head_.method == "CONNECT" || head_.method == "TRACE") {
     return Http2Refusal{Rejection::kMethodNotAllowed, "CONNECT and TRACE are not served"};
   }
   if (!isMethod(head_.method)) {
@@ -175,6 +187,20 @@ std::optional<Http2Refusal> Http2RequestBlock::check() const {
   }
   if (!isAuthority(head_.authority.empty() ? host_ : head_.authority)) {
     return Http2Refusal{Rejection::kBadRequest, "the authority is malformed"};
+  }
+  return std::nullopt;
+}
+
+std::optional<Http2Refusal> Http2RequestBlock::checkWebSocket() const {
+  if (!head_.isWebSocket()) {
+    return Http2Refusal{Rejection::kNotImplemented, "the only :protocol is websocket"};
+  }
+  if (head_.content_length) {
+    return Http2Refusal{Rejection::kBadRequest, "a WebSocket has no content-length"};
+  }
+  if (fields_.headers().get("sec-websocket-version").value_or(kTakenWebSocketVersion) !=
+      kTakenWebSocketVersion) {
+    return Http2Refusal{Rejection::kWebSocketVersion, "expected sec-websocket-version: 13"};
   }
   return std::nullopt;
 }
@@ -216,10 +242,11 @@ void Http2FieldList::add(std::string_view name, std::string_view value) {
       pair(name, value, isNewEachTime(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE));
 }
 
-void Http2FieldList::addHeaders(const Headers& headers) {
+void Http2FieldList::addHeaders(const Headers& headers, bool websocket) {
   for (const auto [name, value] : headers) {
     if (isHopByHopField(name) || name == "host" || name == "content-length" ||
-        (name == "te" && value != "trailers") || !mayWriteField(name, value)) {
+        (name == "te" && value != "trailers") || (websocket && isWebSocketHandshakeField(name)) ||
+        !mayWriteField(name, value)) {
       continue;
     }
     add(name, value);

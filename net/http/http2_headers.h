@@ -33,6 +33,7 @@ class Http2FieldBlock {
   bool tooLarge() const { return too_large_; }
   bool invalid() const { return invalid_; }
   Headers& headers() { return headers_; }
+  const Headers& headers() const { return headers_; }
 
  private:
   const Limits& limits_;
@@ -64,6 +65,7 @@ class Http2RequestBlock {
  private:
   void addPseudo(std::string_view name, std::string_view value);
   std::optional<Http2Refusal> check() const;
+  std::optional<Http2Refusal> checkWebSocket() const;
 
   const Limits& limits_;
   Http2FieldBlock fields_;
@@ -102,8 +104,8 @@ class Http2FieldList {
   void addConstant(std::string_view name, std::string_view value);
   void add(std::string_view name, std::string_view value);
   // All but those that belong to one connection, "host", "content-length" and what must not be
-  // written.
-  void addHeaders(const Headers& headers);
+  // written. websocket: and those of HTTP/1.1's handshake.
+  void addHeaders(const Headers& headers, bool websocket = false);
   // The declared length, or else what the headers say of it.
   void addContentLength(std::optional<std::uint64_t> length, const Headers& headers);
   void addStatus(int status);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "net/http/http2_connections.h"
+#include "net/http/websocket.h"
 
 namespace penstock::http {
 
@@ -169,13 +170,18 @@ void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
     reject(stream, head.error().why, head.error().detail);
     return;
   }
+  if (head->isWebSocket() && end_stream) {
+    reject(stream, Rejection::kBadRequest, "a WebSocket that has ended already");
+    return;
+  }
   acceptRequest(stream, std::move(*head), end_stream);
 }
 
 void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead head,
                                           bool end_stream) {
   stream.is_head_request_ = head.method == "HEAD";
-  stream.awaits_continue_ = !end_stream && block_.expectsContinue();
+  stream.is_websocket_ = head.isWebSocket();
+  stream.awaits_continue_ = !end_stream && !stream.is_websocket_ && block_.expectsContinue();
   RequestHandler* handler = owner_.onStream(stream);
   if (handler == nullptr) {
     session_.resetStream(stream, ResetReason::kRefused);
@@ -202,9 +208,12 @@ void Http2ServerConnection::acceptTrailers(Http2ServerStream& stream) {
 void Http2ServerConnection::reject(Http2ServerStream& stream, Rejection why,
                                    std::string_view detail) {
   std::string text;
-  const ResponseHead head = owner_.rejectRequest(why, detail, text);
+  ResponseHead head = owner_.rejectRequest(why, detail, text);
   if (!stream.listed_) {
     return;
+  }
+  if (why == Rejection::kWebSocketVersion) {
+    head.headers.set("sec-websocket-version", kTakenWebSocketVersion);
   }
   stream.sendHead(head, text.empty());
   if (!text.empty()) {

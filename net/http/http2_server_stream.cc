@@ -56,8 +56,8 @@ void Http2ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
   discard_body_ = is_head_request_ || no_content;
   Http2FieldList fields(head.headers.size() + 2);
   fields.addStatus(head.status);
-  fields.addHeaders(head.headers);
-  if (head.status != 204) {
+  fields.addHeaders(head.headers, is_websocket_);
+  if (head.status != 204 && !(is_websocket_ && head.status == 200)) {
     fields.addContentLength(head.content_length, head.headers);
   }
   const nghttp2_data_provider body = http2Body();
@@ -83,7 +83,7 @@ void Http2ServerStream::receiveData(std::span<const std::uint8_t> data) {
 
 bool Http2ServerStream::awaitsBody() const {
   return !read_ended_ && handler_ != nullptr && !head_sent_ && !awaits_continue_ &&
-         !holdsPeerBack();
+         !is_websocket_ && !holdsPeerBack();
 }
 
 void Http2ServerStream::startBodyClock() {

@@ -44,6 +44,7 @@ class Http2ServerStream final : public Http2StreamOf<ServerStream> {
   std::uint64_t rate_bytes_ = 0;
   bool request_seen_ = false;  // header blocks from now on are trailers
   bool is_head_request_ = false;
+  bool is_websocket_ = false;
   bool awaits_continue_ = false;  // the client sends no body before it is told so
 };
 

@@ -64,6 +64,7 @@ void Http2Session::submitSettings() {
   std::size_t count = 0;
   if (side_ == Side::kServer) {
     entries[count++] = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits_.max_streams};
+    entries[count++] = {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
   } else {
     entries[count++] = {NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
   }

@@ -26,7 +26,8 @@ class ServerConnection {
     kMisdirected,          // 421: host and :authority disagree
     kHeadersTooLarge,      // 431
     kVersionNotSupported,  // 505
-    kNotImplemented,       // 501: unknown transfer coding
+    kNotImplemented,       // 501: unknown transfer coding, CONNECT to another protocol
+    kWebSocketVersion,     // 400; the codec adds the version that it takes
   };
 
   class Owner {

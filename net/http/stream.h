@@ -74,7 +74,10 @@ class ServerStream : public Stream {
   virtual void sendHead(const ResponseHead& head, bool end_stream) = 0;
 };
 
-// A request as it arrives. onEnd(kComplete) comes when the request is read to its end and the
+// A request as it arrives. A request for a WebSocket (RequestHead::isWebSocket) comes without
+// end_stream; once accepted, its data is what the client sends, until that ends its direction. An
+// end of the response ends the WebSocket.
+// onEnd(kComplete) comes when the request is read to its end and the
 // response is written to the socket. If the response ends before the request does, the codec stops
 // reading the request (HTTP/2: RST_STREAM NO_ERROR; HTTP/1: closes after the response).
 class RequestHandler : public StreamHandler {
@@ -85,13 +88,16 @@ class RequestHandler : public StreamHandler {
 
 class ClientStream : public Stream {
  public:
-  // First call. Once.
+  // First call. Once. A WebSocket is asked for only if the connection takesWebSockets(); what is
+  // sent on it before it is accepted is kept back.
   virtual void sendHead(const RequestHead& head, bool end_stream) = 0;
   // Whether a byte of this request may have reached the peer.
   virtual bool started() const = 0;
 };
 
-// A response as it arrives.
+// A response as it arrives. To a request for a WebSocket, status 200 says that it is accepted; a
+// replica that answers with any other 2xx, or with 2xx instead of HTTP/1.1's 101, has not done that
+// and is heard as 501. The end of an accepted one's data is its end.
 class ResponseHandler : public StreamHandler {
  public:
   // 1xx; at most 10, more is a protocol error.

@@ -23,6 +23,7 @@ Reason reasonOf(http::ServerConnection::Rejection rejection) {
   using Rejection = http::ServerConnection::Rejection;
   switch (rejection) {
     case Rejection::kBadRequest:
+    case Rejection::kWebSocketVersion:
       return Reason::kBadRequest;
     case Rejection::kMethodNotAllowed:
       return Reason::kMethodNotAllowed;

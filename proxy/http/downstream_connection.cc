@@ -1,5 +1,7 @@
 #include "proxy/http/downstream_connection.h"
 
+#include <vector>
+
 namespace penstock::proxy {
 namespace {
 
@@ -7,6 +9,7 @@ Reason reasonOf(http::ServerConnection::Rejection rejection) {
   using Rejection = http::ServerConnection::Rejection;
   switch (rejection) {
     case Rejection::kBadRequest:
+    case Rejection::kWebSocketVersion:
       return Reason::kBadRequest;
     case Rejection::kMethodNotAllowed:
       return Reason::kMethodNotAllowed;
@@ -63,6 +66,16 @@ http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::R
 void DownstreamConnection::refuseWaiting() {
   for (const auto& [key, exchange] : exchanges_) {
     exchange->refuseIfNotAdmitted();
+  }
+}
+
+void DownstreamConnection::endTunnels() {
+  std::vector<Exchange*> ending;  // which changes exchanges_
+  for (const auto& [key, exchange] : exchanges_) {
+    ending.push_back(key);
+  }
+  for (Exchange* exchange : ending) {
+    exchange->endTunnel();
   }
 }
 

@@ -41,6 +41,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   std::size_t exchanges() const { return exchanges_.size(); }
   http::ServerConnection& http() { return *http_; }
   void refuseWaiting();
+  void endTunnels();
 
   http::RequestHandler* onStream(http::ServerStream& stream) override;
   http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,

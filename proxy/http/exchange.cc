@@ -40,7 +40,9 @@ Exchange::Exchange(const ExchangeContext& context, http::ServerStream& stream, O
 void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   head_ = std::move(head);
   request_complete_ = end_stream;
-  is_grpc_ = isGrpc(head_.headers);
+  is_websocket_ = head_.isWebSocket();
+  // Status 200, which gRPC's replies have, would accept a WebSocket.
+  is_grpc_ = isGrpc(head_.headers) && !is_websocket_;
   filters_.reserve(context_.filters.size());
   for (const auto& make : context_.filters) {
     filters_.push_back(make(*this));
@@ -128,7 +130,7 @@ void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
     return;
   }
   report_.bytes_received += data.size();
-  if (report_.bytes_received > route_->max_request_body.count) {
+  if (report_.bytes_received > route_->max_request_body.count && !is_websocket_) {
     reply(Reason::kPayloadTooLarge);
     return;
   }
@@ -146,10 +148,13 @@ void Exchange::onTrailers(http::Headers trailers) {
   }
 }
 
-// The client may send more as long as what it sent before fits the request's buffer.
+// The client may send more as long as what it sent before fits the request's buffer; on a WebSocket
+// that nobody has accepted yet, not beyond its first window.
 void Exchange::updateBuffered() {
+  const bool may_flow = !is_websocket_ || response_started_;
   if (stream_ != nullptr && unconsumed_ > 0 &&
-      (dropped_ || body_.size() + upstream_backlog_ <= route_->request_buffer.count)) {
+      (dropped_ ||
+       (may_flow && body_.size() + upstream_backlog_ <= route_->request_buffer.count))) {
     stream_->consume(std::exchange(unconsumed_, 0));
   }
   const auto buffered =
@@ -187,7 +192,7 @@ void Exchange::onTimer() {
   if (deadline_.passed(now)) {
     if (report_.attempts == 0) {
       // Not executed, for want of a slot or of the rest of the request.
-      reply(!request_complete_                           ? Reason::kRequestTimeout
+      reply(!request_complete_ && !is_websocket_         ? Reason::kRequestTimeout
             : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
                                                          : Reason::kNoReplica);
     } else {
@@ -210,6 +215,12 @@ bool Exchange::putBack(Slot& slot, bool back_off) {
 
 void Exchange::refuseIfNotAdmitted() {
   if (report_.attempts == 0 && !dropped_) {
+    reply(Reason::kDraining);
+  }
+}
+
+void Exchange::endTunnel() {
+  if (isTunnel()) {
     reply(Reason::kDraining);
   }
 }
@@ -250,6 +261,12 @@ void Exchange::sendResponseHead(http::ResponseHead head, bool end_stream) {
   response_started_ = true;
   response_ended_ = end_stream;
   report_.status = head.status;
+  if (is_websocket_ && head.status == 200) {
+    is_tunnel_ = true;
+    report_.status = protocol_ == http::Protocol::kHttp2 ? 200 : 101;  // as the client sees it
+    deadline_ = Deadline::never();
+    armTimer();
+  }
   for (std::size_t i = filters_.size(); i-- > 0;) {
     filters_[i]->onResponseHead(head);
   }
@@ -286,7 +303,7 @@ void Exchange::onSendReady() {
 void Exchange::onEnd(http::StreamEnd end) {
   stream_ = nullptr;
   if (end != http::StreamEnd::kComplete && report_.reason == Reason::kNone) {
-    report_.reason = reasonOf(end, request_complete_);
+    report_.reason = reasonOf(end, request_complete_ || is_websocket_);
     if (!response_started_) {
       report_.status = outcomeOf(report_.reason).status;
     }

@@ -64,6 +64,8 @@ class Exchange final : public http::RequestHandler {
   const ClientAddress& client() const { return client_; }
   // What is buffered and not sent on yet.
   net::Buffer& requestBody() { return body_; }
+  // It asks for a WebSocket; its body is not to be waited for.
+  bool isWebSocket() const { return is_websocket_; }
   // Nothing more comes than requestBody() and requestTrailers().
   bool requestComplete() const { return request_complete_; }
   const http::Headers& requestTrailers() const { return trailers_; }
@@ -93,6 +95,8 @@ class Exchange final : public http::RequestHandler {
   // Ends the exchange with an answer of our own; after the response has begun, by resetting it.
   void reply(Reason reason, std::string_view detail = {});
   bool responseStarted() const { return response_started_; }
+  // A WebSocket that the replica has accepted: has no deadline any more.
+  bool isTunnel() const { return is_tunnel_; }
   void sendInformational(const http::ResponseHead& head);
   void sendResponseHead(http::ResponseHead head, bool end_stream);
   void sendResponseData(std::span<const std::uint8_t> data, bool end_stream);
@@ -103,6 +107,8 @@ class Exchange final : public http::RequestHandler {
 
   // The time to be admitted is over: a request without a slot is refused.
   void refuseIfNotAdmitted();
+  // Cuts off an accepted WebSocket, which knows no end of its own.
+  void endTunnel();
 
   void onRequestHead(http::RequestHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
@@ -130,6 +136,8 @@ class Exchange final : public http::RequestHandler {
   bool request_complete_ = false;
   bool dropped_ = false;
   bool is_grpc_ = false;
+  bool is_websocket_ = false;
+  bool is_tunnel_ = false;
   bool response_started_ = false;
   bool response_ended_ = false;
   bool deadline_is_clients_ = false;

@@ -82,6 +82,13 @@ Result<std::optional<Duration>> requestTimeout(const http::Headers& headers) {
   return shortest;
 }
 
+void removeTimeouts(http::Headers& headers) {
+  headers.remove("grpc-timeout");
+  for (const std::string_view field : kMillisecondFields) {
+    headers.remove(field);
+  }
+}
+
 void setRemainingTime(http::Headers& headers, Duration remaining) {
   // Rounded up: the replica must not give up before we do.
   const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(remaining).count();

@@ -13,6 +13,9 @@ namespace penstock::proxy {
 // milliseconds). Absent if it says nothing; an error names the field and what was expected.
 Result<std::optional<Duration>> requestTimeout(const http::Headers& headers);
 
+// Takes them out of the headers.
+void removeTimeouts(http::Headers& headers);
+
 // Writes the time left into the fields by which the replica hears of it.
 void setRemainingTime(http::Headers& headers, Duration remaining);
 

@@ -43,6 +43,7 @@ void UpstreamRequest::start() {
 
 void UpstreamRequest::sendHead(const http::RequestHead& head, bool end_stream) {
   request_sent_ = end_stream;
+  is_websocket_ = head.isWebSocket();
   stream_->sendHead(head, end_stream);
 }
 
@@ -75,8 +76,13 @@ Slot UpstreamRequest::takeSlot() {
 }
 
 bool UpstreamRequest::mayBeRunning() const {
-  return stream_ != nullptr && stream_->started() && request_sent_ &&
-         cluster_.config().on_client_gone == OnClientGone::kWait;
+  if (stream_ == nullptr || !stream_->started() ||
+      cluster_.config().on_client_gone != OnClientGone::kWait) {
+    return false;
+  }
+  // A WebSocket's server works on what is sent, and sees the stream's end; a sidecar says when the
+  // model has come to its end as well.
+  return is_websocket_ ? slot_.replica().is_sidecar.load(std::memory_order_relaxed) : request_sent_;
 }
 
 void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
@@ -108,6 +114,7 @@ void UpstreamRequest::finishAbandoned() {
 
 void UpstreamRequest::onConnection(http::ClientConnection& connection) {
   stream_ = &connection.newStream(*this);
+  takes_websockets_ = connection.takesWebSockets();
   owner_->onUpstreamReady();
 }
 
@@ -136,6 +143,8 @@ void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
   (head.status < 500 ? replica.succeeded : replica.failed).fetch_add(1, std::memory_order_relaxed);
   if (owner_ != nullptr) {
     owner_->onUpstreamHead(std::move(head), end_stream);
+  } else if (end_stream) {
+    onAnswered();
   }
 }
 
@@ -144,12 +153,24 @@ void UpstreamRequest::onData(std::span<const std::uint8_t> data, bool end_stream
     owner_->onUpstreamData(data, end_stream);
   } else {
     consume(data.size());
+    if (end_stream) {
+      onAnswered();
+    }
   }
 }
 
 void UpstreamRequest::onTrailers(http::Headers trailers) {
   if (owner_ != nullptr) {
     owner_->onUpstreamTrailers(std::move(trailers));
+  } else {
+    onAnswered();
+  }
+}
+
+// Nobody is left to end a WebSocket's other direction.
+void UpstreamRequest::onAnswered() {
+  if (!request_sent_) {
+    finishAbandoned();
   }
 }
 

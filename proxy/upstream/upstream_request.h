@@ -53,6 +53,8 @@ class UpstreamRequest final : public http::ResponseHandler, public StreamWaiter 
   UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& owner);
   ~UpstreamRequest() override;
 
+  // Once ready: whether the replica's connection can carry a WebSocket.
+  bool takesWebSockets() const { return takes_websockets_; }
   // Finds a connection; the owner hears of it in this call or later.
   void start();
   void sendHead(const http::RequestHead& head, bool end_stream);
@@ -87,6 +89,8 @@ class UpstreamRequest final : public http::ResponseHandler, public StreamWaiter 
   // Whether the replica may be at work on it and is waited for.
   bool mayBeRunning() const;
   void finishAbandoned();
+  // The replica has ended its answer to an abandoned request.
+  void onAnswered();
 
   UpstreamCluster& cluster_;
   Slot slot_;
@@ -94,6 +98,8 @@ class UpstreamRequest final : public http::ResponseHandler, public StreamWaiter 
   std::string attempt_id_;
   http::ClientStream* stream_ = nullptr;
   bool request_sent_ = false;
+  bool is_websocket_ = false;
+  bool takes_websockets_ = false;
   std::optional<net::Timer> give_up_;
   std::move_only_function<void()> ended_;
 };

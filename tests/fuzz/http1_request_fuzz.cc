@@ -42,6 +42,9 @@ void checkRequest(const ReadMessage& message, const Limits& limits) {
   PENSTOCK_CHECK(head.path.size() <= limits.max_path_bytes, "the path is within its limit");
   PENSTOCK_CHECK(head.authority.empty() || isAuthority(head.authority), "the host is a host");
   PENSTOCK_CHECK(head.headers.size() <= limits.max_header_fields, "fields are counted");
+  PENSTOCK_CHECK((head.method == "CONNECT") == !message.websocket_key.empty() &&
+                     head.isWebSocket() == !message.websocket_key.empty(),
+                 "CONNECT is what a WebSocket is asked for with, and nothing else");
   checkFields(head.headers);
   checkFields(message.trailers);
 }
@@ -54,7 +57,7 @@ void checkRoundTrip(const ReadMessage& message, const Limits& limits) {
   net::Buffer out;
   Http1Writer writer;
   const bool end = message.body.empty() && message.trailers.empty();
-  writer.beginRequest(out, message.request, end, "fallback");
+  writer.beginRequest(out, message.request, end, "fallback", message.websocket_key);
   if (!end) {
     net::Buffer data;
     data.append(message.body);
@@ -71,6 +74,7 @@ void checkRoundTrip(const ReadMessage& message, const Limits& limits) {
   PENSTOCK_CHECK(again.messages.size() == 1 && again.messages[0].complete, "one request is one");
   const ReadMessage& copy = again.messages[0];
   PENSTOCK_CHECK(copy.request.method == message.request.method &&
+                     copy.websocket_key == message.websocket_key &&
                      copy.request.path == message.request.path &&
                      copy.request.authority == message.request.authority &&
                      copy.request.headers.size() == message.request.headers.size() &&

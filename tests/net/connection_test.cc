@@ -78,6 +78,21 @@ TEST_F(ConnectionTest, TellsAtOnceThatAnAcceptedPlainConnectionIsThere) {
   EXPECT_TRUE(connection_->local().isLoopback());
 }
 
+TEST_F(ConnectionTest, EndsItsOutputBehindWhatWaitsAndReadsOn) {
+  limitSendBuffer();
+  start();
+  say(std::string(1 << 20, 'e'));
+  connection_->endOutput();
+  std::string heard;
+  EXPECT_TRUE(turnUntil([&] { return !sockets_.farReads(heard); }));
+  EXPECT_EQ(heard.size(), 1U << 20);
+  EXPECT_TRUE(connection_->isOpen());
+  sockets_.farSends("still");
+  EXPECT_TRUE(turnUntil([&] { return handler_.received == "still"; }));
+  sockets_.far.reset();
+  EXPECT_TRUE(turnUntil([&] { return handler_.peer_closed == 1; }));
+}
+
 TEST_F(ConnectionTest, CarriesBytesBothWays) {
   start();
   sockets_.farSends("question");

@@ -66,6 +66,21 @@ TEST_F(TlsConnectionTest, CarriesManyBytesBothWaysAtOnce) {
   EXPECT_TRUE(client_handler_.received == sent);
 }
 
+TEST_F(TlsConnectionTest, EndsItsOutputAndReadsOn) {
+  makeServer();
+  makeClient(clientOptions());
+  start();
+  ASSERT_TRUE(bothConnected());
+  client_->output().append(std::string_view("last"));
+  client_->endOutput();
+  ASSERT_TRUE(turnUntil([&] { return server_handler_.peer_closed == 1; }));
+  EXPECT_EQ(server_handler_.received, "last");
+  server_->output().append(std::string_view("still"));
+  server_->flushLater();
+  ASSERT_TRUE(turnUntil([&] { return client_handler_.received == "still"; }));
+  EXPECT_EQ(client_handler_.closed, 0);
+}
+
 TEST_F(TlsConnectionTest, KeepsLittleEncryptedForAPeerThatDoesNotRead) {
   makeServer();
   makeClient(clientOptions());

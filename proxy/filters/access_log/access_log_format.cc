@@ -50,6 +50,12 @@ void appendQuoted(std::string& line, std::string_view field) {
   line.push_back('"');
 }
 
+// As it was sent: a WebSocket over HTTP/1.1 is asked for with GET.
+std::string_view method(const AccessLogEntry& entry) {
+  const bool upgrade = entry.head.isWebSocket() && entry.protocol != http::Protocol::kHttp2;
+  return upgrade ? std::string_view("GET") : entry.head.method;
+}
+
 std::string_view header(const AccessLogEntry& entry, std::string_view name) {
   return entry.head.headers.get(name).value_or("");
 }
@@ -59,7 +65,7 @@ std::string_view header(const AccessLogEntry& entry, std::string_view name) {
 std::string formatDefault(const AccessLogEntry& entry) {
   const ExchangeReport& report = entry.report;
   std::string line = fmt::format("[{}] \"", startTime(report));
-  appendField(line, entry.head.method);
+  appendField(line, method(entry));
   line.push_back(' ');
   appendField(line, entry.head.path);
   const std::string_view flags =
@@ -95,7 +101,7 @@ std::string formatJson(const AccessLogEntry& entry) {
   const auto time = [&](std::string_view key, Duration value) {
     fmt::format_to(std::back_inserter(line), ",\"{}\":{:.3f}", key, milliseconds(value));
   };
-  text("method", entry.head.method);
+  text("method", method(entry));
   text("path", entry.head.path);
   text("protocol", toString(entry.protocol));
   number("status", report.status);

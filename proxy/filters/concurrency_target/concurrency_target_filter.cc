@@ -25,7 +25,8 @@ Reason reasonOf(Refusal refusal) {
 }  // namespace
 
 FilterStatus ConcurrencyTargetFilter::onRequestHead(http::RequestHead&) {
-  return exchange_.requestComplete() && ask() ? FilterStatus::kContinue : FilterStatus::kStop;
+  const bool ready = exchange_.requestComplete() || exchange_.isWebSocket();
+  return ready && ask() ? FilterStatus::kContinue : FilterStatus::kStop;
 }
 
 void ConcurrencyTargetFilter::onRequestBody() {

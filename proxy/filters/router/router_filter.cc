@@ -1,5 +1,7 @@
 #include "proxy/filters/router/router_filter.h"
 
+#include <algorithm>
+
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
@@ -38,7 +40,12 @@ FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
   report.replica = slot.replica().name;
   upstream_ = std::make_unique<UpstreamRequest>(exchange_.cluster(), std::move(slot), *this);
   head.headers.set("x-penstock-attempt-id", upstream_->attemptId());
-  setRemainingTime(head.headers, exchange_.deadline().remaining(dispatched_));
+  if (exchange_.isWebSocket()) {
+    // They end when it is accepted, but a replica would take them for the whole.
+    removeTimeouts(head.headers);
+  } else {
+    setRemainingTime(head.headers, exchange_.deadline().remaining(dispatched_));
+  }
   if (exchange_.route().first_byte_timeout) {
     exchange_.setTimer(*this, Deadline::after(dispatched_, *exchange_.route().first_byte_timeout));
   }
@@ -48,16 +55,24 @@ FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
 
 void RouterFilter::onUpstreamReady() {
   ready_ = true;
+  if (exchange_.isWebSocket() && !upstream_->takesWebSockets()) {
+    upstream_->takeSlot().release();
+    discardUpstream();
+    exchange_.reply(Reason::kReplicaProtocolError,
+                    "the replica takes no WebSockets over HTTP/2 (RFC 8441); its cluster may say "
+                    "protocol: http1");
+    return;
+  }
   upstream_->setHighWatermark(exchange_.route().request_buffer.count);
   const bool complete = exchange_.requestComplete() && exchange_.requestBody().empty() &&
                         exchange_.requestTrailers().empty();
   request_sent_ = complete;
   upstream_->sendHead(exchange_.requestHead(), complete);
-  forwardBody();
+  onRequestBody();
 }
 
 void RouterFilter::onRequestBody() {
-  if (ready_) {
+  if (ready_ && (!exchange_.isWebSocket() || exchange_.isTunnel())) {
     forwardBody();
   }
 }
@@ -68,7 +83,7 @@ void RouterFilter::forwardBody() {
   if (request_sent_ || upstream_ == nullptr || (body.empty() && !complete)) {
     return;
   }
-  if (complete && !body_touched_ &&
+  if (complete && !body_touched_ && !exchange_.responseStarted() &&
       exchange_.report().attempts < exchange_.cluster().config().retry.max_attempts) {
     body.copyTo(replay_);
     replay_kept_ = true;
@@ -79,6 +94,12 @@ void RouterFilter::forwardBody() {
   upstream_->sendData(body, complete && trailers.empty());
   if (complete && !trailers.empty()) {
     upstream_->sendTrailers(trailers);
+  }
+  if (exchange_.isTunnel()) {
+    touch();
+    if (complete) {
+      exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));
+    }
   }
   exchange_.setUpstreamBacklog(upstream_->unsentBytes() + replay_.size());
 }
@@ -111,13 +132,14 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
   head.headers.remove("x-penstock-sidecar");
   touch();
   if (!end_stream) {
-    exchange_.setTimer(*this,
-                       Deadline::after(last_activity_, exchange_.route().stream_idle_timeout));
+    exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));
   }
   exchange_.setUpstreamBacklog(upstream_->unsentBytes());
   exchange_.sendResponseHead(std::move(head), end_stream);
   if (end_stream) {
     endEarly();
+  } else if (exchange_.isTunnel()) {
+    forwardBody();
   }
 }
 
@@ -158,8 +180,8 @@ void RouterFilter::onUpstreamEnd() {
 void RouterFilter::onUpstreamFailed(Failure failure) {
   const ClusterConfig& config = exchange_.cluster().config();
   const bool may_retry =
-      !exchange_.responseStarted() &&
-      (UpstreamRequest::provablyNotExecuted(failure) || exchange_.route().idempotent);
+      !exchange_.responseStarted() && (UpstreamRequest::provablyNotExecuted(failure) ||
+                                       (exchange_.route().idempotent && !exchange_.isWebSocket()));
   const bool could_not_connect = failure == Failure::kConnectFailed;
   const std::uint32_t max_attempts =
       could_not_connect ? config.max_connect_attempts : config.retry.max_attempts;
@@ -193,7 +215,7 @@ bool RouterFilter::retry(std::uint32_t max_attempts, bool back_off) {
 }
 
 void RouterFilter::onTimer() {
-  const Duration idle = exchange_.route().stream_idle_timeout;
+  const Duration idle = idleLimit();
   if (exchange_.responseStarted() && exchange_.loop().clock().now() - last_activity_ < idle) {
     exchange_.setTimer(*this, Deadline::after(last_activity_, idle));
     return;
@@ -204,9 +226,11 @@ void RouterFilter::onTimer() {
 void RouterFilter::onRequestDropped() {
   replay_.clear();
   if (upstream_ != nullptr) {
+    const Duration grace = exchange_.cluster().config().cancel_grace;
     const Deadline give_up =
-        Deadline::after(exchange_.report().started,
-                        exchange_.route().timeout + exchange_.cluster().config().cancel_grace);
+        exchange_.isWebSocket()
+            ? Deadline::after(exchange_.loop().now(), grace)
+            : Deadline::after(exchange_.report().started, exchange_.route().timeout + grace);
     UpstreamRequest::abandon(std::move(upstream_), give_up, exchange_.linger());
   }
 }
@@ -214,6 +238,14 @@ void RouterFilter::onRequestDropped() {
 void RouterFilter::discardUpstream() {
   // Often in the middle of one of its callbacks.
   exchange_.loop().destroyLater(std::move(upstream_));
+}
+
+Duration RouterFilter::idleLimit() const {
+  const Duration limit = exchange_.route().stream_idle_timeout;
+  // A WebSocket's client that has ended its direction may have gone altogether.
+  return exchange_.isTunnel() && request_sent_
+             ? std::min(limit, exchange_.cluster().config().cancel_grace)
+             : limit;
 }
 
 void RouterFilter::touch() {

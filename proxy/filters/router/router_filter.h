@@ -9,7 +9,8 @@ namespace penstock::proxy {
 
 // The last filter: sends the request to the replica of its slot and passes the answer on, both ways
 // under back-pressure. What a replica provably did not run goes back to the queue while the body is
-// still whole.
+// still whole. A WebSocket's bytes are kept back until the replica has accepted it, and then go
+// both ways until either side ends.
 class RouterFilter final : public Filter, public UpstreamRequest::Owner {
  public:
   explicit RouterFilter(Exchange& exchange) : exchange_(exchange) {}
@@ -38,6 +39,8 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   void endEarly();
   void discardUpstream();
   void touch();
+  // Without a byte for so long, the response is cut off.
+  Duration idleLimit() const;
 
   Exchange& exchange_;
   std::unique_ptr<UpstreamRequest> upstream_;

@@ -1,5 +1,8 @@
 """HTTP/1.1 messages read from a blocking socket, strictly, for the raw client and the replica."""
 
+import base64
+import hashlib
+
 
 class Closed(Exception):
     """The peer closed (or reset) the connection. `partial` is what had come of the message."""
@@ -90,3 +93,9 @@ class H1Reader:
 def head_bytes(first_line, headers):
     lines = [first_line] + [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def websocket_accept(key):
+    """What answers a Sec-WebSocket-Key (RFC 6455, 4.2.2)."""
+    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+    return base64.b64encode(digest).decode()

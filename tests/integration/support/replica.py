@@ -257,6 +257,8 @@ class H1ReplicaConnection:
     def _until_answered(self, exchange):
         """Waits for the answer; sees meanwhile when the peer hangs up."""
         while not exchange.answered.wait(0.01):
+            if exchange.tunnel and self.wire.buffer:
+                exchange.body += self.wire.exactly(len(self.wire.buffer))
             if not self.wire.buffer and select.select([self.sock], [], [], 0)[0]:
                 self.wire.fill()
 

@@ -6,7 +6,7 @@ import time
 import h2.events
 import h2.exceptions
 
-from .h1_wire import head_bytes
+from .h1_wire import head_bytes, websocket_accept
 from .h2_wire import H2Endpoint, StreamGone
 from .messages import find
 from .waiting import eventually, patience
@@ -44,6 +44,14 @@ class Exchange:
     def wait_body(self, count, timeout=10):
         eventually(lambda: len(self.body) >= count, f"{count} bytes of body", timeout)
 
+    @property
+    def peer_ended(self):
+        """The peer has ended its direction, reset the request, or gone."""
+        return self.complete.is_set() or self.peer_gone
+
+    def wait_peer_ended(self, timeout=10):
+        eventually(lambda: self.peer_ended, "the end of the peer's direction", timeout)
+
     def respond(self, status=200, headers=(), body=b"", trailers=()):
         """Answers in full and ends the work."""
         headers = list(headers)
@@ -54,6 +62,25 @@ class Exchange:
             self.send(body, end=not trailers)
         if trailers:
             self.finish(trailers)
+
+    def echo(self, headers=()):
+        """Accepts a WebSocket and sends back what comes, bytes for bytes, until the peer ends."""
+        self.accept(headers)
+        threading.Thread(target=self._echo, daemon=True).start()
+
+    def _echo(self):
+        sent = 0
+        while True:
+            ended = self.peer_ended
+            piece = bytes(self.body[sent:])
+            sent += len(piece)
+            if piece:
+                self.send(piece)
+            elif ended:
+                self.finish()
+                return
+            else:
+                time.sleep(0.001)
 
     def refuse(self):
         """The sidecar's own refusal: provably not executed."""
@@ -92,8 +119,20 @@ class H1Exchange(Exchange):
         self.connection = connection
         self.chunked = False
         self.closes = False
+        self.tunnel = False  # an accepted WebSocket: the body is what comes after its head
+
+    def accept(self, headers=()):
+        """Accepts a WebSocket; work until one of the endings."""
+        self.complete.clear()
+        self.tunnel = self.closes = True
+        accept = websocket_accept(self.header("sec-websocket-key"))
+        self._write(head_bytes("HTTP/1.1 101 Switching", self._mark([
+            ("connection", "Upgrade"), ("upgrade", "websocket"),
+            ("sec-websocket-accept", accept), *headers])))
 
     def read_body(self, wire):
+        if self.tunnel:
+            return
         if find(self.headers, "transfer-encoding"):
             self.trailers = wire.chunks(self.body.extend)
         else:
@@ -152,12 +191,17 @@ class H2Exchange(Exchange):
     protocol = "HTTP/2"
 
     def __init__(self, replica, connection, stream_id, headers):
-        fields = dict(headers[:5])
+        fields = dict(headers[:6])
         regular = [h for h in headers if not h[0].startswith(":")]
         super().__init__(replica, fields.get(":method"), fields.get(":path"), regular)
         self.authority = fields.get(":authority")
+        self.websocket = fields.get(":protocol")
         self.connection = connection
         self.stream_id = stream_id
+
+    def accept(self, headers=()):
+        """Accepts a WebSocket; work until one of the endings."""
+        self.start(200, headers)
 
     def informational(self, status, headers=()):
         self._headers([(":status", str(status))] + list(headers), end=False)

@@ -18,6 +18,7 @@ struct ReadMessage {
   Http1Framing framing;
   bool keep_alive = false;
   bool expects_continue = false;
+  std::string websocket_key;
   std::string body;
   bool complete = false;
   Headers trailers;
@@ -52,6 +53,7 @@ inline ReadMessages readMessages(std::string_view text, const Limits& limits, bo
       message.framing = read->framing;
       message.keep_alive = read->keep_alive;
       message.expects_continue = read->expects_continue;
+      message.websocket_key = read->websocket_key;
     } else {
       auto read = readResponse(block, limits, to_head);
       if (!read.has_value()) {

@@ -225,14 +225,45 @@ TEST(Http1Request, UpgradeToH2cIsIgnoredAndOthersMustBePossible) {
   EXPECT_EQ(h2c.messages[0].request.protocol, "");
   EXPECT_TRUE(h2c.messages[0].request.headers.empty());
 
-  const std::string upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-  const std::string key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-  EXPECT_FALSE(read(withFields(upgrade + key, "GET / HTTP/1.1")).error.has_value());
-  expectRefused(withFields(upgrade, "GET / HTTP/1.1"), Rejection::kBadRequest);
-  expectRefused(withFields(upgrade + "Sec-WebSocket-Key: short==\r\n", "GET / HTTP/1.1"),
+  EXPECT_EQ(read(withFields("Connection: Upgrade\r\nUpgrade: other\r\n", "GET / HTTP/1.1"))
+                .messages.at(0)
+                .request.method,
+            "GET");
+  expectRefused(withFields("Connection: Upgrade\r\nUpgrade: other\r\nContent-Length: 2\r\n"),
                 Rejection::kBadRequest);
-  expectRefused(withFields(upgrade + key + key, "GET / HTTP/1.1"), Rejection::kBadRequest);
-  expectRefused(withFields(upgrade + key + "Content-Length: 2\r\n"), Rejection::kBadRequest);
+}
+
+TEST(Http1Request, UpgradeToWebSocketIsConnectAsOverHttp2) {
+  const std::string upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
+  const std::string key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const std::string version = "Sec-WebSocket-Version: 13\r\n";
+  const auto asked = read(withFields(upgrade + key + version + "Sec-WebSocket-Protocol: chat\r\n",
+                                     "GET /chat HTTP/1.1"));
+  ASSERT_FALSE(asked.error.has_value()) << asked.error->detail;
+  const RequestHead& head = asked.messages[0].request;
+  EXPECT_TRUE(head.isWebSocket());
+  EXPECT_EQ(head.path, "/chat");
+  EXPECT_EQ(head.headers.size(), 1U);
+  EXPECT_EQ(head.headers.get("sec-websocket-protocol"), "chat");
+  EXPECT_EQ(asked.messages[0].websocket_key, "dGhlIHNhbXBsZSBub25jZQ==");
+
+  const auto refused = [&](const std::string& fields, Rejection why,
+                           std::string_view line = "GET / HTTP/1.1") {
+    expectRefused(withFields(upgrade + fields, line), why);
+  };
+  refused(version, Rejection::kBadRequest);
+  refused(version + "Sec-WebSocket-Key: short==\r\n", Rejection::kBadRequest);
+  refused(version + key + key, Rejection::kBadRequest);
+  refused(version + key + "Content-Length: 2\r\n", Rejection::kBadRequest);
+  refused(version + key, Rejection::kBadRequest, "POST / HTTP/1.1");
+  refused(key, Rejection::kWebSocketVersion);
+  refused(key + version + version, Rejection::kWebSocketVersion);
+  refused(key + "Sec-WebSocket-Version: 8\r\n", Rejection::kWebSocketVersion);
+
+  EXPECT_EQ(
+      read(withFields(upgrade + key + version, "GET / HTTP/1.0")).messages.at(0).request.method,
+      "GET")
+      << "HTTP/1.0 knows no upgrade";
   EXPECT_FALSE(read(withFields("Upgrade: websocket\r\nContent-Length: 0\r\n")).error.has_value())
       << "an upgrade that connection does not name is none";
 }

@@ -88,6 +88,7 @@ inline int statusOf(ServerConnection::Rejection why) {
   using Rejection = ServerConnection::Rejection;
   switch (why) {
     case Rejection::kBadRequest:
+    case Rejection::kWebSocketVersion:
       return 400;
     case Rejection::kMethodNotAllowed:
       return 405;

@@ -124,9 +124,21 @@ TEST_F(Http2RequestsTest, RefusesConnectAndTrace) {
   expectRejected(requestFields("TRACE", "/"), Rejection::kMethodNotAllowed);
 }
 
-TEST_F(Http2RequestsTest, DoesNotServeExtendedConnect) {
+TEST_F(Http2RequestsTest, ServesExtendedConnectToWebSocketOnly) {
   handshake();
-  expectReset(requestFields("CONNECT", "/", {{":protocol", "websocket"}}));
+  const auto connect = [](std::string_view protocol, const FieldList& more = {}) {
+    FieldList fields = requestFields("CONNECT", "/", {{":protocol", std::string(protocol)}});
+    fields.insert(fields.end(), more.begin(), more.end());
+    return fields;
+  };
+  expectRejected(connect("connect-udp"), Rejection::kNotImplemented);
+  expectRejected(connect("WebSocket"), Rejection::kNotImplemented);
+  expectRejected(connect("websocket", {{"sec-websocket-version", "8"}}),
+                 Rejection::kWebSocketVersion);
+  expectRejected(connect("websocket", {{"content-length", "0"}}), Rejection::kBadRequest);
+  expectRejected(connect("websocket"), Rejection::kBadRequest);  // ends with its head
+  expectReset(requestFields("GET", "/", {{":protocol", "websocket"}}));
+  expectReset({{":method", "CONNECT"}, {":authority", "model"}, {":protocol", "websocket"}});
 }
 
 TEST_F(Http2RequestsTest, RefusesFieldsOfAnotherConnection) {

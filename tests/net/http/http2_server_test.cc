@@ -17,7 +17,7 @@ TEST_F(Http2ServerTest, AnnouncesItsLimits) {
   ASSERT_GE(frames.size(), 2u);
   EXPECT_EQ(frames[0].type, kSettingsFrame);
   std::vector<std::pair<std::uint16_t, std::uint32_t>> settings = {
-      {3, 100}, {4, 256 * 1024}, {6, 64 * 1024}};
+      {3, 100}, {8, 1}, {4, 256 * 1024}, {6, 64 * 1024}};
   EXPECT_EQ(frames[0].payload, settingsFrame(settings).substr(9));
   EXPECT_EQ(frames[1].type, kWindowFrame);
   EXPECT_EQ(frames[1].stream, 0);

@@ -50,6 +50,16 @@ TEST_F(AccessLogFormatTest, WritesADashForWhatIsAbsentAndTheReasonAsFlags) {
             "\"-\" \"-\" waited_ms=1.500 attempts=2");
 }
 
+TEST_F(AccessLogFormatTest, TellsTheMethodOfAWebSocketAsItWasSent) {
+  head_.method = "CONNECT";
+  head_.protocol = "websocket";
+  EXPECT_TRUE(formatDefault(entry()).contains("\"CONNECT /predict HTTP/2\" 200"));
+  AccessLogEntry upgraded = entry();
+  upgraded.protocol = http::Protocol::kHttp11;
+  EXPECT_TRUE(formatDefault(upgraded).contains("\"GET /predict HTTP/1.1\""));
+  EXPECT_TRUE(formatJson(upgraded).contains("\"method\":\"GET\""));
+}
+
 TEST_F(AccessLogFormatTest, LetsNobodyForgeALine) {
   head_.path = "/a\"\n[x] \\";
   const std::string line = formatDefault(entry());

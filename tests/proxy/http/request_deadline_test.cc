@@ -64,6 +64,17 @@ TEST(RequestDeadline, TellsTheReplicaTheTimeLeftRoundedUp) {
   EXPECT_FALSE(headers.has("x-envoy-upstream-rq-timeout-ms"));
 }
 
+TEST(RequestDeadline, IsTakenOutWhole) {
+  http::Headers headers;
+  for (const char* field :
+       {"grpc-timeout", "x-request-timeout-ms", "x-envoy-upstream-rq-timeout-ms", "x-other"}) {
+    headers.add(field, "1");
+  }
+  removeTimeouts(headers);
+  EXPECT_EQ(headers.size(), 1U);
+  EXPECT_TRUE(headers.has("x-other"));
+}
+
 TEST(RequestDeadline, InventsNoGrpcTimeout) {
   http::Headers headers;
   setRemainingTime(headers, 1s);
