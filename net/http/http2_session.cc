@@ -42,6 +42,7 @@ Http2Session::Http2Session(Side side, net::EventLoop& loop,
       connection_(std::move(connection)),
       limits_(limits),
       events_(events),
+      heads_(side == Side::kServer ? NGHTTP2_CLIENT_MAGIC_LEN : 0),
       timer_(loop, [this] { onTimerFired(); }),
       idle_since_(loop.now()) {
   native_ = newHttp2Session(side == Side::kServer, *this);
@@ -78,6 +79,7 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
   if (!open_) {
     return true;
   }
+  bytes = heads_.pass(bytes);
   const ssize_t taken = nghttp2_session_mem_recv(native_, bytes.data(), bytes.size());
   deliverPending();
   if (!open_) {

@@ -10,16 +10,17 @@
 #include <nghttp2/nghttp2.h>
 
 #include "net/connection.h"
+#include "net/http/http2_frame_heads.h"
 #include "net/http/http2_stream.h"
 #include "net/http/limits.h"
 
 namespace penstock::http {
 
 // One HTTP/2 connection as both sides need it: nghttp2's session, the streams, flow control, one
-// timer. nghttp2 is fed what was read, whole, and asked for output only when the connection is
-// about to write, never inside its own receive callbacks. Windows: the connection's is given back
-// as bytes come, a stream's as they are consumed, so that nobody who waits holds up another. Loop
-// thread only.
+// timer. nghttp2 is fed what was read, but no cut heads of frames, and asked for output only when
+// the connection is about to write, never inside its own receive callbacks. Windows: the
+// connection's is given back as bytes come, a stream's as they are consumed, so that nobody who
+// waits holds up another. Loop thread only.
 class Http2Session {
  public:
   enum class Side { kServer, kClient };
@@ -110,6 +111,7 @@ class Http2Session {
   std::unique_ptr<net::Connection> connection_;
   const Limits limits_;
   Events& events_;
+  Http2FrameHeads heads_;
   nghttp2_session* native_ = nullptr;
   std::vector<std::unique_ptr<Http2Stream>> streams_;
   std::vector<Http2Stream*> pending_;  // have something to hear once nghttp2 has returned

@@ -279,5 +279,20 @@ TEST_F(Http2RequestsTest, SurvivesAsManyFieldsAsHpackCanMakeOfFewBytes) {
   EXPECT_EQ(requests_[0]->head.headers.get("x")->size(), 4000u);
 }
 
+TEST_F(Http2RequestsTest, TakesAHeaderBlockThatComesByteByByte) {
+  handshake();
+  const std::string block = encodeFields(requestFields("GET", "/"));
+  std::string bytes = makeFrame(kHeadersFrame, kEndStream, 1, block.substr(0, 9));
+  for (std::size_t at = 9; at < block.size(); at += 9) {
+    bytes += makeFrame(kContinuationFrame, at + 9 >= block.size() ? kEndHeaders : 0, 1,
+                       block.substr(at, 9));
+  }
+  for (const char byte : bytes) {
+    send(std::string_view(&byte, 1));
+  }
+  ASSERT_EQ(requests_.size(), 1u);
+  EXPECT_EQ(requests_[0]->head.path, "/");
+}
+
 }  // namespace
 }  // namespace penstock::http

@@ -12,8 +12,8 @@
 
 #include "proxy/scaling/static_provider.h"
 #include "tests/support/captured_log.h"
-#include "tests/support/temporary_folder.h"
 #include "tests/support/loop_runner.h"
+#include "tests/support/temporary_folder.h"
 
 namespace penstock::proxy {
 namespace {

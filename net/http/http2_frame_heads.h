@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace penstock::http {
+
+// Keeps back the head of a frame that has come only in part. nghttp2 1.52 counts each call that
+// begins inside the head of a CONTINUATION frame as one more such frame, and gives up after eight:
+// fed as the network cuts it, an honest request could fail.
+class Http2FrameHeads {
+ public:
+  // preface: so many bytes at the beginning are no frames.
+  explicit Http2FrameHeads(std::size_t preface) : skip_(preface) {}
+  // Of what has come, what is to be read now. Valid until the next call, and as long as bytes is.
+  std::span<const std::uint8_t> pass(std::span<const std::uint8_t> bytes);
+
+ private:
+  std::size_t skip_;  // bytes until the next head
+  std::vector<std::uint8_t> kept_;
+  std::vector<std::uint8_t> joined_;
+};
+
+}  // namespace penstock::http
