@@ -1,38 +1,56 @@
 #include "net/http/http2_frame_heads.h"
 
 #include <algorithm>
+#include <utility>
+
+#include <nghttp2/nghttp2.h>
 
 namespace penstock::http {
 namespace {
 
 constexpr std::size_t kHeadBytes = 9;
 
+bool leavesBlockOpen(std::span<const std::uint8_t> head) {
+  const bool is_block = head[3] == NGHTTP2_HEADERS || head[3] == NGHTTP2_PUSH_PROMISE ||
+                        head[3] == NGHTTP2_CONTINUATION;
+  return is_block && (head[4] & NGHTTP2_FLAG_END_HEADERS) == 0;
+}
+
 }  // namespace
 
 std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t> bytes) {
   if (!kept_.empty()) {
-    joined_ = std::move(kept_);
-    kept_.clear();
+    joined_ = std::exchange(kept_, {});
     joined_.insert(joined_.end(), bytes.begin(), bytes.end());
     bytes = joined_;
   }
   std::size_t at = 0;
-  while (at < bytes.size()) {
+  std::size_t keep = 0;       // from here on, should there be no more, ...
+  std::size_t keep_skip = 0;  // ... with so many bytes of a payload first
+  while (true) {
+    const std::size_t payload = std::min(skip_, bytes.size() - at);
+    skip_ -= payload;
+    at += payload;
     if (skip_ > 0) {
-      const std::size_t count = std::min(skip_, bytes.size() - at);
-      skip_ -= count;
-      at += count;
-      continue;
+      return bytes;
+    }
+    if (!block_open_ || payload > 0) {
+      keep_skip = block_open_ ? 1 : 0;
+      keep = at - keep_skip;
     }
     if (bytes.size() - at < kHeadBytes) {
-      const auto cut = bytes.subspan(at);
-      kept_.assign(cut.begin(), cut.end());
-      return bytes.first(at);
+      break;
     }
-    skip_ = std::size_t{bytes[at]} << 16 | std::size_t{bytes[at + 1]} << 8 | bytes[at + 2];
+    const auto head = bytes.subspan(at, kHeadBytes);
+    skip_ = std::size_t{head[0]} << 16 | std::size_t{head[1]} << 8 | head[2];
+    block_open_ = leavesBlockOpen(head);
     at += kHeadBytes;
   }
-  return bytes;
+  skip_ = keep_skip;
+  // It was open, or not, before what is kept.
+  block_open_ = keep_skip > 0;
+  kept_.assign(bytes.begin() + static_cast<std::ptrdiff_t>(keep), bytes.end());
+  return bytes.first(keep);
 }
 
 }  // namespace penstock::http

@@ -7,9 +7,10 @@
 
 namespace penstock::http {
 
-// Keeps back the head of a frame that has come only in part. nghttp2 1.52 counts each call that
-// begins inside the head of a CONTINUATION frame as one more such frame, and gives up after eight:
-// fed as the network cuts it, an honest request could fail.
+// Cuts what has come where nghttp2 1.52 may be given it. It counts each call that ends or begins
+// before a whole head of a CONTINUATION frame as one more such frame, and gives up after eight: fed
+// as the network cuts it, an honest request would fail. So the head of a frame is kept back until
+// it is whole, and with it the last byte before it if it must be a CONTINUATION's.
 class Http2FrameHeads {
  public:
   // preface: so many bytes at the beginning are no frames.
@@ -18,7 +19,8 @@ class Http2FrameHeads {
   std::span<const std::uint8_t> pass(std::span<const std::uint8_t> bytes);
 
  private:
-  std::size_t skip_;  // bytes until the next head
+  std::size_t skip_;         // bytes until the next head
+  bool block_open_ = false;  // a CONTINUATION must follow
   std::vector<std::uint8_t> kept_;
   std::vector<std::uint8_t> joined_;
 };
