@@ -71,5 +71,4 @@ class Answers:
     def _forget(self, call: Call) -> None:
         call.state = OVER
         self._calls.pop(call.id, None)
-        if call.body is not None:
-            call.drop_body()
+        call.release()

@@ -24,23 +24,13 @@ def _annotations(function: Any) -> Dict[str, Any]:
         return dict(getattr(plain, "__annotations__", {}))
 
 
-def _request_types() -> tuple:
-    found = []
-    for name in ("starlette.requests", "penstock_worker.request_objects"):
-        kind = getattr(sys.modules.get(name), "Request", None)
-        if kind is not None:
-            found.append(kind)
-    return tuple(found)
-
-
 def _is_request(annotation: Any, name: str) -> bool:
+    requests = sys.modules.get("starlette.requests")
     if isinstance(annotation, type):
-        types = _request_types()
-        return bool(types) and issubclass(annotation, types)
+        return requests is not None and issubclass(annotation, requests.Request)
     if isinstance(annotation, str):  # a name that only a type checker imports
         return annotation.rsplit(".", 1)[-1] == "Request"
-    return (annotation is inspect.Parameter.empty and name == "request"
-            and "starlette.requests" not in sys.modules)
+    return annotation is inspect.Parameter.empty and name == "request" and requests is None
 
 
 class Method:

@@ -23,7 +23,7 @@ class Call:
     in by cancel(), from the reader's thread."""
 
     __slots__ = ("id", "operation", "asynchronous", "deadline", "binary", "gather", "meta_bytes", "body",
-                 "state", "prepared", "inputs", "decoded", "reason", "task", "stream", "socket",
+                 "state", "prepared", "inputs", "decoded", "reason", "task", "credit", "socket",
                  "_request", "_meta", "_watchers", "__weakref__")
 
     def __init__(self, number: int, operation: Any, deadline: int, binary: bool, gather: bool,
@@ -42,7 +42,7 @@ class Call:
         self.decoded = False
         self.reason = 0  # of CANCEL
         self.task: Any = None
-        self.stream: Any = None
+        self.credit: Any = None
         self.socket: Any = None
         self._request: Any = None
         self._meta: Optional[Dict[str, Any]] = None
@@ -57,10 +57,12 @@ class Call:
     def request(self) -> Any:
         """The request object that the model sees: one a call."""
         if self._request is None:
-            from . import request_objects
-
-            self._request = request_objects.make_request(self)
+            self._request = _make_request(self)
         return self._request
+
+    @property
+    def has_request(self) -> bool:
+        return self._request is not None
 
     def cancel(self, reason: int) -> None:
         """Fires the token: is_disconnected() is true from now on, and whoever watches is called."""
@@ -85,6 +87,13 @@ class Call:
             if self._watchers is not None and watcher in self._watchers:
                 self._watchers.remove(watcher)
 
+    def release(self) -> None:
+        """The call is over: lets go of what it holds, and of what holds it."""
+        self.drop_body()
+        self.inputs = self.task = self.credit = self.socket = self._request = None
+        with _watching:
+            self._watchers = None
+
     def drop_body(self) -> None:
         body, self.body = self.body, None
         if type(body) is DescriptorBody:
@@ -92,3 +101,9 @@ class Call:
 
 
 _watching = threading.Lock()
+
+
+def _make_request(call: Call) -> Any:
+    from . import request_objects  # which knows calls itself
+
+    return request_objects.make_request(call)

@@ -118,8 +118,8 @@ def _encode_pydantic(value: Any) -> bytes:
         return encode_json(json.loads(value.json()))
 
 
-def encode(value: Any, binary: bool) -> Tuple[bytes, bytes]:
-    """(headers, body) of the answer."""
+def encode(value: Any, binary: bool) -> Tuple[bytes, Any]:
+    """(headers, body) of the answer; a body is bytes, or a list of buffers."""
     if not binary:
         if _is_pydantic(value):
             return JSON_HEADERS, _guarded(_encode_pydantic, value)
@@ -131,7 +131,7 @@ def encode(value: Any, binary: bool) -> Tuple[bytes, bytes]:
     return BINARY_HEADERS, _guarded(msgpack_codec.pack, value)
 
 
-def _guarded(encoder: Any, value: Any) -> bytes:
+def _guarded(encoder: Any, value: Any) -> Any:
     try:
         return encoder(value)
     except Exception as error:

@@ -45,7 +45,7 @@ def _body(detail: Any) -> bytes:
         return json.dumps({"error": str(detail)}).encode()
 
 
-Answer = Tuple[int, int, bytes, bytes]  # outcome, status, headers, body
+Answer = Tuple[int, int, bytes, frames.Body]  # outcome, status, headers, body
 
 
 def http_exception_type() -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from struct import Struct
-from typing import Any, Optional, Tuple, Union
+from typing import Any, List, Optional, Tuple, Union
 
 VERSION = 1
 MAX_PAYLOAD = 1 << 20
@@ -39,6 +39,7 @@ KIND_RESPONSE, KIND_STREAM_ENDED, KIND_STREAM_ABORTED, KIND_CANCELLED, KIND_EXPI
 SUCCEEDED, REQUEST_AT_FAULT, MODEL_AT_FAULT = range(3)
 
 Frame = Union[bytes, Tuple[bytes, int]]
+Body = Union[bytes, List[Any]]  # bytes, or buffers of bytes that follow each other
 
 _AT = Struct("<IBBHQq")
 _BETWEEN = Struct("<IBBHQqq")
@@ -88,16 +89,17 @@ def done(call_id: int, kind: int, outcome: int) -> bytes:
     return _DONE.pack(8, DONE, 0, 0, call_id, kind, outcome, 0, 0)
 
 
-def response(call_id: int, outcome: int, status: int, headers: bytes, body: Any) -> Frame:
-    """DONE with the whole response. body: anything with the buffer interface."""
-    size = len(body)
+def response(call_id: int, outcome: int, status: int, headers: bytes, body: Body) -> Frame:
+    """DONE with the whole response."""
+    buffers = body if type(body) is list else [body]
+    size = sum(map(len, buffers))
     if size < MAX_INLINE_BODY:
         return b"".join((
             _DONE.pack(8 + len(headers) + size, DONE, 0, 0, call_id, KIND_RESPONSE, outcome, status,
-                       len(headers)), headers, body))
+                       len(headers)), headers, *buffers))
     frame = _DONE.pack(8 + len(headers), DONE, FLAG_FD, 0, call_id, KIND_RESPONSE, outcome, status,
                        len(headers)) + headers
-    return frame, memory_file(body)
+    return frame, memory_file(buffers)
 
 
 def accept(call_id: int, subprotocol: Optional[str], headers: list) -> bytes:
@@ -108,7 +110,7 @@ def accept(call_id: int, subprotocol: Optional[str], headers: list) -> bytes:
 def send(call_id: int, opcode: int, body: bytes) -> Frame:
     if len(body) < MAX_INLINE_BODY:
         return _U8.pack(1 + len(body), SEND, 0, 0, call_id, opcode) + body
-    return _U8.pack(1, SEND, FLAG_FD, 0, call_id, opcode), memory_file(body)
+    return _U8.pack(1, SEND, FLAG_FD, 0, call_id, opcode), memory_file([body])
 
 
 def close(call_id: int, code: int, reason: str) -> bytes:
@@ -124,13 +126,14 @@ def healthy(number: int, is_healthy: bool) -> bytes:
     return _U8.pack(1, HEALTHY, 0, 0, number, 1 if is_healthy else 0)
 
 
-def memory_file(body: Any) -> int:
-    """A new memfd that holds body."""
+def memory_file(buffers: List[Any]) -> int:
+    """A new memfd that holds the buffers, one after the other."""
     descriptor = os.memfd_create("penstock", os.MFD_CLOEXEC)
     try:
-        left = memoryview(body).cast("B")
-        while left:
-            left = left[os.write(descriptor, left):]
+        for buffer in buffers:
+            left = memoryview(buffer)
+            while left:
+                left = left[os.write(descriptor, left):]
     except BaseException:
         os.close(descriptor)
         raise

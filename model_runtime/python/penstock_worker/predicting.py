@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from . import errors, frames, responses, websocket
 from .answers import Answers
+from .arguments import REQUEST
 from .call import Call
 from .channel import Channel
 from .event_loop import EventLoop
@@ -70,7 +71,7 @@ class Predicting:
         try:
             if not call.decoded:
                 decode(call)
-            if call.body is not None and operation.method.takes < 2:
+            if operation.method.takes < REQUEST and not call.has_request:
                 call.drop_body()
             result = operation.method.call(call, call.inputs)
         except errors.ContentError as error:
@@ -155,8 +156,8 @@ class Predicting:
         operation = call.operation
         try:
             if operation.name == "websocket":
-                await websocket.serve(call, self._answers, self._channel, self._stream_buffer,
-                                      lambda: self._leave(call))
+                await websocket.serve(call, self._answers, lambda: self._leave(call))
+                self._channel.flush()
                 return
             if not call.decoded:
                 decode(call)

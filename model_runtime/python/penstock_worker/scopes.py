@@ -1,9 +1,10 @@
-"""ASGI scopes, as Starlette's objects take them."""
+"""ASGI scopes, as Starlette's objects take them, and small readers of them for where it is missing."""
 
 from __future__ import annotations
 
-from typing import Any, Dict
-from urllib.parse import unquote
+from collections.abc import Mapping
+from typing import Any, Dict, Iterator, List, Tuple
+from urllib.parse import parse_qsl, quote, unquote
 
 from .call import Call
 
@@ -32,3 +33,65 @@ def scope_of(call: Call, kind: str = "http") -> Dict[str, Any]:
     if kind == "http":
         scope["method"] = meta.get("method", "POST")
     return scope
+
+
+class Headers(Mapping):
+    """Header fields by name in any case; where a name comes twice, the first one."""
+
+    def __init__(self, raw: List[Tuple[bytes, bytes]]):
+        self.raw = raw
+
+    def getlist(self, name: str) -> List[str]:
+        wanted = name.lower().encode("latin-1")
+        return [value.decode("latin-1") for key, value in self.raw if key == wanted]
+
+    def __getitem__(self, name: str) -> str:
+        values = self.getlist(name)
+        if not values:
+            raise KeyError(name)
+        return values[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self.raw))
+
+    def __len__(self) -> int:
+        return len({key for key, _ in self.raw})
+
+
+class Parameters(Mapping):
+    """The query's parameters; where a name comes twice, the last one."""
+
+    def __init__(self, query: bytes):
+        self._items = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        self._values = dict(self._items)
+
+    def getlist(self, name: str) -> List[str]:
+        return [value for key, value in self._items if key == name]
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Url:
+    """The URL of a request; str(url) is all of it."""
+
+    def __init__(self, scope: Dict[str, Any]):
+        self.scheme: str = scope["scheme"]
+        self.path: str = scope["path"]
+        self.query: str = scope["query_string"].decode("latin-1")
+        self.netloc = Headers(scope["headers"]).get("host", "")
+
+    def __str__(self) -> str:
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{self.netloc}{quote(self.path)}{query}"
+
+
+def cookies_of(headers: Headers) -> Dict[str, str]:
+    pairs = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
+    return {name: value for name, _, value in pairs if name}

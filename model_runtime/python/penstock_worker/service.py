@@ -22,6 +22,7 @@ from .pools import Pool
 from .predicting import Predicting
 from .preparing import Preparing
 from .scheduler import Scheduler
+from .websocket import ClientSocket
 
 
 class Service:
@@ -35,6 +36,7 @@ class Service:
         self._loop = loop
         self._journal = journal
         self._calls: Dict[int, Call] = {}
+        self._stream_buffer = int(start["stream_buffer"])
         limit = max(1, int(start["predict_concurrency"]))
         self._lanes = 0
         self._scheduler = Scheduler(limit, channel.put, time.monotonic_ns, self._start_lane,
@@ -43,7 +45,7 @@ class Service:
         postprocess = Pool("postprocess", max(1, int(start["postprocess_threads"])))
         self._answers = Answers(self._calls, channel, journal)
         self._predicting = Predicting(self._scheduler, self._answers, channel, loop, postprocess,
-                                      Pool("generator", limit), int(start["stream_buffer"]))
+                                      Pool("generator", limit), self._stream_buffer)
         self._preparing = Preparing(self._scheduler, self._answers, channel, loop, preprocess)
         self._health = Health(loaded.is_healthy, channel, loop, journal)
         self.handlers: Dict[int, Callable[[int, int, bytes], None]] = {
@@ -91,6 +93,8 @@ class Service:
         call = Call(number, operation, deadline, form == frames.MSGPACK,
                     flags & frames.INVOKE_GATHER != 0, payload[16:body_at],
                     self._body(flags, payload, body_at))
+        if operation_number == frames.WEBSOCKET:
+            call.socket = ClientSocket(call, self._channel, self._stream_buffer)
         self._calls[number] = call
         if flags & frames.INVOKE_GO:
             self._go(call)
@@ -119,19 +123,22 @@ class Service:
 
     def _on_credit(self, number: int, _: int, payload: bytes) -> None:
         call = self._calls.get(number)
-        if call is not None and call.stream is not None:
-            call.stream.credit(frames.U32.unpack(payload)[0])
+        credit = call and call.credit
+        if credit:
+            credit.credit(frames.U32.unpack(payload)[0])
 
     def _on_message(self, number: int, flags: int, payload: bytes) -> None:
         body = self._body(flags, payload, 1)  # taken even if the call is over: it owns a descriptor
         call = self._calls.get(number)
-        if call is not None and call.socket is not None:
-            call.socket.message(payload[0], body)
+        socket = call and call.socket
+        if socket:
+            socket.message(payload[0], body)
 
     def _on_closed(self, number: int, _: int, payload: bytes) -> None:
         call = self._calls.get(number)
-        if call is not None and call.socket is not None:
-            call.socket.closed(frames.U16.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace"))
+        socket = call and call.socket
+        if socket:
+            socket.closed(frames.U16.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace"))
 
     def _on_health(self, number: int, _: int, __: bytes) -> None:
         self._health.ask(number)

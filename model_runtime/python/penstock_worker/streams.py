@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from typing import Any, Iterator, Optional
 
 from . import frames
 from .answers import Answers
 from .call import Call
 from .channel import Channel
+from .credit import Credit
 
 GENERATOR_HEADERS = b'[["content-type","application/octet-stream"]]'
 
@@ -54,9 +53,8 @@ class Gathered:
 
 
 class Stream:
-    """The response of a generator: HEAD goes with the first chunk, at most `bound` bytes are under way
-    that the sidecar has not credited, then send() waits. send() is for a thread, send_async() for the
-    loop, finish() for either, once; credit() is for the reader. send() is False if nobody reads."""
+    """The response of a generator: HEAD goes with the first chunk. send() is for a thread, send_async()
+    for the loop; both wait for credit, and are False if nobody reads. finish() is for either, once."""
 
     def __init__(self, call: Call, answers: Answers, channel: Channel, bound: int, status: int = 200,
                  headers: bytes = GENERATOR_HEADERS):
@@ -66,48 +64,19 @@ class Stream:
         self._call = call
         self._answers = answers
         self._channel = channel
-        self._bound = bound
+        self._credit = Credit(call, bound)
         self._most = min(frames.MAX_CHUNK, bound)
-        self._under_way = 0
-        self._changed = threading.Condition(threading.Lock())
-        self._waiter: Any = None
-        call.stream = self
-        call.watch(self._wake)
-
-    def credit(self, size: int) -> None:
-        with self._changed:
-            self._under_way -= size
-        self._wake()
-
-    def _wake(self) -> None:
-        with self._changed:
-            waiter, self._waiter = self._waiter, None
-            self._changed.notify_all()
-        if waiter is not None:
-            waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
 
     def send(self, chunk: Any) -> bool:
         for piece in self._pieces(chunk):
-            with self._changed:
-                while self._under_way + len(piece) > self._bound and not self._call.reason:
-                    self._changed.wait()
-                self._under_way += len(piece)
-            if self._call.reason:
+            if not self._credit.take(len(piece)):
                 return False
             self._put(piece)
         return True
 
     async def send_async(self, chunk: Any) -> bool:
         for piece in self._pieces(chunk):
-            while not self._call.reason:
-                with self._changed:
-                    if self._under_way + len(piece) <= self._bound:
-                        self._under_way += len(piece)
-                        break
-                    self._waiter = asyncio.get_running_loop().create_future()
-                    waiter = self._waiter
-                await waiter
-            if self._call.reason:
+            if not await self._credit.take_async(len(piece)):
                 return False
             self._put(piece)
         return True
@@ -127,7 +96,6 @@ class Stream:
                outcome: int = frames.SUCCEEDED) -> None:
         """The end: body is the whole response if no chunk was sent."""
         call, answers = self._call, self._answers
-        call.stream = None
         if call.reason:
             answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
         elif not self.begun:
@@ -142,8 +110,3 @@ class Stream:
 
     def background_failed(self, error: BaseException) -> None:
         self._answers.note_failure(self._call, "background task", error)
-
-
-def _resolve(waiter: Any) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
