@@ -26,9 +26,8 @@ class Lane:
         take, wake, run = self._scheduler.take, self._wakeup.release, self._run
         while True:
             call = take(False, wake)
+            self._flush()
             if call is None:
                 self._wakeup.acquire()
-                continue
-            self._flush()
             while call is not None:
                 call = run(call)

@@ -126,11 +126,10 @@ class Predicting:
         if leave is not None:
             leave()
         sink.finish(failure)
-        self._channel.flush()
 
     def _sink(self, call: Call) -> Any:
         if call.gather:
-            return Gathered(call, self._answers)
+            return Gathered(call, self._answers, self._channel)
         return Stream(call, self._answers, self._channel, self._stream_buffer)
 
     # On the event loop.
@@ -150,6 +149,11 @@ class Predicting:
         following = self._scheduler.switch(call, time.monotonic_ns(), True)
         if following is not None:
             self._spawn(following)
+
+    def _leave_from_thread(self, call: Call) -> None:
+        following = self._scheduler.switch(call, time.monotonic_ns(), True)
+        if following is not None:
+            self._loop.call(self._spawn, following)
 
     async def _run_async(self, call: Call, pending: Any) -> None:
         """Predict on the loop. pending: what a sync predict returned, to be awaited here."""
@@ -176,8 +180,7 @@ class Predicting:
 
     async def _end_async(self, call: Call, result: Any) -> None:
         if type(result) is GeneratorType:
-            self._generator_pool.submit(self._pull, call, result,
-                                        lambda: self._loop.call(self._leave, call))
+            self._generator_pool.submit(self._pull, call, result, lambda: self._leave_from_thread(call))
         elif inspect.isasyncgen(result):
             await self._pull_async(call, result, lambda: self._leave(call))
         elif responses.is_streaming(result):
@@ -208,7 +211,6 @@ class Predicting:
         if leave is not None:
             leave()
         sink.finish(failure)
-        self._channel.flush()
 
     async def _respond(self, call: Call, response: Any, leave: Any) -> None:
         """A Starlette response that streams: runs it."""

@@ -112,10 +112,11 @@ class Service:
             self._scheduler.allow(call)
 
     def _on_cancel(self, number: int, _: int, payload: bytes) -> None:
+        reason = payload[0] or 1
         call = self._calls.get(number)
         if call is None:
             return
-        call.cancel(payload[0] or 1)
+        call.cancel(reason)
         if self._scheduler.take_back(call):
             kind = frames.KIND_CANCELLED if call.prepared else frames.KIND_TAKEN_BACK
             self._answers.put_end(call, kind, frames.SUCCEEDED)
@@ -124,8 +125,9 @@ class Service:
     def _on_credit(self, number: int, _: int, payload: bytes) -> None:
         call = self._calls.get(number)
         credit = call and call.credit
+        size = frames.U32.unpack(payload)[0]
         if credit:
-            credit.credit(frames.U32.unpack(payload)[0])
+            credit.credit(size)
 
     def _on_message(self, number: int, flags: int, payload: bytes) -> None:
         body = self._body(flags, payload, 1)  # taken even if the call is over: it owns a descriptor

@@ -26,9 +26,10 @@ def chunk_bytes(chunk: Any) -> bytes:
 class Gathered:
     """All chunks of a generator as one text. For the thread or task that pulls."""
 
-    def __init__(self, call: Call, answers: Answers):
+    def __init__(self, call: Call, answers: Answers, channel: Channel):
         self._call = call
         self._answers = answers
+        self._channel = channel
         self._chunks: list = []
 
     def send(self, chunk: Any) -> bool:
@@ -50,6 +51,7 @@ class Gathered:
             self._answers.put_failure(call, call.operation.name, failure)
         else:
             self._answers.put_value(call, text)
+        self._channel.flush()
 
 
 class Stream:
@@ -107,6 +109,7 @@ class Stream:
             answers.put_broken_stream(call, failure)
         else:
             answers.put_end(call, frames.KIND_STREAM_ENDED, outcome)
+        self._channel.flush()
 
     def background_failed(self, error: BaseException) -> None:
         self._answers.note_failure(self._call, "background task", error)

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from typing import Any, Callable, Dict, NoReturn, Optional
 
 from . import frames
@@ -55,7 +56,9 @@ class Worker:
         try:
             while True:
                 receive(handle)
-        except ProtocolError as error:
+        except Exception as error:
+            if not isinstance(error, ProtocolError):
+                traceback.print_exc()
             print(f"penstock_worker: the sidecar broke the protocol: {error}", file=sys.stderr)
         leave(_BROKEN_PROTOCOL_STATUS)
 
