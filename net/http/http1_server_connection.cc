@@ -294,8 +294,8 @@ void Http1ServerConnection::onConsumed(std::size_t count) {
   }
 }
 
-void Http1ServerConnection::onReset(bool responded) {
-  if (responded) {
+void Http1ServerConnection::onReset(bool flush) {
+  if (flush) {
     beginClose();
   } else {
     closeNow();

@@ -51,7 +51,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void onResponseEnded(bool whole) override;
   void onContinued() override;
   void onConsumed(std::size_t count) override;
-  void onReset(bool responded) override;
+  void onReset(bool flush) override;
 
   bool busy() const { return stream_.handler() != nullptr; }
   // Takes bytes off the front of input until the request is complete.

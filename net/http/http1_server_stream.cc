@@ -93,9 +93,11 @@ void Http1ServerStream::sendTrailers(const Headers& trailers) {
   }
 }
 
+// What there is of a response is still written: over HTTP/1.1 its end tells that it is not whole,
+// while an HTTP/1.0 client would take it for the whole.
 void Http1ServerStream::reset(ResetReason) {
   handler_ = nullptr;
-  transport_.onReset(response_done_);
+  transport_.onReset(response_done_ || (head_sent_ && !http10_));
 }
 
 void Http1ServerStream::endResponse(bool whole) {

@@ -29,8 +29,8 @@ class Http1ServerStream final : public ServerStream {
     // The client was told to send the body.
     virtual void onContinued() = 0;
     virtual void onConsumed(std::size_t count) = 0;
-    // The handler has gone. responded: after it had ended its response.
-    virtual void onReset(bool responded) = 0;
+    // The handler has gone. flush: what it has sent is still to be written.
+    virtual void onReset(bool flush) = 0;
   };
 
   explicit Http1ServerStream(Transport& transport) : transport_(transport) {}

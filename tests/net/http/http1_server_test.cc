@@ -341,16 +341,32 @@ TEST_F(Http1Server, NeverPromisesMoreThanIsSent) {
   EXPECT_EQ(last().end, StreamEnd::kLocal);
 }
 
-TEST_F(Http1Server, ResetClosesTheConnectionWithoutFurtherCalls) {
+TEST_F(Http1Server, ResetWritesWhatThereIsWithoutAnEndAndMakesNoFurtherCalls) {
   exchange(get("/"));
   ServerStream* const stream = last().stream;
   last().sendHead(200, false);
+  last().send("half", false);
   stream->reset(ResetReason::kInternal);
   last().stream = nullptr;
   settle();
+  EXPECT_THAT(peer_->take(), EndsWith("4\r\nhalf\r\n"));
   EXPECT_TRUE(peer_->closed());
+  peer_->shutdownWriting();
+  settle();
   EXPECT_TRUE(closed_);
   EXPECT_FALSE(last().end.has_value());
+}
+
+TEST_F(Http1Server, ResetTellsAnHttp10ClientNothing) {
+  exchange("GET / HTTP/1.0\r\nhost: model\r\n\r\n");
+  ServerStream* const stream = last().stream;
+  last().sendHead(200, false);
+  last().send("half", false);
+  stream->reset(ResetReason::kInternal);
+  last().stream = nullptr;
+  settle();
+  EXPECT_EQ(peer_->take(), "") << "it would take it for the whole";
+  EXPECT_TRUE(closed_);
 }
 
 TEST_F(Http1Server, MayBeResetFromInsideItsHandler) {
