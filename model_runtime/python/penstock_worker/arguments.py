@@ -26,11 +26,12 @@ def _annotations(function: Any) -> Dict[str, Any]:
 
 def _is_request(annotation: Any, name: str) -> bool:
     requests = sys.modules.get("starlette.requests")
+    if annotation is inspect.Parameter.empty:  # where no Request can be imported, its name will do
+        return name == "request" and requests is None
     if isinstance(annotation, type):
         return requests is not None and issubclass(annotation, requests.Request)
-    if isinstance(annotation, str):  # a name that only a type checker imports
-        return annotation.rsplit(".", 1)[-1] == "Request"
-    return annotation is inspect.Parameter.empty and name == "request" and requests is None
+    # A name that only a type checker imports.
+    return isinstance(annotation, str) and annotation.rsplit(".", 1)[-1] == "Request"
 
 
 class Method:

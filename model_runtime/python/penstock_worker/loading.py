@@ -45,7 +45,7 @@ class Loader:
         try:
             loaded = LoadedModel(model)
         except DefinitionError as error:
-            raise LoadError(f"{file.name}: {error}") from error
+            raise LoadError(f"{file.name}: {error}") from None
         if loaded.setup_environment is not None:
             self._run("setup_environment", self._set_up_environment, loaded)
         if hasattr(model, "load"):

@@ -34,9 +34,6 @@ class Reader:
         self._data = memoryview(data)
         self._at = 0
         self._left = budget or -1
-        self._kinds: Dict[str, Callable[[int, int], Any]] = {
-            "bin": self._bin, "ext": self._ext, "str": self._str, "array": self._array,
-            "map": self._map}
 
     def read(self) -> Any:
         value = _settled(self._value(0))
@@ -75,7 +72,7 @@ class Reader:
             return self._number(_NUMBERS[tag])
         if tag in _LENGTHS:
             kind, form = _LENGTHS[tag]
-            return self._kinds[kind](self._number(form), depth)
+            return _KINDS[kind](self, self._number(form), depth)
         if 0xD4 <= tag <= 0xD8:
             return self._ext(1 << (tag - 0xD4), depth)
         raise ValueError(f"0x{tag:02x} begins no value")
@@ -119,6 +116,12 @@ class Reader:
             raise ValueError("the value is cut short")
         if depth >= _MOST_DEPTH:
             raise ValueError("nested too deep")
+
+
+# Not in the reader: bound methods there would be a cycle, which keeps the body alive.
+_KINDS: Dict[str, Callable[[Reader, int, int], Any]] = {
+    "bin": Reader._bin, "ext": Reader._ext, "str": Reader._str, "array": Reader._array,
+    "map": Reader._map}
 
 
 def _settled(value: Any) -> Any:

@@ -104,7 +104,10 @@ def _numpy_from_map(packed: dict) -> Any:
     if dtype.hasobject:
         raise ValueError("a numpy array of Python objects, which is not accepted")
     if packed[b"nd"] is True:
-        return numpy.ndarray(buffer=packed[b"data"], dtype=dtype, shape=tuple(packed[b"shape"]))
+        shape = tuple(packed[b"shape"])
+        if any(size < 0 for size in shape):
+            raise ValueError("a numpy array of negative size")
+        return numpy.ndarray(buffer=packed[b"data"], dtype=dtype, shape=shape)
     return numpy.frombuffer(packed[b"data"], dtype=dtype)[0]
 
 

@@ -74,7 +74,7 @@ def test_values_that_msgpack_lacks(value, wire):
 
 
 ARRAYS = [
-    numpy.arange(6, dtype="int16").reshape(2, 3), numpy.zeros((0, 3)), numpy.float32(2.5).reshape(()),
+    numpy.arange(6, dtype="int16").reshape(2, 3), numpy.zeros((0, 3)), numpy.array(2.5, dtype="float32"),
     numpy.arange(12).reshape(3, 4)[:, ::2], numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)),
     numpy.array(["a", "bc"]), numpy.array([True, False]), numpy.array([1 + 2j]),
     numpy.array(["2024-01-02"], dtype="datetime64[D]"),

@@ -18,9 +18,19 @@ from fake_sidecar import DONE, HEADER, INVOKE, PACKAGE, PATIENCE, READY, STARTED
 ECHO = "class Model:\n    def predict(self, x): return x\n"
 
 
+def links(process):
+    """What the process has open."""
+    found = []
+    for each in os.listdir(f"/proc/{process}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{process}/fd/{each}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
 def descriptors(sidecar):
-    folder = f"/proc/{sidecar.process.pid}/fd"
-    return sum("memfd:" in os.readlink(f"{folder}/{each}") for each in os.listdir(folder))
+    return sum("memfd:" in link for link in links(sidecar.process.pid))
 
 
 def mapped(sidecar):
@@ -236,8 +246,7 @@ class Model:
     sidecar.gate("gate")
     child = sidecar.call().json
     try:
-        links = [os.readlink(f"/proc/{child}/fd/{each}") for each in os.listdir(f"/proc/{child}/fd")]
-        assert not any(link.startswith("socket:") for link in links)
+        assert not any(link.startswith("socket:") for link in links(child))
         sidecar.process.kill()
         sidecar.wait_for(lambda: sidecar._ended or None, "end of file")
     finally:
