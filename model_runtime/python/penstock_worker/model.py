@@ -8,11 +8,14 @@ from . import frames, pydantic_types
 from .arguments import INPUTS, NONE, REQUEST, Method, method_of
 from .errors import DefinitionError
 
+_SHORT_NS = 200_000
+
 
 class Operation:
     """One route of the model: the method that predicts, with the stages around it."""
 
-    __slots__ = ("name", "method", "preprocess", "postprocess", "asynchronous", "parses", "input_type")
+    __slots__ = ("name", "method", "preprocess", "postprocess", "asynchronous", "parses", "input_type",
+                 "is_short", "_typical_ns")
 
     def __init__(self, name: str, method: Method, preprocess: Optional[Method] = None,
                  postprocess: Optional[Method] = None, input_type: Any = None):
@@ -22,8 +25,16 @@ class Operation:
         self.postprocess = postprocess
         self.asynchronous = method.is_async
         self.input_type = input_type
+        self.is_short = False  # predict, lately, has taken so little that a thread of its own is a waste
+        self._typical_ns = 50 * _SHORT_NS
         self.parses = not (method.takes == REQUEST
                            and (preprocess is None or preprocess.takes == REQUEST))
+
+    def took(self, nanoseconds: int) -> None:
+        """Learns from one predict on a thread."""
+        typical = self._typical_ns + (nanoseconds - self._typical_ns) // 8
+        self._typical_ns = typical
+        self.is_short = typical < _SHORT_NS
 
 
 class LoadedModel:

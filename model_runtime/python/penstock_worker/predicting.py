@@ -22,6 +22,8 @@ from .streams import Gathered, Stream
 _NO_STREAM = ("predict returned a generator, which postprocess cannot take: a model that streams does "
               "all of its work in predict")
 _NO_RESPONSE = "predict returned a Response, which postprocess cannot take"
+_LONG = 1_000_000_000
+_PLAIN = frozenset((dict, list, str, bytes, int, float, bool, type(None)))
 _SMALL_TEXT = 4096
 _SMALL_NODES = 64
 
@@ -64,10 +66,20 @@ class Predicting:
         self._generator_pool = generator_pool
         self._stream_buffer = stream_buffer
 
-    # On a lane thread.
+    # On a lane thread, or on the reader's.
+
+    def run_ready(self) -> None:
+        """Runs sync calls for as long as there are any that may start."""
+        call = self._scheduler.take(False)
+        while call is not None:
+            while call is not None:
+                call = self.run_on_lane(call)
+            call = self._scheduler.take(False)
+        self._channel.flush()
 
     def run_on_lane(self, call: Call) -> Optional[Call]:
         operation = call.operation
+        begin = time.monotonic_ns()
         try:
             if not call.decoded:
                 decode(call)
@@ -78,16 +90,22 @@ class Predicting:
             following = self._scheduler.switch(call, time.monotonic_ns(), False)
             self._answers.put_bad_request(call, error)
         except BaseException as error:
-            following = self._scheduler.switch(call, time.monotonic_ns(), False)
+            when = time.monotonic_ns()
+            operation.took(when - begin)
+            following = self._scheduler.switch(call, when, False)
             self._answers.put_failure(call, operation.name, error)
         else:
             kind = type(result)
             if kind is GeneratorType:
+                operation.took(_LONG)
                 return self._pull_on_lane(call, result)
-            if self._is_for_loop(result):
+            if kind not in _PLAIN and self._is_for_loop(result):
+                operation.took(_LONG)
                 self._loop.call(self._spawn, call, result)
                 return None
-            following = self._end(call, result, False)
+            when = time.monotonic_ns()
+            operation.took(when - begin)
+            following = self._end(call, result, when, False)
         self._channel.flush()
         return following
 
@@ -186,7 +204,7 @@ class Predicting:
         elif responses.is_streaming(result):
             await self._respond(call, result, lambda: self._leave(call))
         else:
-            following = self._end(call, result, True)
+            following = self._end(call, result, time.monotonic_ns(), True)
             if following is not None:
                 self._spawn(following)
 
@@ -229,10 +247,9 @@ class Predicting:
 
     # A whole result.
 
-    def _end(self, call: Call, result: Any, asynchronous: bool) -> Optional[Call]:
-        """Predict returned `result`: frees the lane and answers, or leaves that to others. Returns the
-        next call of the runner."""
-        when = time.monotonic_ns()
+    def _end(self, call: Call, result: Any, when: int, asynchronous: bool) -> Optional[Call]:
+        """Predict returned `result` at `when`: frees the lane and answers, or leaves that to others.
+        Returns the next call of the runner."""
         postprocess = call.operation.postprocess
         if call.reason or (postprocess is None and _is_small(result)):
             answer = self._answers.answer_of(call, result) if not call.reason else None

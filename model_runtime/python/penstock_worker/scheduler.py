@@ -36,14 +36,14 @@ class Scheduler:
         self._lanes = 0
         self._idle: List[Callable[[], None]] = []
 
-    def allow(self, call: Call) -> None:
-        """PREDICT, or INVOKE with GO."""
+    def allow(self, call: Call, quietly: bool = False) -> None:
+        """PREDICT, or INVOKE with GO. quietly: wakes nobody, for the caller is about to take()."""
         with self.lock:
             if call.state != PREPARED and call.state != WAITING:
                 return
             call.state = ALLOWED
             self._allowed.append(call)
-            wake = self._next_runner()
+            wake = None if quietly else self._next_runner()
         if wake is not None:
             wake()
 

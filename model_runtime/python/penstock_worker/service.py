@@ -21,6 +21,7 @@ from .model import LoadedModel
 from .pools import Pool
 from .predicting import Predicting
 from .preparing import Preparing
+from .readers import Readers
 from .scheduler import Scheduler
 from .websocket import ClientSocket
 
@@ -30,7 +31,7 @@ class Service:
     wait for the model."""
 
     def __init__(self, loaded: LoadedModel, start: Dict[str, Any], channel: Channel, loop: EventLoop,
-                 journal: Journal):
+                 journal: Journal, readers: Readers):
         self._loaded = loaded
         self._channel = channel
         self._loop = loop
@@ -57,7 +58,8 @@ class Service:
             frames.CLOSED: self._on_closed,
             frames.HEALTH: self._on_health,
         }
-        self._go = self._scheduler.allow
+        self._readers = readers
+        readers.work = self._predicting.run_ready
 
     def watch_environment(self, loader: Loader) -> None:
         """Tells the model when its environment changes, if it wants to know."""
@@ -97,7 +99,7 @@ class Service:
             call.socket = ClientSocket(call, self._channel, self._stream_buffer)
         self._calls[number] = call
         if flags & frames.INVOKE_GO:
-            self._go(call)
+            self._allow(call)
         else:
             self._preparing.begin(call)
 
@@ -109,6 +111,14 @@ class Service:
     def _on_predict(self, number: int, _: int, __: bytes) -> None:
         call = self._calls.get(number)
         if call is not None:
+            self._allow(call)
+
+    def _allow(self, call: Call) -> None:
+        """Starts the call in its turn: on this thread, when its frames are handled, if that is short."""
+        if call.operation.is_short and self._readers.may_work:
+            self._readers.due = True
+            self._scheduler.allow(call, quietly=True)
+        else:
             self._scheduler.allow(call)
 
     def _on_cancel(self, number: int, _: int, payload: bytes) -> None:

@@ -12,17 +12,15 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, NoReturn, Optional
+from typing import Any, Callable, Dict, NoReturn
 
 from . import frames
-from .body import Body, DescriptorBody
-from .call import Call
 from .channel import Channel, ProtocolError
 from .event_loop import EventLoop
 from .journal import Journal
 from .loading import Loader, LoadError
 from .model import LoadedModel
-from .pools import Pool
+from .readers import Readers
 from .service import Service
 
 _BROKEN_PROTOCOL_STATUS = 2
@@ -46,20 +44,19 @@ class Worker:
         self._channel = Channel(sock, lambda: leave(0))
         self._loop = EventLoop()
         self._journal = Journal(self._channel)
-        self._service: Optional[Service] = None
+        self._readers = Readers(self._channel, self._handle, self._failed)
         self._start: Dict[str, Any] = {}
         self._handlers: Dict[int, Callable[[int, int, bytes], None]] = {frames.START: self._on_start}
 
     def run(self) -> NoReturn:
         self._channel.send(frames.hello())
-        receive, handle = self._channel.receive, self._handle
-        try:
-            while True:
-                receive(handle)
-        except Exception as error:
-            if not isinstance(error, ProtocolError):
-                traceback.print_exc()
-            print(f"penstock_worker: the sidecar broke the protocol: {error}", file=sys.stderr)
+        self._readers.run()
+
+    @staticmethod
+    def _failed(error: BaseException) -> NoReturn:
+        if not isinstance(error, ProtocolError):
+            traceback.print_exception(type(error), error, error.__traceback__)
+        print(f"penstock_worker: the sidecar broke the protocol: {error}", file=sys.stderr)
         leave(_BROKEN_PROTOCOL_STATUS)
 
     def _handle(self, kind: int, flags: int, number: int, payload: bytes) -> None:
@@ -84,11 +81,11 @@ class Worker:
             self._channel.put(frames.about_worker(frames.LOAD_FAILED, {"error": str(error)}))
             self._channel.drain()
             leave(1)
-        self._service = Service(loaded, self._start, self._channel, self._loop, self._journal)
-        self._service.watch_environment(loader)
+        service = Service(loaded, self._start, self._channel, self._loop, self._journal, self._readers)
+        service.watch_environment(loader)
         gc.collect()
         gc.freeze()
-        self._handlers.update(self._service.handlers)
+        self._handlers.update(service.handlers)
         self._channel.send(frames.about_worker(frames.LOADED, _loaded(loaded, begin)))
 
 
