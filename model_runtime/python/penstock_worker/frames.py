@@ -134,6 +134,7 @@ def memory_file(buffers: List[Any]) -> int:
             left = memoryview(buffer)
             while left:
                 left = left[os.write(descriptor, left):]
+        os.lseek(descriptor, 0, os.SEEK_SET)
     except BaseException:
         os.close(descriptor)
         raise

@@ -98,8 +98,6 @@ def _numpy_from_map(packed: dict) -> Any:
         import numpy
     except ImportError:
         raise ValueError("a numpy array, but numpy is not installed") from None
-    if packed.get(b"kind") == b"O":
-        raise ValueError("a pickled numpy array, which is not accepted")
     dtype = numpy.dtype(_description(packed[b"type"]))
     if dtype.hasobject:
         raise ValueError("a numpy array of Python objects, which is not accepted")

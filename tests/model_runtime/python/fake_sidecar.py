@@ -1,4 +1,7 @@
-"""Plays the sidecar to a real worker process, and checks that it keeps to the protocol."""
+"""Plays the sidecar to a real worker process, and checks that it keeps to the protocol.
+
+PENSTOCK_WORKER_PYTHON names another interpreter for the worker.
+"""
 
 import array
 import json
@@ -140,7 +143,7 @@ class FakeSidecar:
         self._concurrency = concurrency
         self._environment = {**os.environ, "CONTROL": str(self.control),
                              "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
-        self._python = python or [sys.executable]
+        self._python = python or [os.environ.get("PENSTOCK_WORKER_PYTHON", sys.executable)]
         self.frames = defaultdict(list)
         self.lines = []
         self.problems = []

@@ -185,6 +185,33 @@ class Model:
     sidecar.wait_line("closed")
 
 
+@pytest.mark.parametrize("prefix", ["", "async "])
+def test_a_generator_that_is_slow_to_close_holds_its_lane(serve, prefix):
+    waiting = "await asyncio.get_running_loop().run_in_executor(None, wait, 'gate')" if prefix else (
+        "wait('gate')")
+    sidecar = serve(f"""
+import asyncio
+class Model:
+    {prefix}def predict(self, x):
+        try:
+            while True:
+                yield "x" * 100
+        finally:
+            say("closing")
+            {waiting}
+    def completions(self, x): return x
+""", stream_buffer=1000)
+    sidecar.gate("gate")
+    request, other = sidecar.invoke(), sidecar.invoke(1, operation="completions")
+    request.wait(CHUNK, 10)
+    request.cancel()
+    sidecar.wait_line("closing")
+    sidecar.settle()
+    assert not request.has(ENDED) and not other.has(STARTED)
+    sidecar.release("gate")
+    assert request.done().kind == CANCELLED and other.done().json == 1
+
+
 def test_an_async_generator_is_closed_while_it_waits(serve):
     sidecar = serve("""
 import asyncio

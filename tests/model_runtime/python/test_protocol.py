@@ -140,7 +140,19 @@ class Model:
     nothing_left(sidecar)
 
 
-def test_a_thousand_cancelled_large_requests_leave_nothing(serve):
+def test_a_request_object_does_not_keep_its_body(serve):
+    sidecar = serve("""
+import gc
+from starlette.requests import Request
+class Model:
+    def load(self): gc.disable()
+    async def predict(self, x, request: Request): return len(await request.body())
+""")
+    assert sidecar.call("z" * 100_000).json == 100_002
+    nothing_left(sidecar)
+
+
+def test_many_cancelled_large_requests_leave_nothing(serve):
     sidecar = serve(ECHO, concurrency=2)
     requests = []
     for index in range(300):
