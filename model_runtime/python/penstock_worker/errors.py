@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
-from typing import Any, Optional, Tuple
+from typing import Any, NoReturn, Optional, Tuple
 
 from . import frames
 
@@ -23,6 +24,13 @@ class DefinitionError(Exception):
 
 class EncodeError(Exception):
     """What the model returned has no form in the format of the answer."""
+
+
+def own_mistake(error: BaseException) -> NoReturn:
+    """The worker itself has failed: a request may be lost, so the process ends, and is replaced."""
+    traceback.print_exception(type(error), error, error.__traceback__)
+    sys.stderr.flush()
+    os._exit(70)
 
 
 def error_headers(code: int) -> list:

@@ -7,6 +7,7 @@ import threading
 from typing import Any, Callable, Coroutine, Optional, Set
 
 from .call import Call
+from .errors import own_mistake
 
 
 class EventLoop:
@@ -40,8 +41,14 @@ class EventLoop:
         """spawn() for the loop's own thread. The loop keeps only weak references to its tasks."""
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            own_mistake(error)
 
     def _spawn(self, coroutine: Coroutine) -> None:
         self.create_task(coroutine)

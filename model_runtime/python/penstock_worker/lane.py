@@ -6,6 +6,7 @@ import threading
 from typing import Callable, Optional
 
 from .call import Call
+from .errors import own_mistake
 from .scheduler import Scheduler
 
 
@@ -23,6 +24,12 @@ class Lane:
         threading.Thread(target=self._serve, name=f"predict-{number}", daemon=True).start()
 
     def _serve(self) -> None:
+        try:
+            self._take_turns()
+        except BaseException as error:
+            own_mistake(error)
+
+    def _take_turns(self) -> None:
         take, wake, run = self._scheduler.take, self._wakeup.release, self._run
         while True:
             call = take(False, wake)

@@ -6,6 +6,8 @@ import threading
 from queue import SimpleQueue
 from typing import Any, Callable
 
+from .errors import own_mistake
+
 
 class Pool:
     """Runs jobs in the order of their submission on at most `size` threads, started when needed and
@@ -33,7 +35,10 @@ class Pool:
     def _run(self) -> None:
         while True:
             job, arguments = self._jobs.get()
-            job(*arguments)
+            try:
+                job(*arguments)
+            except BaseException as error:
+                own_mistake(error)
             job = arguments = None
             with self._lock:
                 self._free += 1

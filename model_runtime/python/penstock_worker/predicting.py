@@ -124,7 +124,6 @@ class Predicting:
     def _pull(self, call: Call, generator: GeneratorType, leave: Any) -> None:
         """Pulls the generator to its end, calls leave() and answers."""
         if call.operation.postprocess is not None and leave is not None:
-            generator.close()
             leave()
             self._answers.put_misuse(call, _NO_STREAM)
             self._channel.flush()
@@ -210,8 +209,7 @@ class Predicting:
 
     async def _pull_async(self, call: Call, generator: Any, leave: Any) -> None:
         if call.operation.postprocess is not None and leave is not None:
-            await generator.aclose()
-            leave()
+            leave()  # a generator that has not begun has nothing to close
             self._answers.put_misuse(call, _NO_STREAM)
             return
         sink = self._sink(call)
@@ -271,10 +269,13 @@ class Predicting:
         return following
 
     def _answer(self, call: Call, result: Any) -> None:
-        if responses.is_response(result):
-            self._answers.put_answer(call, responses.whole(result))
-        else:
-            self._answers.put_value(call, result)
+        try:
+            if responses.is_response(result):
+                self._answers.put_answer(call, responses.whole(result))
+            else:
+                self._answers.put_value(call, result)
+        except Exception as error:  # a Response that is none
+            self._answers.put_failure(call, call.operation.name, error)
         self._channel.flush()
 
     def _postprocess(self, call: Call, result: Any) -> None:

@@ -29,8 +29,8 @@ def decode(call: Call) -> None:
 
 
 class Preparing:
-    """Small bodies are decoded by the reader; large ones, and a sync preprocess, on the pool; an async
-    preprocess on the event loop."""
+    """Small bodies are decoded by the reader; large ones, pydantic's types and a sync preprocess, on the
+    pool; an async preprocess on the event loop."""
 
     def __init__(self, scheduler: Scheduler, answers: Answers, channel: Channel, loop: EventLoop,
                  pool: Pool):
@@ -42,7 +42,8 @@ class Preparing:
 
     def begin(self, call: Call) -> None:
         preprocess = call.operation.preprocess
-        small = type(call.body) is bytes or not call.operation.parses
+        operation = call.operation
+        small = not operation.parses or (type(call.body) is bytes and operation.input_type is None)
         if small and preprocess is None:
             self._prepare(call)
         elif small and preprocess is not None and preprocess.is_async:
@@ -67,8 +68,10 @@ class Preparing:
             return True
         except ContentError as error:
             self._answers.put_bad_request(call, error)
-            self._channel.flush()
-            return False
+        except BaseException as error:  # a validator of the model's
+            self._answers.put_failure(call, "the input's type", error)
+        self._channel.flush()
+        return False
 
     def _preprocess(self, call: Call) -> None:
         call.prepared = True

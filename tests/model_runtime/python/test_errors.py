@@ -131,6 +131,41 @@ def test_a_body_that_is_no_msgpack(serve, body):
     assert done.json["error"].startswith("Invalid msgpack payload: ")
 
 
+@pytest.mark.parametrize("go", [True, False])
+@pytest.mark.parametrize("prefix", ["", "async "])
+def test_a_validator_that_fails_otherwise(serve, go, prefix):
+    sidecar = serve(f"""
+import pydantic
+class Special(str):
+    @classmethod
+    def __get_validators__(cls): yield cls.check
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_):
+        from pydantic_core import core_schema
+        return core_schema.no_info_plain_validator_function(cls.check)
+    @classmethod
+    def check(cls, value): raise RuntimeError("validator")
+class Input(pydantic.BaseModel):
+    name: Special
+class Model:
+    {prefix}def predict(self, x: Input): return 1
+""")
+    assert codes(sidecar.call({"name": "a"}, go=go)) == (500, "04", "600")
+    assert codes(sidecar.call({}, go=go)) == (400, "04", "700")
+
+
+def test_a_response_without_what_a_response_has(serve):
+    sidecar = serve("""
+from starlette.responses import Response
+class Odd(Response):
+    def __init__(self): pass
+class Model:
+    def predict(self, x): return Odd() if x else 0
+""")
+    assert codes(sidecar.call(1)) == (500, "04", "600")
+    assert sidecar.call(0).json == 0
+
+
 def test_results_that_have_no_json(serve):
     sidecar = serve("""
 class Model:

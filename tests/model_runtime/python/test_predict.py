@@ -144,6 +144,39 @@ class Model:
     assert kinds.index(ENDED) == 1
 
 
+def test_a_flood_of_slow_preprocess_and_postprocess_delays_no_predict(serve):
+    sidecar = serve("""
+class Model:
+    def preprocess(self, x):
+        if str(x).startswith("pre"): wait(x)
+        return x
+    def predict(self, x): return x
+    def postprocess(self, x):
+        if str(x).startswith("post"): wait(x)
+        return x
+    def completions(self, x): return x
+""", preprocess_threads=8, postprocess_threads=2)
+    before, after = [f"pre{i}" for i in range(7)], [f"post{i}" for i in range(2)]
+    sidecar.gate(*before, *after)
+    slow_before = [sidecar.invoke(name, go=False) for name in before]
+    slow_after = [sidecar.invoke(name, go=False) for name in after]
+    for request in slow_after:
+        request.wait(READY)
+        request.predict()
+        request.wait(ENDED)
+    assert sidecar.call(1, operation="completions").json == 1
+    behind = sidecar.invoke(2, go=False)
+    behind.wait(READY)
+    behind.predict()
+    behind.wait(ENDED)
+    assert not behind.has(DONE) and not any(each.has(READY) for each in slow_before)
+    for name in after + before:
+        sidecar.release(name)
+    assert behind.done().json == 2
+    for request in slow_before:
+        request.wait(READY)
+
+
 def test_every_operation(serve):
     names = ["chat_completions", "completions", "embeddings", "messages", "responses"]
     methods = "\n".join(f"    def {name}(self, x): return ['{name}', x]" for name in names)

@@ -251,6 +251,7 @@ class Model:
     def predict(self, x):
         child = os.fork()
         if child == 0:
+            say("forked")
             wait("gate")
             os._exit(0)
         return child
@@ -258,6 +259,7 @@ class Model:
     sidecar.gate("gate")
     child = sidecar.call().json
     try:
+        sidecar.wait_line("forked")
         assert not any(link.startswith("socket:") for link in links(child))
         sidecar.process.kill()
         sidecar.wait_for(lambda: sidecar._ended or None, "end of file")
