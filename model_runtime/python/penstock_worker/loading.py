@@ -46,6 +46,8 @@ class Loader:
             loaded = LoadedModel(model)
         except DefinitionError as error:
             raise LoadError(f"{file.name}: {error}") from None
+        except Exception as error:
+            raise LoadError(f"{file.name} cannot be served: {describe(error)}") from error
         if loaded.setup_environment is not None:
             self._run("setup_environment", self._set_up_environment, loaded)
         if hasattr(model, "load"):

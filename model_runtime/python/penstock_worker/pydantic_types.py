@@ -40,9 +40,11 @@ class Schema:
 
 
 def _json_schema(kind: Any) -> Optional[dict]:
-    if kind is None:
+    """None if there is no type, or it has a field that JSON Schema cannot describe."""
+    try:
+        return kind.model_json_schema() if hasattr(kind, "model_json_schema") else kind.schema()
+    except Exception:
         return None
-    return kind.model_json_schema() if hasattr(kind, "model_json_schema") else kind.schema()
 
 
 def schema_of(preprocess: Optional[Method], predict: Optional[Method],

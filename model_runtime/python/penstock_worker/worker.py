@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, NoReturn
 
 from . import frames
 from .channel import Channel, ProtocolError
+from .errors import own_mistake
 from .event_loop import EventLoop
 from .journal import Journal
 from .loading import Loader, LoadError
@@ -71,6 +72,12 @@ class Worker:
         threading.Thread(target=self._load, name="load", daemon=True).start()
 
     def _load(self) -> None:
+        try:
+            self._load_and_serve()
+        except BaseException as error:
+            own_mistake(error)
+
+    def _load_and_serve(self) -> None:
         begin = time.monotonic()
         loader = Loader(self._start, self._loop.wait_for, self._journal.warning)
         try:

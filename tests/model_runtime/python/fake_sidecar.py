@@ -269,6 +269,8 @@ class FakeSidecar:
     def loaded(self):
         self.wait_for(lambda: any(each.kind in (LOADED, LOAD_FAILED) for each in self.frames[0]),
                       "LOADED")
+        failed = [each.json for each in self.frames[0] if each.kind == LOAD_FAILED]
+        assert not failed, (failed, self.logs())
         return self.of_worker(LOADED).json
 
     def load_error(self):

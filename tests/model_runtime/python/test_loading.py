@@ -167,6 +167,21 @@ def test_one_sentence_says_what_failed(start, name):
         assert log["level"] == "error" and log["traceback"]
 
 
+def test_a_type_that_has_no_json_schema(start):
+    sidecar = start("""
+import pydantic
+class Input(pydantic.BaseModel):
+    name: str
+    @classmethod
+    def schema(cls, **_): raise ValueError("no schema")
+    model_json_schema = schema
+class Model:
+    def predict(self, x: Input): return x.name
+""")
+    assert sidecar.loaded()["schema"]["input_schema"] is None
+    assert sidecar.call({"name": "a"}).json == "a"
+
+
 def test_no_model_file(start, tmp_path):
     directory = tmp_path / "truss"
     directory.mkdir()
