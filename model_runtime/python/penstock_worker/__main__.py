@@ -1,7 +1,7 @@
 """python3 .../penstock_worker FD: serves the model over the socket at that descriptor.
 
-Only the name penstock_worker is taken from the model's imports: this directory, which Python puts at
-the head of the import path, is taken off it again.
+Only the name penstock_worker is taken from the model's imports: this directory, which Python puts
+at the head of the import path, is taken off it again.
 """
 
 import os

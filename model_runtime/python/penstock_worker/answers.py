@@ -12,8 +12,8 @@ from .journal import Journal
 
 
 class Answers:
-    """Puts DONE, once a call, and forgets the call; the caller flushes. A call that was cancelled is
-    answered with `cancelled`, whatever its result. For any thread."""
+    """Puts DONE, once a call, and forgets the call; the caller flushes. A call that was cancelled
+    is answered with `cancelled`, whatever its result. For any thread."""
 
     def __init__(self, calls: Dict[int, Call], channel: Channel, journal: Journal):
         self._calls = calls
@@ -48,8 +48,9 @@ class Answers:
 
     def put_broken_stream(self, call: Call, error: BaseException) -> None:
         """The model's code raised after HEAD."""
-        self._journal.failure(f"{call.operation.name} raised {errors.describe(error)} while it streamed",
-                              error, call)
+        self._journal.failure(
+            f"{call.operation.name} raised {errors.describe(error)} while it streamed", error, call
+        )
         self.put_end(call, frames.KIND_STREAM_ABORTED, frames.MODEL_AT_FAULT)
 
     def note_failure(self, call: Call, what: str, error: BaseException) -> None:

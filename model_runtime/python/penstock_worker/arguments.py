@@ -37,8 +37,16 @@ def _is_request(annotation: Any, name: str) -> bool:
 class Method:
     """One method of the model: what it takes, and what kind of function it is."""
 
-    __slots__ = ("name", "function", "takes", "is_coroutine", "is_async_generator", "is_generator",
-                 "parameters", "annotations")
+    __slots__ = (
+        "name",
+        "function",
+        "takes",
+        "is_coroutine",
+        "is_async_generator",
+        "is_generator",
+        "parameters",
+        "annotations",
+    )
 
     def __init__(self, name: str, function: Callable[..., Any]):
         self.name = name
@@ -71,13 +79,19 @@ class Method:
         if count == 1:
             return REQUEST if self._takes_request(0) else INPUTS
         if count > 2:
-            raise DefinitionError(f"{self.name} takes {count} arguments, but at most two are given: "
-                                  "inputs and request")
+            raise DefinitionError(
+                f"{self.name} takes {count} arguments, but at most two are given: "
+                "inputs and request"
+            )
         if self._takes_request(0):
-            raise DefinitionError(f"{self.name} takes the request first; it has to be the second argument")
+            raise DefinitionError(
+                f"{self.name} takes the request first; it has to be the second argument"
+            )
         if not self._takes_request(1):
-            raise DefinitionError(f"the second argument of {self.name} has to be annotated as "
-                                  "starlette.requests.Request")
+            raise DefinitionError(
+                f"the second argument of {self.name} has to be annotated as "
+                "starlette.requests.Request"
+            )
         return BOTH
 
     def call(self, call: Any, inputs: Any) -> Any:

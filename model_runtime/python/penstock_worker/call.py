@@ -19,15 +19,42 @@ OVER = 6  # DONE is sent, or about to be
 
 
 class Call:
-    """Everything about one request. Written by the thread that works on it; the sidecar's frames come
-    in by cancel(), from the reader's thread."""
+    """Everything about one request. Written by the thread that works on it; the sidecar's frames
+    come in by cancel(), from the reader's thread."""
 
-    __slots__ = ("id", "operation", "asynchronous", "deadline", "binary", "gather", "meta_bytes", "body",
-                 "state", "prepared", "inputs", "decoded", "reason", "task", "credit", "socket",
-                 "_request", "_meta", "_watchers", "__weakref__")
+    __slots__ = (
+        "id",
+        "operation",
+        "asynchronous",
+        "deadline",
+        "binary",
+        "gather",
+        "meta_bytes",
+        "body",
+        "state",
+        "prepared",
+        "inputs",
+        "decoded",
+        "reason",
+        "task",
+        "credit",
+        "socket",
+        "_request",
+        "_meta",
+        "_watchers",
+        "__weakref__",
+    )
 
-    def __init__(self, number: int, operation: Any, deadline: int, binary: bool, gather: bool,
-                 meta_bytes: bytes, body: Body):
+    def __init__(
+        self,
+        number: int,
+        operation: Any,
+        deadline: int,
+        binary: bool,
+        gather: bool,
+        meta_bytes: bytes,
+        body: Body,
+    ):
         self.id = number
         self.operation = operation
         self.asynchronous: bool = operation.asynchronous

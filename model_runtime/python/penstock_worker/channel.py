@@ -91,10 +91,12 @@ class Channel:
             self._sock.sendall(data[sent:])
 
     def receive(self, handle: Callable[[int, int, int, bytes], None]) -> None:
-        """Waits for bytes and gives handle(type, flags, id, payload) each frame that is complete."""
+        """Waits for bytes and gives handle(type, flags, id, payload) each frame that is
+        complete."""
         try:
             size, ancillary, flags, _ = self._sock.recvmsg_into(
-                [self._view[self._filled:]], _ANCILLARY_BYTES, _RECEIVE_FLAGS)
+                [self._view[self._filled :]], _ANCILLARY_BYTES, _RECEIVE_FLAGS
+            )
         except OSError:
             size, ancillary, flags = 0, [], 0
         if ancillary:
@@ -119,26 +121,27 @@ class Channel:
                     raise ProtocolError(f"a frame of {size} bytes")
                 needed = 16 + size
                 break
-            handle(kind, flags, number, bytes(view[position + 16:end]))
+            handle(kind, flags, number, bytes(view[position + 16 : end]))
             position = end
         self._keep(position, needed)
 
     def _keep(self, position: int, needed: int) -> None:
-        """Moves what is left of the buffer to its beginning, and makes room for a frame of that size."""
+        """Moves what is left of the buffer to its beginning, and makes room for a frame of that
+        size."""
         left = self._filled - position
         if needed > len(self._buffer):
             grown = bytearray(needed)
-            grown[:left] = self._view[position:self._filled]
+            grown[:left] = self._view[position : self._filled]
             self._buffer, self._view = grown, memoryview(grown)
         elif left and position:
-            self._buffer[:left] = self._buffer[position:self._filled]
+            self._buffer[:left] = self._buffer[position : self._filled]
         self._filled = left
 
     def _take_descriptors(self, ancillary: list) -> None:
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 numbers = array.array("i")
-                numbers.frombytes(data[:len(data) - len(data) % numbers.itemsize])
+                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
                 self._descriptors.extend(numbers)
 
     def next_descriptor(self) -> int:

@@ -1,8 +1,8 @@
 """Bodies to Python values and back: JSON here, msgpack in msgpack_codec.
 
-JSON: invalid UTF-8, bad syntax and nesting too deep are ContentError; of duplicate keys the last one
-wins. NaN and infinity, which JSON does not have, become null in an answer, as in pydantic and in
-JavaScript's JSON.stringify; in a request Python's NaN and Infinity are read as Python does.
+JSON: invalid UTF-8, bad syntax and nesting too deep are ContentError; of duplicate keys the last
+one wins. NaN and infinity, which JSON does not have, become null in an answer, as in pydantic and
+in JavaScript's JSON.stringify; in a request Python's NaN and Infinity are read as Python does.
 """
 
 from __future__ import annotations

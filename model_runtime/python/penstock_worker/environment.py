@@ -42,8 +42,13 @@ class EnvironmentFile:
         return environment
 
 
-def poll(file: EnvironmentFile, wait: Callable[[float], bool], set_up: Callable[[Any], None],
-         failed: Callable[[BaseException], None], seconds: float = POLL_SECONDS) -> None:
+def poll(
+    file: EnvironmentFile,
+    wait: Callable[[float], bool],
+    set_up: Callable[[Any], None],
+    failed: Callable[[BaseException], None],
+    seconds: float = POLL_SECONDS,
+) -> None:
     """Tells the model of each change until wait() returns True."""
     while not wait(seconds):
         try:

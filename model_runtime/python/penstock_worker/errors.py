@@ -47,8 +47,9 @@ _HEADERS = {code: _headers(code) for code in (500, 600, 700)}
 
 def _body(detail: Any) -> bytes:
     try:
-        return json.dumps({"error": detail}, ensure_ascii=False, allow_nan=False,
-                          separators=(",", ":")).encode()
+        return json.dumps(
+            {"error": detail}, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
     except (TypeError, ValueError):
         return json.dumps({"error": str(detail)}).encode()
 
@@ -81,7 +82,7 @@ def model_failed(exception: Optional[BaseException] = None) -> Answer:
 
 
 def describe(exception: BaseException) -> str:
-    """"ValueError: text" in one line."""
+    """ "ValueError: text" in one line."""
     try:
         text = " ".join(str(exception).split())
     except Exception:
@@ -95,5 +96,6 @@ def model_traceback(exception: BaseException) -> str:
     step = exception.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
         step = step.tb_next
-    return "".join(traceback.format_exception(type(exception), exception,
-                                              step or exception.__traceback__))
+    return "".join(
+        traceback.format_exception(type(exception), exception, step or exception.__traceback__)
+    )

@@ -24,8 +24,9 @@ class EventLoop:
             with self._lock:
                 if self._loop is None:
                     loop = asyncio.new_event_loop()
-                    threading.Thread(target=self._run, args=(loop,), name="event-loop",
-                                     daemon=True).start()
+                    threading.Thread(
+                        target=self._run, args=(loop,), name="event-loop", daemon=True
+                    ).start()
                     self._loop = loop
         return self._loop
 
@@ -55,6 +56,7 @@ class EventLoop:
 
     def cancel_with(self, call: Call, task: asyncio.Task) -> None:
         """Cancels the task when the call is cancelled; on the loop's own thread."""
+
         def cancel() -> None:
             self.call(task.cancel)
 
@@ -62,7 +64,8 @@ class EventLoop:
         task.add_done_callback(lambda _: call.unwatch(cancel))
 
     def wait_for(self, coroutine: Coroutine) -> Any:
-        """Runs the coroutine on the loop and waits for its result; not for the loop's own thread."""
+        """Runs the coroutine on the loop and waits for its result; not for the loop's own
+        thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     @staticmethod

@@ -22,20 +22,48 @@ U16 = Struct("<H")
 U32 = Struct("<I")
 
 START, INVOKE, PREDICT, CANCEL, CREDIT, MESSAGE, CLOSED, HEALTH = range(1, 9)
-(HELLO, LOADED, LOAD_FAILED, READY, STARTED, ENDED, HEAD, CHUNK, DONE, ACCEPT, SEND, CLOSE, RECEIVED,
- HEALTHY, LOG) = range(32, 47)
+(
+    HELLO,
+    LOADED,
+    LOAD_FAILED,
+    READY,
+    STARTED,
+    ENDED,
+    HEAD,
+    CHUNK,
+    DONE,
+    ACCEPT,
+    SEND,
+    CLOSE,
+    RECEIVED,
+    HEALTHY,
+    LOG,
+) = range(32, 47)
 
 INVOKE_GO = 1
 INVOKE_GATHER = 2
 
-OPERATIONS = ("predict", "chat_completions", "completions", "embeddings", "messages", "responses",
-              "websocket")
+OPERATIONS = (
+    "predict",
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "messages",
+    "responses",
+    "websocket",
+)
 WEBSOCKET = 6
 JSON, MSGPACK = 0, 1
 TEXT, BINARY = 1, 2
 
-KIND_RESPONSE, KIND_STREAM_ENDED, KIND_STREAM_ABORTED, KIND_CANCELLED, KIND_EXPIRED, KIND_TAKEN_BACK = (
-    range(6))
+(
+    KIND_RESPONSE,
+    KIND_STREAM_ENDED,
+    KIND_STREAM_ABORTED,
+    KIND_CANCELLED,
+    KIND_EXPIRED,
+    KIND_TAKEN_BACK,
+) = range(6)
 SUCCEEDED, REQUEST_AT_FAULT, MODEL_AT_FAULT = range(3)
 
 Frame = Union[bytes, Tuple[bytes, int]]
@@ -94,11 +122,37 @@ def response(call_id: int, outcome: int, status: int, headers: bytes, body: Body
     buffers = body if type(body) is list else [body]
     size = sum(map(len, buffers))
     if size < MAX_INLINE_BODY:
-        return b"".join((
-            _DONE.pack(8 + len(headers) + size, DONE, 0, 0, call_id, KIND_RESPONSE, outcome, status,
-                       len(headers)), headers, *buffers))
-    frame = _DONE.pack(8 + len(headers), DONE, FLAG_FD, 0, call_id, KIND_RESPONSE, outcome, status,
-                       len(headers)) + headers
+        return b"".join(
+            (
+                _DONE.pack(
+                    8 + len(headers) + size,
+                    DONE,
+                    0,
+                    0,
+                    call_id,
+                    KIND_RESPONSE,
+                    outcome,
+                    status,
+                    len(headers),
+                ),
+                headers,
+                *buffers,
+            )
+        )
+    frame = (
+        _DONE.pack(
+            8 + len(headers),
+            DONE,
+            FLAG_FD,
+            0,
+            call_id,
+            KIND_RESPONSE,
+            outcome,
+            status,
+            len(headers),
+        )
+        + headers
+    )
     return frame, memory_file(buffers)
 
 
@@ -133,7 +187,7 @@ def memory_file(buffers: List[Any]) -> int:
         for buffer in buffers:
             left = memoryview(buffer)
             while left:
-                left = left[os.write(descriptor, left):]
+                left = left[os.write(descriptor, left) :]
         os.lseek(descriptor, 0, os.SEEK_SET)
     except BaseException:
         os.close(descriptor)

@@ -17,7 +17,9 @@ class Health:
     """Answers HEALTH: by the truth of what is_healthy returns; an exception is not healthy. A sync
     is_healthy runs on a thread of its own, one question at a time."""
 
-    def __init__(self, method: Optional[Method], channel: Channel, loop: EventLoop, journal: Journal):
+    def __init__(
+        self, method: Optional[Method], channel: Channel, loop: EventLoop, journal: Journal
+    ):
         self._method = method
         self._channel = channel
         self._loop = loop

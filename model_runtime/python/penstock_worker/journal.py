@@ -13,7 +13,8 @@ _MOST_CHARACTERS = 64 * 1024
 
 
 class Journal:
-    """LOG frames. For any thread. A failure is put, and flushed with the frame that follows from it."""
+    """LOG frames. For any thread. A failure is put, and flushed with the frame that follows from
+    it."""
 
     def __init__(self, channel: Channel):
         self._channel = channel
@@ -25,8 +26,9 @@ class Journal:
     def failure(self, message: str, error: BaseException, call: Optional[Call] = None) -> None:
         self._write("error", message, call, error)
 
-    def _write(self, level: str, message: str, call: Optional[Call],
-               error: Optional[BaseException]) -> None:
+    def _write(
+        self, level: str, message: str, call: Optional[Call], error: Optional[BaseException]
+    ) -> None:
         entry: Dict[str, Any] = {"level": level, "message": message[:_MOST_CHARACTERS]}
         if call is not None and call.meta.get("request_id"):
             entry["request_id"] = call.meta["request_id"]

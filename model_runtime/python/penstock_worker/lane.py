@@ -14,8 +14,13 @@ class Lane:
     """Takes calls from the scheduler, one after the other; sleeps while there are none. run(call)
     predicts, and returns the lane's next call if the scheduler gave it one."""
 
-    def __init__(self, number: int, scheduler: Scheduler, run: Callable[[Call], Optional[Call]],
-                 flush: Callable[[], None]):
+    def __init__(
+        self,
+        number: int,
+        scheduler: Scheduler,
+        run: Callable[[Call], Optional[Call]],
+        flush: Callable[[], None],
+    ):
         self._scheduler = scheduler
         self._run = run
         self._flush = flush

@@ -28,8 +28,12 @@ class LoadError(Exception):
 class Loader:
     """Loads the model of a START frame. await_coroutine runs an async load on the event loop."""
 
-    def __init__(self, start: Dict[str, Any], await_coroutine: Callable[[Any], Any],
-                 retry: Callable[[str, BaseException], None]):
+    def __init__(
+        self,
+        start: Dict[str, Any],
+        await_coroutine: Callable[[Any], Any],
+        retry: Callable[[str, BaseException], None],
+    ):
         self._start = start
         self._config: Dict[str, Any] = start["config"]
         self._directory = Path(start["directory"])
@@ -130,11 +134,15 @@ class Loader:
         try:
             return function(*arguments)
         except ModuleNotFoundError as error:
-            raise LoadError(f"{what} failed: the Python module {error.name!r} is not installed; "
-                            "if the model needs it, it belongs in its requirements") from error
+            raise LoadError(
+                f"{what} failed: the Python module {error.name!r} is not installed; "
+                "if the model needs it, it belongs in its requirements"
+            ) from error
         except SyntaxError as error:
-            raise LoadError(f"{what} failed: {error.msg} ({os.path.basename(error.filename or '?')}, "
-                            f"line {error.lineno})") from error
+            raise LoadError(
+                f"{what} failed: {error.msg} ({os.path.basename(error.filename or '?')}, "
+                f"line {error.lineno})"
+            ) from error
         except ImportError as error:
             raise LoadError(f"{what} failed: {describe(error)}{_relative_import(error)}") from error
         except BaseException as error:

@@ -14,21 +14,39 @@ _SHORT_NS = 200_000
 class Operation:
     """One route of the model: the method that predicts, with the stages around it."""
 
-    __slots__ = ("name", "method", "preprocess", "postprocess", "asynchronous", "parses", "input_type",
-                 "is_short", "_typical_ns")
+    __slots__ = (
+        "name",
+        "method",
+        "preprocess",
+        "postprocess",
+        "asynchronous",
+        "parses",
+        "input_type",
+        "is_short",
+        "_typical_ns",
+    )
 
-    def __init__(self, name: str, method: Method, preprocess: Optional[Method] = None,
-                 postprocess: Optional[Method] = None, input_type: Any = None):
+    def __init__(
+        self,
+        name: str,
+        method: Method,
+        preprocess: Optional[Method] = None,
+        postprocess: Optional[Method] = None,
+        input_type: Any = None,
+    ):
         self.name = name
         self.method = method
         self.preprocess = preprocess
         self.postprocess = postprocess
         self.asynchronous = method.is_async
         self.input_type = input_type
-        self.is_short = False  # predict, lately, has taken so little that a thread of its own is a waste
+        self.is_short = (
+            False  # predict, lately, has taken so little that a thread of its own is a waste
+        )
         self._typical_ns = 50 * _SHORT_NS
-        self.parses = not (method.takes == REQUEST
-                           and (preprocess is None or preprocess.takes == REQUEST))
+        self.parses = not (
+            method.takes == REQUEST and (preprocess is None or preprocess.takes == REQUEST)
+        )
 
     def took(self, nanoseconds: int) -> None:
         """Learns from one predict on a thread."""
@@ -38,7 +56,8 @@ class Operation:
 
 
 class LoadedModel:
-    """Raises DefinitionError where Truss refuses a model, except that any operation makes a model."""
+    """Raises DefinitionError where Truss refuses a model, except that any operation makes a
+    model."""
 
     def __init__(self, model: Any):
         self.model = model
@@ -57,13 +76,16 @@ class LoadedModel:
             if method is None:
                 self.operations.append(None)
             elif name == "predict":
-                self.operations.append(
-                    Operation(name, method, preprocess, postprocess, input_type))
+                self.operations.append(Operation(name, method, preprocess, postprocess, input_type))
             else:
                 self.operations.append(Operation(name, method, input_type=input_type))
 
-    def _check(self, methods: Dict[str, Optional[Method]], preprocess: Optional[Method],
-               postprocess: Optional[Method]) -> None:
+    def _check(
+        self,
+        methods: Dict[str, Optional[Method]],
+        preprocess: Optional[Method],
+        postprocess: Optional[Method],
+    ) -> None:
         predict, websocket = methods["predict"], methods["websocket"]
         if not any(methods.values()):
             raise DefinitionError("the model class has neither predict nor websocket")
@@ -72,13 +94,18 @@ class LoadedModel:
         if websocket is not None:
             if predict or preprocess or postprocess:
                 raise DefinitionError(
-                    "a model with websocket cannot have predict, preprocess or postprocess")
+                    "a model with websocket cannot have predict, preprocess or postprocess"
+                )
             if websocket.takes != INPUTS or not websocket.is_coroutine:
                 raise DefinitionError("websocket has to be async def, with one argument")
         if predict is not None and preprocess is not None and predict.takes == REQUEST:
-            raise DefinitionError("predict takes only the request, so what preprocess returns is lost")
+            raise DefinitionError(
+                "predict takes only the request, so what preprocess returns is lost"
+            )
         if postprocess is not None and postprocess.takes == REQUEST:
-            raise DefinitionError("postprocess takes only the request, so what predict returns is lost")
+            raise DefinitionError(
+                "postprocess takes only the request, so what predict returns is lost"
+            )
 
     @property
     def preprocess(self) -> Optional[Method]:
@@ -89,5 +116,3 @@ class LoadedModel:
     def is_async(self) -> bool:
         """Whether anything of it runs on the event loop for certain."""
         return any(each is not None and each.asynchronous for each in self.operations)
-
-

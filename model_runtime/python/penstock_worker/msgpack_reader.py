@@ -11,15 +11,32 @@ _VIEW_BYTES = 64 * 1024
 _MOST_DEPTH = 512
 _U8, _U16, _U32, _U64 = Struct(">B"), Struct(">H"), Struct(">I"), Struct(">Q")
 _NUMBERS: Dict[int, Struct] = {
-    0xCA: Struct(">f"), 0xCB: Struct(">d"), 0xCC: _U8, 0xCD: _U16, 0xCE: _U32, 0xCF: _U64,
-    0xD0: Struct(">b"), 0xD1: Struct(">h"), 0xD2: Struct(">i"), 0xD3: Struct(">q"),
+    0xCA: Struct(">f"),
+    0xCB: Struct(">d"),
+    0xCC: _U8,
+    0xCD: _U16,
+    0xCE: _U32,
+    0xCF: _U64,
+    0xD0: Struct(">b"),
+    0xD1: Struct(">h"),
+    0xD2: Struct(">i"),
+    0xD3: Struct(">q"),
 }
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _LENGTHS: Dict[int, Tuple[str, Struct]] = {
-    0xC4: ("bin", _U8), 0xC5: ("bin", _U16), 0xC6: ("bin", _U32),
-    0xC7: ("ext", _U8), 0xC8: ("ext", _U16), 0xC9: ("ext", _U32),
-    0xD9: ("str", _U8), 0xDA: ("str", _U16), 0xDB: ("str", _U32),
-    0xDC: ("array", _U16), 0xDD: ("array", _U32), 0xDE: ("map", _U16), 0xDF: ("map", _U32),
+    0xC4: ("bin", _U8),
+    0xC5: ("bin", _U16),
+    0xC6: ("bin", _U32),
+    0xC7: ("ext", _U8),
+    0xC8: ("ext", _U16),
+    0xC9: ("ext", _U32),
+    0xD9: ("str", _U8),
+    0xDA: ("str", _U16),
+    0xDB: ("str", _U32),
+    0xDC: ("array", _U16),
+    0xDD: ("array", _U32),
+    0xDE: ("map", _U16),
+    0xDF: ("map", _U32),
 }
 
 
@@ -120,8 +137,12 @@ class Reader:
 
 # Not in the reader: bound methods there would be a cycle, which keeps the body alive.
 _KINDS: Dict[str, Callable[[Reader, int, int], Any]] = {
-    "bin": Reader._bin, "ext": Reader._ext, "str": Reader._str, "array": Reader._array,
-    "map": Reader._map}
+    "bin": Reader._bin,
+    "ext": Reader._ext,
+    "str": Reader._str,
+    "array": Reader._array,
+    "map": Reader._map,
+}
 
 
 def _settled(value: Any) -> Any:

@@ -1,5 +1,6 @@
-"""Values that msgpack has no type for, as maps: dates, Decimal and UUID as Truss packs them, numpy's
-arrays and scalars as msgpack-numpy does. Pickled arrays (dtype object) are refused both ways."""
+"""Values that msgpack has no type for, as maps: dates, Decimal and UUID as Truss packs them,
+numpy's arrays and scalars as msgpack-numpy does. Pickled arrays (dtype object) are refused both
+ways."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ def to_map(value: Any) -> Any:
     """The map of a value that msgpack cannot pack; raises TypeError if there is none."""
     if isinstance(value, datetime):
         text = value.isoformat()
-        return {b"__dt_datetime_iso__": True,
-                b"data": text[:-6] + "Z" if text.endswith("+00:00") else text}
+        return {
+            b"__dt_datetime_iso__": True,
+            b"data": text[:-6] + "Z" if text.endswith("+00:00") else text,
+        }
     if isinstance(value, date):
         return {b"__dt_date_iso__": True, b"data": value.isoformat()}
     if isinstance(value, time):
@@ -38,11 +41,13 @@ def _numpy_to_map(value: Any) -> Any:
             if value.dtype.hasobject:
                 raise TypeError("a numpy array of Python objects cannot be packed")
             structured = value.dtype.kind == "V"
-            return {b"nd": True,
-                    b"type": value.dtype.descr if structured else value.dtype.str,
-                    b"kind": b"V" if structured else b"",
-                    b"shape": value.shape,
-                    b"data": _array_data(value)}
+            return {
+                b"nd": True,
+                b"type": value.dtype.descr if structured else value.dtype.str,
+                b"kind": b"V" if structured else b"",
+                b"shape": value.shape,
+                b"data": _array_data(value),
+            }
         if isinstance(value, (numpy.bool_, numpy.number)):
             return {b"nd": False, b"type": value.dtype.str, b"data": value.tobytes()}
     if isinstance(value, complex):
@@ -114,8 +119,10 @@ def _description(description: Any) -> Any:
     if isinstance(description, bytes):
         return description.decode()
     if isinstance(description, (list, tuple)):
-        return [(_text(field[0]), _description(field[1])) + tuple(map(_shape, field[2:]))
-                for field in description]
+        return [
+            (_text(field[0]), _description(field[1])) + tuple(map(_shape, field[2:]))
+            for field in description
+        ]
     return description
 
 

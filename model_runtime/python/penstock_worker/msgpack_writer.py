@@ -12,16 +12,20 @@ _APART_BYTES = 16 * 1024
 _MOST_DEPTH = 512
 _DOUBLE = Struct(">Bd")
 _INTEGERS = (  # (from, to, form, tag)
-    (0, 0xFF, Struct(">BB"), 0xCC), (0, 0xFFFF, Struct(">BH"), 0xCD),
-    (0, 0xFFFFFFFF, Struct(">BI"), 0xCE), (0, 0xFFFFFFFFFFFFFFFF, Struct(">BQ"), 0xCF),
-    (-0x80, -1, Struct(">Bb"), 0xD0), (-0x8000, -1, Struct(">Bh"), 0xD1),
-    (-0x80000000, -1, Struct(">Bi"), 0xD2), (-0x8000000000000000, -1, Struct(">Bq"), 0xD3),
+    (0, 0xFF, Struct(">BB"), 0xCC),
+    (0, 0xFFFF, Struct(">BH"), 0xCD),
+    (0, 0xFFFFFFFF, Struct(">BI"), 0xCE),
+    (0, 0xFFFFFFFFFFFFFFFF, Struct(">BQ"), 0xCF),
+    (-0x80, -1, Struct(">Bb"), 0xD0),
+    (-0x8000, -1, Struct(">Bh"), 0xD1),
+    (-0x80000000, -1, Struct(">Bi"), 0xD2),
+    (-0x8000000000000000, -1, Struct(">Bq"), 0xD3),
 )
 
 
 class Writer:
-    """write() gives the value's bytes as a list of buffers, large ones not copied. budget bounds the
-    number of objects, 0 does not."""
+    """write() gives the value's bytes as a list of buffers, large ones not copied. budget bounds
+    the number of objects, 0 does not."""
 
     def __init__(self, budget: int = 0):
         self._left = budget or -1

@@ -19,8 +19,10 @@ from .preparing import decode
 from .scheduler import Scheduler
 from .streams import Gathered, Stream
 
-_NO_STREAM = ("predict returned a generator, which postprocess cannot take: a model that streams does "
-              "all of its work in predict")
+_NO_STREAM = (
+    "predict returned a generator, which postprocess cannot take: a model that streams does "
+    "all of its work in predict"
+)
 _NO_RESPONSE = "predict returned a Response, which postprocess cannot take"
 _LONG = 1_000_000_000
 _PLAIN = frozenset((dict, list, str, bytes, int, float, bool, type(None)))
@@ -51,13 +53,21 @@ def _weigh(value: Any, left: int) -> int:
 
 
 class Predicting:
-    """run_on_lane() is for lane threads; each returns the lane's next call, after its STARTED has been
-    written. start_on_loop() is for the event loop. A lane is held until predict has really ended,
-    its generator or StreamingResponse too, and not by postprocess or by large encodings, which run
-    on the postprocess pool."""
+    """run_on_lane() is for lane threads; each returns the lane's next call, after its STARTED has
+    been written. start_on_loop() is for the event loop. A lane is held until predict has really
+    ended, its generator or StreamingResponse too, and not by postprocess or by large encodings,
+    which run on the postprocess pool."""
 
-    def __init__(self, scheduler: Scheduler, answers: Answers, channel: Channel, loop: EventLoop,
-                 postprocess_pool: Pool, generator_pool: Pool, stream_buffer: int):
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        answers: Answers,
+        channel: Channel,
+        loop: EventLoop,
+        postprocess_pool: Pool,
+        generator_pool: Pool,
+        stream_buffer: int,
+    ):
         self._scheduler = scheduler
         self._answers = answers
         self._channel = channel
@@ -110,13 +120,20 @@ class Predicting:
         return following
 
     def _is_for_loop(self, result: Any) -> bool:
-        return (type(result) in (CoroutineType, AsyncGeneratorType) or inspect.isawaitable(result)
-                or inspect.isasyncgen(result) or responses.is_streaming(result))
+        return (
+            type(result) in (CoroutineType, AsyncGeneratorType)
+            or inspect.isawaitable(result)
+            or inspect.isasyncgen(result)
+            or responses.is_streaming(result)
+        )
 
     def _pull_on_lane(self, call: Call, generator: GeneratorType) -> Optional[Call]:
         following: list = []
-        self._pull(call, generator, lambda: following.append(
-            self._scheduler.switch(call, time.monotonic_ns(), False)))
+        self._pull(
+            call,
+            generator,
+            lambda: following.append(self._scheduler.switch(call, time.monotonic_ns(), False)),
+        )
         return following[0]
 
     # A sync generator, on any thread that may wait.
@@ -197,7 +214,9 @@ class Predicting:
 
     async def _end_async(self, call: Call, result: Any) -> None:
         if type(result) is GeneratorType:
-            self._generator_pool.submit(self._pull, call, result, lambda: self._leave_from_thread(call))
+            self._generator_pool.submit(
+                self._pull, call, result, lambda: self._leave_from_thread(call)
+            )
         elif inspect.isasyncgen(result):
             await self._pull_async(call, result, lambda: self._leave(call))
         elif responses.is_streaming(result):
@@ -246,8 +265,8 @@ class Predicting:
     # A whole result.
 
     def _end(self, call: Call, result: Any, when: int, asynchronous: bool) -> Optional[Call]:
-        """Predict returned `result` at `when`: frees the lane and answers, or leaves that to others.
-        Returns the next call of the runner."""
+        """Predict returned `result` at `when`: frees the lane and answers, or leaves that to
+        others. Returns the next call of the runner."""
         postprocess = call.operation.postprocess
         if call.reason or (postprocess is None and _is_small(result)):
             answer = self._answers.answer_of(call, result) if not call.reason else None

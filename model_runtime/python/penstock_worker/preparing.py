@@ -29,11 +29,12 @@ def decode(call: Call) -> None:
 
 
 class Preparing:
-    """Small bodies are decoded by the reader; large ones, pydantic's types and a sync preprocess, on the
-    pool; an async preprocess on the event loop."""
+    """Small bodies are decoded by the reader; large ones, pydantic's types and a sync preprocess,
+    on the pool; an async preprocess on the event loop."""
 
-    def __init__(self, scheduler: Scheduler, answers: Answers, channel: Channel, loop: EventLoop,
-                 pool: Pool):
+    def __init__(
+        self, scheduler: Scheduler, answers: Answers, channel: Channel, loop: EventLoop, pool: Pool
+    ):
         self._scheduler = scheduler
         self._answers = answers
         self._channel = channel
@@ -116,6 +117,9 @@ class Preparing:
 
     def _ready(self, call: Call, begin: int, end: int) -> None:
         if not self._scheduler.prepared(call, begin, end):
-            self._answers.put_end(call, frames.KIND_CANCELLED if call.prepared
-                                  else frames.KIND_TAKEN_BACK, frames.SUCCEEDED)
+            self._answers.put_end(
+                call,
+                frames.KIND_CANCELLED if call.prepared else frames.KIND_TAKEN_BACK,
+                frames.SUCCEEDED,
+            )
         self._channel.flush()

@@ -34,9 +34,11 @@ class Schema:
         self.streams = streams
 
     def as_json(self) -> dict:
-        return {"input_schema": _json_schema(self.input_type),
-                "output_schema": _json_schema(self.output_type),
-                "supports_streaming": self.streams}
+        return {
+            "input_schema": _json_schema(self.input_type),
+            "output_schema": _json_schema(self.output_type),
+            "supports_streaming": self.streams,
+        }
 
 
 def _json_schema(kind: Any) -> Optional[dict]:
@@ -47,8 +49,9 @@ def _json_schema(kind: Any) -> Optional[dict]:
         return None
 
 
-def schema_of(preprocess: Optional[Method], predict: Optional[Method],
-              postprocess: Optional[Method]) -> Optional[Schema]:
+def schema_of(
+    preprocess: Optional[Method], predict: Optional[Method], postprocess: Optional[Method]
+) -> Optional[Schema]:
     """The schema of predict with its stages; None if nothing in the signatures says anything."""
     first = preprocess or predict
     if first is None or predict is None:
@@ -100,7 +103,9 @@ def _explain(error: Any) -> str:
         lines = [f"  `{_path(each['loc'])}`: {each['msg']}." for each in error.errors()]
     except Exception:
         return f"Input Parsing Error, {error}"
-    return "\n".join(["Input Parsing Error:" if len(lines) == 1 else "Input Parsing Errors:"] + lines)
+    return "\n".join(
+        ["Input Parsing Error:" if len(lines) == 1 else "Input Parsing Errors:"] + lines
+    )
 
 
 def _path(location: tuple) -> str:

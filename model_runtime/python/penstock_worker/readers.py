@@ -13,20 +13,26 @@ _QUIET_PERIODS = 25
 
 
 class Readers:
-    """Two threads in two roles. The reader waits for frames, and when `due` is set after it has handled
-    some, it runs `work` itself: to hand a predict of microseconds to another thread costs more than
-    the predict. The watcher, awake only while such work goes on, notices work that takes longer than
-    a period or two: it flushes what waits to be written and becomes the reader; the one that is
-    stuck becomes the watcher when it gets free. `due` may be set while `may_work` is true, by the
-    reader's thread. run() is for one of the two threads, and does not return."""
+    """Two threads in two roles. The reader waits for frames, and when `due` is set after it has
+    handled some, it runs `work` itself: to hand a predict of microseconds to another thread costs
+    more than the predict. The watcher, awake only while such work goes on, notices work that takes
+    longer than a period or two: it flushes what waits to be written and becomes the reader; the one
+    that is stuck becomes the watcher when it gets free. `due` may be set while `may_work` is true,
+    by the reader's thread. run() is for one of the two threads, and does not return."""
 
-    def __init__(self, channel: Channel, handle: Callable[[int, int, int, bytes], None],
-                 failed: Callable[[BaseException], None]):
+    def __init__(
+        self,
+        channel: Channel,
+        handle: Callable[[int, int, int, bytes], None],
+        failed: Callable[[BaseException], None],
+    ):
         self._channel = channel
         self._handle = handle
         self._failed = failed
         self._lock = threading.Lock()
-        self._reign = 0  # counts the changes of reader: each knows by it whether it still is the reader
+        self._reign = (
+            0  # counts the changes of reader: each knows by it whether it still is the reader
+        )
         self._turn = 0  # odd while work runs; never the same again
         self._alarm = threading.Event()
         self._awake = False

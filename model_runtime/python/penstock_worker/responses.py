@@ -29,8 +29,9 @@ def is_streaming(value: Any) -> bool:
 
 def _headers(raw: Any, status: int) -> bytes:
     """Header fields for the wire: the sidecar writes the length itself."""
-    fields: List[List[str]] = [[name.decode("latin-1").lower(), value.decode("latin-1")]
-                               for name, value in raw]
+    fields: List[List[str]] = [
+        [name.decode("latin-1").lower(), value.decode("latin-1")] for name, value in raw
+    ]
     fields = [field for field in fields if field[0] != "content-length"]
     if status >= 300:
         names = {name for name, _ in errors.error_headers(700)}

@@ -21,9 +21,15 @@ class Scheduler:
     and must neither wait nor take it, but for start_lane and wake_loop, which are called outside.
     """
 
-    def __init__(self, limit: int, put: Callable[[frames.Frame], None], clock: Callable[[], int],
-                 start_lane: Callable[[], None], wake_loop: Callable[[], None],
-                 expired: Callable[[Call], None]):
+    def __init__(
+        self,
+        limit: int,
+        put: Callable[[frames.Frame], None],
+        clock: Callable[[], int],
+        start_lane: Callable[[], None],
+        wake_loop: Callable[[], None],
+        expired: Callable[[Call], None],
+    ):
         self.lock = threading.Lock()
         self._limit = limit
         self._put = put
@@ -48,7 +54,8 @@ class Scheduler:
             wake()
 
     def take(self, asynchronous: bool, idle: Optional[Callable[[], None]] = None) -> Optional[Call]:
-        """The next call for a runner that has none. If there is none, `idle` wakes the runner later."""
+        """The next call for a runner that has none. If there is none, `idle` wakes the runner
+        later."""
         with self.lock:
             call = self._take(asynchronous)
             if call is None and idle is not None:
@@ -88,7 +95,8 @@ class Scheduler:
             return True
 
     def take_back(self, call: Call) -> bool:
-        """CANCEL. True: the call will not run, and the caller says DONE for it. False: it is under way."""
+        """CANCEL. True: the call will not run, and the caller says DONE for it. False: it is under
+        way."""
         with self.lock:
             if call.state not in (WAITING, PREPARED, ALLOWED):
                 return False

@@ -1,4 +1,5 @@
-"""ASGI scopes, as Starlette's objects take them, and small readers of them for where it is missing."""
+"""ASGI scopes, as Starlette's objects take them, and small readers of them for where it is
+missing."""
 
 from __future__ import annotations
 
@@ -23,8 +24,10 @@ def scope_of(call: Call, kind: str = "http") -> Dict[str, Any]:
         "raw_path": path.encode("latin-1", "replace"),
         "query_string": meta.get("query", "").encode("latin-1", "replace"),
         "root_path": "",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1"))
-                    for name, value in meta.get("headers", ())],
+        "headers": [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in meta.get("headers", ())
+        ],
         "client": tuple(client) if client else None,
         "server": None,
         "extensions": {},

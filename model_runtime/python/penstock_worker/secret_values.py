@@ -25,11 +25,15 @@ class Secrets(Mapping):
 
     def __getitem__(self, name: str) -> str:
         if name not in self._declared:
-            raise SecretNotFound(f"the secret {name!r} is not declared under secrets: in config.yaml")
+            raise SecretNotFound(
+                f"the secret {name!r} is not declared under secrets: in config.yaml"
+            )
         value = self._find(name)
         if not value:
-            raise SecretNotFound(f"the secret {name!r} has no value: there is neither "
-                                 f"{self._directory / name} nor {_VARIABLE_PREFIX}{name}")
+            raise SecretNotFound(
+                f"the secret {name!r} has no value: there is neither "
+                f"{self._directory / name} nor {_VARIABLE_PREFIX}{name}"
+            )
         return value
 
     def _find(self, name: str) -> Any:

@@ -27,11 +27,18 @@ from .websocket import ClientSocket
 
 
 class Service:
-    """Wires the parts and owns the calls under way. The handlers run on the reader's thread and do not
-    wait for the model."""
+    """Wires the parts and owns the calls under way. The handlers run on the reader's thread and do
+    not wait for the model."""
 
-    def __init__(self, loaded: LoadedModel, start: Dict[str, Any], channel: Channel, loop: EventLoop,
-                 journal: Journal, readers: Readers):
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        start: Dict[str, Any],
+        channel: Channel,
+        loop: EventLoop,
+        journal: Journal,
+        readers: Readers,
+    ):
         self._loaded = loaded
         self._channel = channel
         self._loop = loop
@@ -40,13 +47,21 @@ class Service:
         self._stream_buffer = int(start["stream_buffer"])
         limit = max(1, int(start["predict_concurrency"]))
         self._lanes = 0
-        self._scheduler = Scheduler(limit, channel.put, time.monotonic_ns, self._start_lane,
-                                    self._wake_loop, self._expired)
+        self._scheduler = Scheduler(
+            limit, channel.put, time.monotonic_ns, self._start_lane, self._wake_loop, self._expired
+        )
         preprocess = Pool("preprocess", max(1, int(start["preprocess_threads"])))
         postprocess = Pool("postprocess", max(1, int(start["postprocess_threads"])))
         self._answers = Answers(self._calls, channel, journal)
-        self._predicting = Predicting(self._scheduler, self._answers, channel, loop, postprocess,
-                                      Pool("generator", limit), self._stream_buffer)
+        self._predicting = Predicting(
+            self._scheduler,
+            self._answers,
+            channel,
+            loop,
+            postprocess,
+            Pool("generator", limit),
+            self._stream_buffer,
+        )
         self._preparing = Preparing(self._scheduler, self._answers, channel, loop, preprocess)
         self._health = Health(loaded.is_healthy, channel, loop, journal)
         self.handlers: Dict[int, Callable[[int, int, bytes], None]] = {
@@ -67,11 +82,18 @@ class Service:
         if set_up is None:
             return
         threading.Thread(
-            target=environment.poll, name="environment", daemon=True,
-            args=(loader.environment, threading.Event().wait,
-                  lambda value: loader.call(set_up, value),
-                  lambda error: self._journal.warning(f"setup_environment raised {describe(error)}",
-                                                      error))).start()
+            target=environment.poll,
+            name="environment",
+            daemon=True,
+            args=(
+                loader.environment,
+                threading.Event().wait,
+                lambda value: loader.call(set_up, value),
+                lambda error: self._journal.warning(
+                    f"setup_environment raised {describe(error)}", error
+                ),
+            ),
+        ).start()
 
     def _start_lane(self) -> None:
         self._lanes += 1
@@ -90,11 +112,19 @@ class Service:
         except Exception:
             raise ProtocolError("an INVOKE that cannot be read") from None
         if operation is None or number in self._calls:
-            raise ProtocolError("an INVOKE of an operation that the model lacks, or of an id in use")
+            raise ProtocolError(
+                "an INVOKE of an operation that the model lacks, or of an id in use"
+            )
         body_at = 16 + meta_size
-        call = Call(number, operation, deadline, form == frames.MSGPACK,
-                    flags & frames.INVOKE_GATHER != 0, payload[16:body_at],
-                    self._body(flags, payload, body_at))
+        call = Call(
+            number,
+            operation,
+            deadline,
+            form == frames.MSGPACK,
+            flags & frames.INVOKE_GATHER != 0,
+            payload[16:body_at],
+            self._body(flags, payload, body_at),
+        )
         if operation_number == frames.WEBSOCKET:
             call.socket = ClientSocket(call, self._channel, self._stream_buffer)
         self._calls[number] = call
@@ -114,7 +144,8 @@ class Service:
             self._allow(call)
 
     def _allow(self, call: Call) -> None:
-        """Starts the call in its turn: on this thread, when its frames are handled, if that is short."""
+        """Starts the call in its turn: on this thread, when its frames are handled, if that is
+        short."""
         if call.operation.is_short and self._readers.may_work:
             self._readers.due = True
             self._scheduler.allow(call, quietly=True)
@@ -150,7 +181,9 @@ class Service:
         call = self._calls.get(number)
         socket = call and call.socket
         if socket:
-            socket.closed(frames.U16.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace"))
+            socket.closed(
+                frames.U16.unpack_from(payload)[0], payload[2:].decode("utf-8", "replace")
+            )
 
     def _on_health(self, number: int, _: int, __: bytes) -> None:
         self._health.ask(number)

@@ -55,11 +55,20 @@ class Gathered:
 
 
 class Stream:
-    """The response of a generator: HEAD goes with the first chunk. send() is for a thread, send_async()
-    for the loop; both wait for credit, and are False if nobody reads. finish() is for either, once."""
+    """The response of a generator: HEAD goes with the first chunk. send() is for a thread,
+    send_async() for the loop; both wait for credit, and are False if nobody reads. finish() is for
+    either, once.
+    """
 
-    def __init__(self, call: Call, answers: Answers, channel: Channel, bound: int, status: int = 200,
-                 headers: bytes = GENERATOR_HEADERS):
+    def __init__(
+        self,
+        call: Call,
+        answers: Answers,
+        channel: Channel,
+        bound: int,
+        status: int = 200,
+        headers: bytes = GENERATOR_HEADERS,
+    ):
         self.status = status
         self.headers = headers
         self.begun = False  # HEAD has been put
@@ -86,7 +95,7 @@ class Stream:
     def _pieces(self, chunk: Any) -> Iterator[bytes]:
         data = chunk_bytes(chunk)
         for position in range(0, len(data), self._most):
-            yield data[position:position + self._most]
+            yield data[position : position + self._most]
 
     def _put(self, piece: bytes) -> None:
         if not self.begun:
@@ -94,8 +103,9 @@ class Stream:
             self._channel.put(frames.head(self._call.id, self.status, self.headers))
         self._channel.send(frames.chunk(self._call.id, piece))
 
-    def finish(self, failure: Optional[BaseException], body: bytes = b"",
-               outcome: int = frames.SUCCEEDED) -> None:
+    def finish(
+        self, failure: Optional[BaseException], body: bytes = b"", outcome: int = frames.SUCCEEDED
+    ) -> None:
         """The end: body is the whole response if no chunk was sent."""
         call, answers = self._call, self._answers
         if call.reason:

@@ -18,9 +18,9 @@ _ABNORMAL = 1006
 
 
 class ClientSocket:
-    """The client's side of one WebSocket, as an ASGI server offers it: receive() and send() are for the
-    loop, message() and closed() for the reader. Whatever comes first from the model decides: close()
-    refuses the client, anything else accepts it."""
+    """The client's side of one WebSocket, as an ASGI server offers it: receive() and send() are for
+    the loop, message() and closed() for the reader. Whatever comes first from the model decides:
+    close() refuses the client, anything else accepts it."""
 
     def __init__(self, call: Call, channel: Channel, bound: int):
         self._call = call
@@ -65,8 +65,11 @@ class ClientSocket:
                 self._waiter = waiter = asyncio.get_running_loop().create_future()
             await waiter
         if item is None:
-            return {"type": "websocket.disconnect", "code": self._close_code,
-                    "reason": self._close_reason}
+            return {
+                "type": "websocket.disconnect",
+                "code": self._close_code,
+                "reason": self._close_reason,
+            }
         opcode, body = item
         data = bytes(body_buffer(body))
         self._channel.send(frames.received(self._call.id, len(data)))
@@ -91,10 +94,12 @@ class ClientSocket:
         data = text.encode() if text is not None else bytes(message["bytes"])
         taken = not self.over and await self._credit.take_async(len(data))
         if self.over or not taken:
-            raise websocket_objects.disconnect_type()(self._close_code or _ABNORMAL,
-                                                      self._close_reason)
-        self._channel.send(frames.send(self._call.id, frames.BINARY if text is None else frames.TEXT,
-                                       data))
+            raise websocket_objects.disconnect_type()(
+                self._close_code or _ABNORMAL, self._close_reason
+            )
+        self._channel.send(
+            frames.send(self._call.id, frames.BINARY if text is None else frames.TEXT, data)
+        )
 
     def accept_by_default(self) -> None:
         if not self.accepted and not self.over:
@@ -129,8 +134,8 @@ def _text(value: Any) -> str:
 async def serve(call: Call, answers: Answers, leave: Callable[[], None]) -> None:
     """Runs the model's websocket method for a call, and leave() when it has ended.
 
-    As in Truss the client is accepted without the model's asking: when the model waits for the first
-    time. Until then it may accept() with a subprotocol, or close(), which refuses the client.
+    As in Truss the client is accepted without the model's asking: when the model waits for the
+    first time. Until then it may accept() with a subprotocol, or close(), which refuses the client.
     """
     socket = call.socket
     asyncio.get_running_loop().call_soon(socket.accept_by_default)

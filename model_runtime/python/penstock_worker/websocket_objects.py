@@ -44,8 +44,9 @@ def _starlette_websocket() -> Optional[type]:
             self.client_state = self.application_state = WebSocketState.CONNECTED
 
         async def accept(self, subprotocol: Optional[str] = None, headers: Any = None) -> None:
-            await self._send({"type": "websocket.accept", "subprotocol": subprotocol,
-                              "headers": headers})
+            await self._send(
+                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+            )
 
     ModelWebSocket.__name__ = "WebSocket"
     return ModelWebSocket
@@ -54,9 +55,11 @@ def _starlette_websocket() -> Optional[type]:
 def make_websocket(call: Call, socket: Any) -> Any:
     scope = scope_of(call, "websocket")
     scope["state"] = state_of(call)
-    scope["subprotocols"] = [each.strip() for each in
-                             Headers(scope["headers"]).get("sec-websocket-protocol", "").split(",")
-                             if each.strip()]
+    scope["subprotocols"] = [
+        each.strip()
+        for each in Headers(scope["headers"]).get("sec-websocket-protocol", "").split(",")
+        if each.strip()
+    ]
     return (_starlette_websocket() or PlainWebSocket)(scope, socket)
 
 
@@ -76,7 +79,9 @@ class PlainWebSocket:
         self.send = socket.send
 
     async def accept(self, subprotocol: Optional[str] = None, headers: Any = None) -> None:
-        await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        await self.send(
+            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+        )
 
     async def close(self, code: int = 1000, reason: Optional[str] = None) -> None:
         await self.send({"type": "websocket.close", "code": code, "reason": reason})

@@ -38,8 +38,8 @@ def leave(status: int) -> NoReturn:
 
 
 class Worker:
-    """One worker process. run() reads frames on the calling thread for as long as the sidecar lives;
-    the model loads on a thread of its own meanwhile."""
+    """One worker process. run() reads frames on the calling thread for as long as the sidecar
+    lives; the model loads on a thread of its own meanwhile."""
 
     def __init__(self, sock: socket.socket):
         self._channel = Channel(sock, lambda: leave(0))
@@ -47,7 +47,9 @@ class Worker:
         self._journal = Journal(self._channel)
         self._readers = Readers(self._channel, self._handle, self._failed)
         self._start: Dict[str, Any] = {}
-        self._handlers: Dict[int, Callable[[int, int, bytes], None]] = {frames.START: self._on_start}
+        self._handlers: Dict[int, Callable[[int, int, bytes], None]] = {
+            frames.START: self._on_start
+        }
 
     def run(self) -> NoReturn:
         self._channel.send(frames.hello())
@@ -88,7 +90,9 @@ class Worker:
             self._channel.put(frames.about_worker(frames.LOAD_FAILED, {"error": str(error)}))
             self._channel.drain()
             leave(1)
-        service = Service(loaded, self._start, self._channel, self._loop, self._journal, self._readers)
+        service = Service(
+            loaded, self._start, self._channel, self._loop, self._journal, self._readers
+        )
         service.watch_environment(loader)
         gc.collect()
         gc.freeze()

@@ -20,12 +20,34 @@ PACKAGE = Path(__file__).resolve().parents[3] / "model_runtime/python/penstock_w
 PATIENCE = 30 * float(os.environ.get("PENSTOCK_TEST_SLOWNESS", "1"))
 
 START, INVOKE, PREDICT, CANCEL, CREDIT, MESSAGE, CLOSED, HEALTH = range(1, 9)
-(HELLO, LOADED, LOAD_FAILED, READY, STARTED, ENDED, HEAD, CHUNK, DONE, ACCEPT, SEND, CLOSE, RECEIVED,
- HEALTHY, LOG) = range(32, 47)
+(
+    HELLO,
+    LOADED,
+    LOAD_FAILED,
+    READY,
+    STARTED,
+    ENDED,
+    HEAD,
+    CHUNK,
+    DONE,
+    ACCEPT,
+    SEND,
+    CLOSE,
+    RECEIVED,
+    HEALTHY,
+    LOG,
+) = range(32, 47)
 FD = 0x80
 GO, GATHER = 1, 2
-OPERATIONS = ["predict", "chat_completions", "completions", "embeddings", "messages", "responses",
-              "websocket"]
+OPERATIONS = [
+    "predict",
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "messages",
+    "responses",
+    "websocket",
+]
 RESPONSE, STREAM_ENDED, STREAM_ABORTED, CANCELLED, EXPIRED, TAKEN_BACK = range(6)
 HEADER = struct.Struct("<IBBHQ")
 
@@ -60,8 +82,8 @@ class Frame:
 class Done:
     def __init__(self, frame):
         self.kind, self.outcome, self.status, size = struct.unpack_from("<BBHI", frame.payload)
-        self.headers = dict(json.loads(frame.payload[8:8 + size])) if size else {}
-        self.body = frame.payload[8 + size:] if frame.body is None else frame.body
+        self.headers = dict(json.loads(frame.payload[8 : 8 + size])) if size else {}
+        self.body = frame.payload[8 + size :] if frame.body is None else frame.body
         self.by_descriptor = frame.body is not None
 
     @property
@@ -87,6 +109,7 @@ class Request:
         def found():
             frames = [frame for frame in self._sidecar.frames[self.id] if frame.kind == kind]
             return frames[count - 1] if len(frames) >= count else None
+
         return self._sidecar.wait_for(found, f"frame {kind} of {self.id}")
 
     def has(self, kind):
@@ -101,7 +124,7 @@ class Request:
     def head(self):
         frame = self.wait(HEAD)
         status, _, size = struct.unpack_from("<HHI", frame.payload)
-        return status, dict(json.loads(frame.payload[8:8 + size]))
+        return status, dict(json.loads(frame.payload[8 : 8 + size]))
 
     def predict(self):
         self._sidecar.send(PREDICT, self.id)
@@ -121,11 +144,24 @@ class Request:
 
 
 class FakeSidecar:
-    """Starts the worker with a model; use as a context manager. Each frame that comes is checked: known
-    kinds, one DONE an id, ENDED after STARTED and before DONE, never more in predict than allowed."""
+    """Starts the worker with a model; use as a context manager. Each frame that comes is checked:
+    known kinds, one DONE an id, ENDED after STARTED and before DONE, never more in predict than
+    allowed.
+    """
 
-    def __init__(self, directory, model, config=None, concurrency=1, preprocess_threads=4,
-                 postprocess_threads=4, stream_buffer=1 << 20, environment=None, python=None, start=None):
+    def __init__(
+        self,
+        directory,
+        model,
+        config=None,
+        concurrency=1,
+        preprocess_threads=4,
+        postprocess_threads=4,
+        stream_buffer=1 << 20,
+        environment=None,
+        python=None,
+        start=None,
+    ):
         self.directory = Path(directory)
         self.control = self.directory / "control"
         self.control.mkdir(exist_ok=True)
@@ -134,15 +170,26 @@ class FakeSidecar:
         if model is not None:
             (self.directory / "model").mkdir(exist_ok=True)
             (self.directory / "model" / "model.py").write_text(
-                model if "__future__" in model else PREAMBLE + model)
-        self._start = {"directory": str(self.directory), "config": config or {},
-                       "predict_concurrency": concurrency, "preprocess_threads": preprocess_threads,
-                       "postprocess_threads": postprocess_threads, "stream_buffer": stream_buffer,
-                       "secrets_directory": str(self.secrets),
-                       "environment_file": str(self.directory / "environment"), **(start or {})}
+                model if "__future__" in model else PREAMBLE + model
+            )
+        self._start = {
+            "directory": str(self.directory),
+            "config": config or {},
+            "predict_concurrency": concurrency,
+            "preprocess_threads": preprocess_threads,
+            "postprocess_threads": postprocess_threads,
+            "stream_buffer": stream_buffer,
+            "secrets_directory": str(self.secrets),
+            "environment_file": str(self.directory / "environment"),
+            **(start or {}),
+        }
         self._concurrency = concurrency
-        self._environment = {**os.environ, "CONTROL": str(self.control),
-                             "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
+        self._environment = {
+            **os.environ,
+            "CONTROL": str(self.control),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **(environment or {}),
+        }
         self._python = python or [os.environ.get("PENSTOCK_WORKER_PYTHON", sys.executable)]
         self.frames = defaultdict(list)
         self.lines = []
@@ -157,11 +204,18 @@ class FakeSidecar:
     def __enter__(self):
         self._socket, other = socket.socketpair()
         command = [*self._python, str(PACKAGE), str(other.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=[other.fileno()], env=self._environment,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            command,
+            pass_fds=[other.fileno()],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         other.close()
-        self._threads = [threading.Thread(target=target, daemon=True)
-                         for target in (self._read_frames, self._read_lines)]
+        self._threads = [
+            threading.Thread(target=target, daemon=True)
+            for target in (self._read_frames, self._read_lines)
+        ]
         for thread in self._threads:
             thread.start()
         self.send(START, 0, json.dumps(self._start).encode())
@@ -186,16 +240,18 @@ class FakeSidecar:
 
     def send(self, kind, number, payload=b"", body=b"", by_descriptor=False, flags=0):
         if not by_descriptor:
-            self._socket.sendall(HEADER.pack(len(payload) + len(body), kind, flags, 0, number) +
-                                 payload + body)
+            self._socket.sendall(
+                HEADER.pack(len(payload) + len(body), kind, flags, 0, number) + payload + body
+            )
             return
         descriptor = os.memfd_create("body")
         try:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(body)
             data = HEADER.pack(len(payload), kind, flags | FD, 0, number) + payload
-            sent = self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                                                  array.array("i", [descriptor]))])
+            sent = self._socket.sendmsg(
+                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+            )
             self._socket.sendall(data[sent:])
         finally:
             os.close(descriptor)
@@ -203,13 +259,34 @@ class FakeSidecar:
     def send_raw(self, data):
         self._socket.sendall(data)
 
-    def invoke_frame(self, number, body=b"", operation="predict", go=True, gather=False, binary=False,
-                     deadline=0, meta=None):
+    def invoke_frame(
+        self,
+        number,
+        body=b"",
+        operation="predict",
+        go=True,
+        gather=False,
+        binary=False,
+        deadline=0,
+        meta=None,
+    ):
         """(flags, payload without the body) of an INVOKE."""
-        about = json.dumps({"request_id": f"r{number}", "method": "POST", "scheme": "http",
-                            "path": "/v1/models/model:predict", "query": "", "http_version": "1.1",
-                            "headers": [], "client": ["127.0.0.1", 9], **(meta or {})}).encode()
-        head = struct.pack("<BBHqI", OPERATIONS.index(operation), int(binary), 0, deadline, len(about))
+        about = json.dumps(
+            {
+                "request_id": f"r{number}",
+                "method": "POST",
+                "scheme": "http",
+                "path": "/v1/models/model:predict",
+                "query": "",
+                "http_version": "1.1",
+                "headers": [],
+                "client": ["127.0.0.1", 9],
+                **(meta or {}),
+            }
+        ).encode()
+        head = struct.pack(
+            "<BBHqI", OPERATIONS.index(operation), int(binary), 0, deadline, len(about)
+        )
         return (GO if go else 0) | (GATHER if gather else 0), head + about
 
     def invoke(self, body=b"{}", by_descriptor=None, **options):
@@ -258,17 +335,20 @@ class FakeSidecar:
                 if result:
                     return result
                 left = deadline - time.monotonic()
-                assert not self._ended and left > 0, (
-                    f"no {what}; output: {self.lines}; problems: {self.problems}")
+                assert (
+                    not self._ended and left > 0
+                ), f"no {what}; output: {self.lines}; problems: {self.problems}"
                 self._changed.wait(left)
 
     def of_worker(self, kind):
-        return self.wait_for(lambda: [each for each in self.frames[0] if each.kind == kind],
-                             f"frame {kind}")[0]
+        return self.wait_for(
+            lambda: [each for each in self.frames[0] if each.kind == kind], f"frame {kind}"
+        )[0]
 
     def loaded(self):
-        self.wait_for(lambda: any(each.kind in (LOADED, LOAD_FAILED) for each in self.frames[0]),
-                      "LOADED")
+        self.wait_for(
+            lambda: any(each.kind in (LOADED, LOAD_FAILED) for each in self.frames[0]), "LOADED"
+        )
         failed = [each.json for each in self.frames[0] if each.kind == LOAD_FAILED]
         assert not failed, (failed, self.logs())
         return self.of_worker(LOADED).json
@@ -282,7 +362,9 @@ class FakeSidecar:
         return [each.json for each in self.frames[0] if each.kind == LOG]
 
     def wait_line(self, text):
-        return self.wait_for(lambda: [line for line in self.lines if text in line], f"line {text!r}")[0]
+        return self.wait_for(
+            lambda: [line for line in self.lines if text in line], f"line {text!r}"
+        )[0]
 
     def has_line(self, text):
         return any(text in line for line in self.lines)
@@ -314,8 +396,8 @@ class FakeSidecar:
                 size, kind, flags, reserved, number = HEADER.unpack_from(data)
                 if len(data) < 16 + size:
                     break
-                payload = bytes(data[16:16 + size])
-                del data[:16 + size]
+                payload = bytes(data[16 : 16 + size])
+                del data[: 16 + size]
                 body = _take(descriptors.pop(0)) if flags & FD else None
                 with self._changed:
                     self._accept(Frame(kind, flags, number, payload, body), size, reserved)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fake_sidecar import (CANCELLED, CHUNK, ENDED, EXPIRED, READY, RESPONSE, STARTED, TAKEN_BACK)
+from fake_sidecar import CANCELLED, CHUNK, ENDED, EXPIRED, READY, RESPONSE, STARTED, TAKEN_BACK
 
 BLOCKING = """
 class Model:
@@ -46,7 +46,9 @@ def test_a_ready_request_is_taken_back(serve):
 
 
 def test_after_preprocess_it_is_cancelled(serve):
-    sidecar = serve("class Model:\n    def preprocess(self, x): return x\n    def predict(self, x): pass\n")
+    sidecar = serve(
+        "class Model:\n    def preprocess(self, x): return x\n    def predict(self, x): pass\n"
+    )
     request = sidecar.invoke(0, go=False)
     request.wait(READY)
     request.cancel()
@@ -54,14 +56,17 @@ def test_after_preprocess_it_is_cancelled(serve):
 
 
 def test_a_queued_preprocess_is_taken_back_and_a_running_one_ends_without_ready(serve):
-    sidecar = serve("""
+    sidecar = serve(
+        """
 class Model:
     def preprocess(self, x):
         say(f"pre {x}")
         wait("gate")
         return x
     def predict(self, x): return x
-""", preprocess_threads=1)
+""",
+        preprocess_threads=1,
+    )
     sidecar.gate("gate")
     first, second = sidecar.invoke(1, go=False), sidecar.invoke(2, go=False)
     sidecar.wait_line("pre 1")
@@ -98,8 +103,13 @@ class Model:
     assert other.done().json == 5
 
 
-@pytest.mark.parametrize("watch", ["await request.state.watch_disconnect()",
-                                   "while not await request.is_disconnected(): await asyncio.sleep(0)"])
+@pytest.mark.parametrize(
+    "watch",
+    [
+        "await request.state.watch_disconnect()",
+        "while not await request.is_disconnected(): await asyncio.sleep(0)",
+    ],
+)
 def test_async_code_may_watch_the_client_from_a_loop_of_its_own(serve, watch):
     sidecar = serve(f"""
 import asyncio
@@ -131,8 +141,10 @@ def test_an_async_stage_is_cancelled_at_its_next_await(serve, stage):
             await asyncio.Event().wait()
         finally:
             say("cancelled")"""
-    sidecar = serve("import asyncio\nclass Model:\n" + "".join(
-        f"    async def {name}(self, x): {body}\n" for name, body in methods.items()))
+    sidecar = serve(
+        "import asyncio\nclass Model:\n"
+        + "".join(f"    async def {name}(self, x): {body}\n" for name, body in methods.items())
+    )
     request = sidecar.invoke(1, go=False)
     if stage != "preprocess":
         request.wait(READY)
@@ -169,7 +181,8 @@ class Model:
 
 
 def test_a_sync_generator_is_closed_at_its_next_yield(serve):
-    sidecar = serve("""
+    sidecar = serve(
+        """
 class Model:
     def predict(self, x):
         try:
@@ -177,7 +190,9 @@ class Model:
                 yield "x" * 100
         finally:
             say("closed")
-""", stream_buffer=1000)
+""",
+        stream_buffer=1000,
+    )
     request = sidecar.invoke()
     request.wait(CHUNK, 10)
     request.cancel()
@@ -187,9 +202,13 @@ class Model:
 
 @pytest.mark.parametrize("prefix", ["", "async "])
 def test_a_generator_that_is_slow_to_close_holds_its_lane(serve, prefix):
-    waiting = "await asyncio.get_running_loop().run_in_executor(None, wait, 'gate')" if prefix else (
-        "wait('gate')")
-    sidecar = serve(f"""
+    waiting = (
+        "await asyncio.get_running_loop().run_in_executor(None, wait, 'gate')"
+        if prefix
+        else ("wait('gate')")
+    )
+    sidecar = serve(
+        f"""
 import asyncio
 class Model:
     {prefix}def predict(self, x):
@@ -200,7 +219,9 @@ class Model:
             say("closing")
             {waiting}
     def completions(self, x): return x
-""", stream_buffer=1000)
+""",
+        stream_buffer=1000,
+    )
     sidecar.gate("gate")
     request, other = sidecar.invoke(), sidecar.invoke(1, operation="completions")
     request.wait(CHUNK, 10)

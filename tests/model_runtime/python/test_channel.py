@@ -50,7 +50,9 @@ def test_a_frame_that_is_cut_after_a_whole_one(pair):
 def test_a_frame_larger_than_the_buffer_after_another(pair):
     channel, peer = pair
     large = b"x" * (1 << 20)
-    sender = threading.Thread(target=peer.sendall, args=(frame(1, b"a") + frame(2, large) + frame(3),))
+    sender = threading.Thread(
+        target=peer.sendall, args=(frame(1, b"a") + frame(2, large) + frame(3),)
+    )
     sender.start()
     found = []
     while len(found) < 3:
@@ -111,7 +113,7 @@ def test_frames_of_many_threads_keep_their_order(pair):
     seen = {thread: [] for thread in range(threads)}
     for position in range(0, len(data), 20):
         _, _, _, _, thread = frames.HEADER.unpack_from(data, position)
-        seen[thread].append(int.from_bytes(data[position + 16:position + 20], "little"))
+        seen[thread].append(int.from_bytes(data[position + 16 : position + 20], "little"))
     assert all(numbers == list(range(count)) for numbers in seen.values())
 
 

@@ -51,8 +51,10 @@ def test_an_exception_in_predict(serve, form, gather):
 def test_an_exception_in_another_stage(serve, prefix, stage):
     methods = {"preprocess": "return x", "predict": "return x", "postprocess": "return x"}
     methods[stage] = "raise KeyError('k')"
-    sidecar = serve("class Model:\n" + "".join(
-        f"    {prefix}def {name}(self, x): {body}\n" for name, body in methods.items()))
+    sidecar = serve(
+        "class Model:\n"
+        + "".join(f"    {prefix}def {name}(self, x): {body}\n" for name, body in methods.items())
+    )
     request = sidecar.invoke(1, go=False)
     if stage == "postprocess":
         request.wait(READY)
@@ -97,7 +99,10 @@ BAD_BODIES = {
     "invalid UTF-8": (b'"\xff\xfe\xfd\xfc"', "Invalid JSON payload: "),
     "lone surrogate": (b'"\xed\xa0\x80"', "Invalid JSON payload: "),
     "deep": (b"[" * 60_000 + b"]" * 60_000, "Invalid JSON payload: nested too deep"),
-    "deep object": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "Invalid JSON payload: nested too deep"),
+    "deep object": (
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        "Invalid JSON payload: nested too deep",
+    ),
     "many digits": (b"1" * 5000, "Invalid JSON payload: "),
 }
 
@@ -122,8 +127,19 @@ def test_unusual_json_that_python_reads(serve):
     assert sidecar.call('"é"'.encode("utf-8-sig")).json == "'é'"
 
 
-@pytest.mark.parametrize("body", [b"", b"\x92\x01", b"\xc1", b"\x01\x01", b"\x81\x01\x02", b"\x91" * 5000,
-                                  b"\xdd\xff\xff\xff\xff", b"\xa2\xff\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x92\x01",
+        b"\xc1",
+        b"\x01\x01",
+        b"\x81\x01\x02",
+        b"\x91" * 5000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xa2\xff\xff",
+    ],
+)
 def test_a_body_that_is_no_msgpack(serve, body):
     sidecar = serve("class Model:\n    def predict(self, x): return x\n")
     done = sidecar.call(body, binary=True)
@@ -174,23 +190,29 @@ class Model:
     for index, name in enumerate(["object", "set", "bytes"]):
         done = sidecar.call(index)
         assert codes(done) == (500, "04", "500") and done.outcome == 2
-        assert done.json["error"] == ("Unhandled exception: TypeError: "
-                                      f"Object of type {name} is not JSON serializable")
+        assert done.json["error"] == (
+            "Unhandled exception: TypeError: " f"Object of type {name} is not JSON serializable"
+        )
 
 
 def test_a_result_that_contains_itself(serve):
-    sidecar = serve("class Model:\n    def predict(self, x):\n        x = []\n        x.append(x)\n"
-                    "        return x\n")
+    sidecar = serve(
+        "class Model:\n    def predict(self, x):\n        x = []\n        x.append(x)\n"
+        "        return x\n"
+    )
     assert codes(sidecar.call()) == (500, "04", "500")
     assert codes(sidecar.call()) == (500, "04", "500")
 
 
-@pytest.mark.parametrize("predict", [
-    'def predict(self, x): yield "a"',
-    'async def predict(self, x): yield "a"',
-    "def predict(self, x): return Response('a')",
-    "async def predict(self, x): return StreamingResponse(iter('a'))",
-])
+@pytest.mark.parametrize(
+    "predict",
+    [
+        'def predict(self, x): yield "a"',
+        'async def predict(self, x): yield "a"',
+        "def predict(self, x): return Response('a')",
+        "async def predict(self, x): return StreamingResponse(iter('a'))",
+    ],
+)
 def test_postprocess_cannot_follow_a_stream_or_a_response(serve, predict):
     sidecar = serve(f"""
 from starlette.responses import Response, StreamingResponse
@@ -223,7 +245,9 @@ class Model:
 
 
 def test_chunks_that_are_neither_text_nor_bytes(serve):
-    sidecar = serve("class Model:\n    def predict(self, x):\n        if x: yield 'a'\n        yield 5\n")
+    sidecar = serve(
+        "class Model:\n    def predict(self, x):\n        if x: yield 'a'\n        yield 5\n"
+    )
     assert codes(sidecar.call(0)) == (500, "04", "600")
     assert sidecar.call(1).kind == STREAM_ABORTED
     assert sidecar.call(1, gather=True).json == "a5"

@@ -1,4 +1,4 @@
-"""Loading: what a model is given, where it finds its modules, and the one sentence when it fails."""
+"""Loading: what a model is given, where it finds its modules, the one sentence when it fails."""
 
 import json
 
@@ -14,12 +14,15 @@ class Model:
 
 
 def test_init_is_given_what_it_names(serve):
-    sidecar = serve("""
+    sidecar = serve(
+        """
 class Model:
     def __init__(self, config, environment, data_dir):
         self.given = [config, environment, str(data_dir), data_dir.is_dir()]
     def predict(self, x): return self.given
-""", config={"model_name": "m"})
+""",
+        config={"model_name": "m"},
+    )
     config, environment, data_dir, exists = sidecar.call().json
     assert config == {"model_name": "m"} and environment is None
     assert data_dir == str(sidecar.directory / "data") and exists
@@ -28,7 +31,12 @@ class Model:
 def test_init_with_kwargs_is_given_all(serve):
     sidecar = serve(SHOW)
     assert sidecar.call("sorted(given)").json == [
-        "config", "data_dir", "environment", "lazy_data_resolver", "secrets"]
+        "config",
+        "data_dir",
+        "environment",
+        "lazy_data_resolver",
+        "secrets",
+    ]
     assert sidecar.call("given['lazy_data_resolver'].block_until_download_complete()").json == 0
 
 
@@ -37,14 +45,24 @@ def test_init_without_arguments(serve):
 
 
 def test_secrets(serve):
-    sidecar = serve(SHOW, config={"secrets": {"file": None, "variable": None, "default": "d", "none": None}},
-                    environment={"TRUSS_SECRET_variable": "v", "TRUSS_SECRET_other": "o"})
+    sidecar = serve(
+        SHOW,
+        config={"secrets": {"file": None, "variable": None, "default": "d", "none": None}},
+        environment={"TRUSS_SECRET_variable": "v", "TRUSS_SECRET_other": "o"},
+    )
     (sidecar.secrets / "file").write_text("f\n")
     (sidecar.secrets / "undeclared").write_text("u")
     assert sidecar.call("[given['secrets'][n] for n in ('file', 'variable', 'default')]").json == [
-        "f\n", "v", "d"]
+        "f\n",
+        "v",
+        "d",
+    ]
     assert sidecar.call("given['secrets'].get('default')").json == "d"
-    for name, why in (("undeclared", "not declared"), ("other", "not declared"), ("none", "no value")):
+    for name, why in (
+        ("undeclared", "not declared"),
+        ("other", "not declared"),
+        ("none", "no value"),
+    ):
         assert sidecar.call(f"given['secrets'][{name!r}]").status == 500
         assert why in sidecar.logs()[-1]["message"] and name in sidecar.logs()[-1]["message"]
     assert "/" not in sidecar.call("repr(given['secrets'])").json
@@ -60,14 +78,18 @@ def test_working_directory_and_import_path(start, tmp_path):
     (directory / "beside.py").write_text("value = 4\n")
     (directory / "data/weights").write_text("five")
     (directory / "frames.py").write_text("value = 6\n")
-    sidecar = start("""
+    sidecar = start(
+        """
 import bundled, outside, beside, frames
 from model import part
 class Model:
     def predict(self, x):
         return [part.value, bundled.value, outside.value, beside.value, open("data/weights").read(),
                 frames.value]
-""", directory=directory, config={"external_package_dirs": ["extra"]})
+""",
+        directory=directory,
+        config={"external_package_dirs": ["extra"]},
+    )
     sidecar.loaded()
     assert sidecar.call().json == [1, 2, 3, 4, "five", 6]
 
@@ -77,10 +99,18 @@ def test_names_that_the_configuration_changes(start, tmp_path):
     (directory / "code").mkdir(parents=True)
     (directory / "code/main.py").write_text(
         "class Mine:\n    def __init__(self, data_dir): self.d = data_dir.name\n"
-        "    def predict(self, x): return self.d\n")
-    sidecar = start(None, directory=directory, config={
-        "model_module_dir": "code", "model_class_filename": "main.py", "model_class_name": "Mine",
-        "data_dir": "weights"})
+        "    def predict(self, x): return self.d\n"
+    )
+    sidecar = start(
+        None,
+        directory=directory,
+        config={
+            "model_module_dir": "code",
+            "model_class_filename": "main.py",
+            "model_class_name": "Mine",
+            "data_dir": "weights",
+        },
+    )
     assert sidecar.loaded() and sidecar.call().json == "weights"
 
 
@@ -129,31 +159,52 @@ class Model:
 FAILURES = {
     "a module is missing": (
         "import no_such_module_here\nclass Model: pass\n",
-        "import of model/model.py failed: the Python module 'no_such_module_here' is not installed; "
-        "if the model needs it, it belongs in its requirements"),
+        "import of model/model.py failed: "
+        "the Python module 'no_such_module_here' is not installed; "
+        "if the model needs it, it belongs in its requirements",
+    ),
     "bad syntax": ("class Model:\n    def\n", "import of model/model.py failed: invalid syntax "),
     "no class": ("class Other: pass\n", "model.py has no class Model"),
-    "init fails": ("class Model:\n    def __init__(self): raise KeyError('k')\n",
-                   "Model.__init__ failed: KeyError: 'k'"),
-    "load fails": ("class Model:\n    def load(self): raise OSError('no\\nweights')\n"
-                   "    def predict(self, x): pass\n", "Model.load failed: OSError: no weights"),
-    "load leaves": ("import sys\nclass Model:\n    def load(self): sys.exit(0)\n"
-                    "    def predict(self, x): pass\n", "Model.load failed: SystemExit: 0"),
-    "nothing to call": ("class Model: pass\n",
-                        "model.py: the model class has neither predict nor websocket"),
-    "three arguments": ("class Model:\n    def predict(self, a, b, c): pass\n",
-                        "model.py: predict takes 3 arguments, but at most two are given: "),
-    "second not a request": ("import starlette.requests\nclass Model:\n"
-                             "    def predict(self, a, request): pass\n",
-                             "model.py: the second argument of predict has to be annotated as "),
-    "request first": ("from starlette.requests import Request\nclass Model:\n"
-                      "    def predict(self, a: Request, b: Request): pass\n",
-                      "model.py: predict takes the request first; "),
-    "sync websocket": ("class Model:\n    def websocket(self, ws): pass\n",
-                       "model.py: websocket has to be async def, with one argument"),
-    "websocket and predict": ("class Model:\n    async def websocket(self, ws): pass\n"
-                              "    def predict(self, x): pass\n",
-                              "model.py: a model with websocket cannot have predict, "),
+    "init fails": (
+        "class Model:\n    def __init__(self): raise KeyError('k')\n",
+        "Model.__init__ failed: KeyError: 'k'",
+    ),
+    "load fails": (
+        "class Model:\n    def load(self): raise OSError('no\\nweights')\n"
+        "    def predict(self, x): pass\n",
+        "Model.load failed: OSError: no weights",
+    ),
+    "load leaves": (
+        "import sys\nclass Model:\n    def load(self): sys.exit(0)\n"
+        "    def predict(self, x): pass\n",
+        "Model.load failed: SystemExit: 0",
+    ),
+    "nothing to call": (
+        "class Model: pass\n",
+        "model.py: the model class has neither predict nor websocket",
+    ),
+    "three arguments": (
+        "class Model:\n    def predict(self, a, b, c): pass\n",
+        "model.py: predict takes 3 arguments, but at most two are given: ",
+    ),
+    "second not a request": (
+        "import starlette.requests\nclass Model:\n" "    def predict(self, a, request): pass\n",
+        "model.py: the second argument of predict has to be annotated as ",
+    ),
+    "request first": (
+        "from starlette.requests import Request\nclass Model:\n"
+        "    def predict(self, a: Request, b: Request): pass\n",
+        "model.py: predict takes the request first; ",
+    ),
+    "sync websocket": (
+        "class Model:\n    def websocket(self, ws): pass\n",
+        "model.py: websocket has to be async def, with one argument",
+    ),
+    "websocket and predict": (
+        "class Model:\n    async def websocket(self, ws): pass\n"
+        "    def predict(self, x): pass\n",
+        "model.py: a model with websocket cannot have predict, ",
+    ),
 }
 
 
@@ -192,13 +243,16 @@ def test_setup_environment_and_environment(start, tmp_path):
     directory = tmp_path / "truss"
     directory.mkdir()
     (directory / "environment").write_text(json.dumps({"name": "staging"}))
-    sidecar = start("""
+    sidecar = start(
+        """
 class Model:
     def __init__(self, environment): self.seen = [environment]
     async def setup_environment(self, environment): self.seen.append(environment)
     def load(self): self.seen.append("load")
     def predict(self, x): return self.seen
-""", directory=directory)
+""",
+        directory=directory,
+    )
     sidecar.loaded()
     assert sidecar.call().json == [{"name": "staging"}, {"name": "staging"}, "load"]
 

@@ -1,6 +1,7 @@
-"""The forms that a model's methods may have, what they are given, and what becomes of their results.
+"""The forms that a model's methods may have, what they are given, what becomes of their results.
 
-Promised: everything of Truss's model class works unmodified. Shown: a real worker over a socket pair.
+Promised: everything of Truss's model class works unmodified. Shown: a real worker over a socket
+pair.
 """
 
 import json
@@ -13,7 +14,9 @@ JSON = {"content-type": "application/json"}
 
 
 def test_a_sync_predict_from_end_to_end(serve):
-    sidecar = serve("class Model:\n    def predict(self, inputs):\n        return {'got': inputs}\n")
+    sidecar = serve(
+        "class Model:\n    def predict(self, inputs):\n        return {'got': inputs}\n"
+    )
     loaded = sidecar.loaded()
     assert loaded["operations"] == ["predict"] and loaded["preprocess"] is None
     assert loaded["is_healthy"] is False and loaded["schema"] is None
@@ -145,7 +148,8 @@ class Model:
 
 
 def test_a_flood_of_slow_preprocess_and_postprocess_delays_no_predict(serve):
-    sidecar = serve("""
+    sidecar = serve(
+        """
 class Model:
     def preprocess(self, x):
         if str(x).startswith("pre"): wait(x)
@@ -155,7 +159,10 @@ class Model:
         if str(x).startswith("post"): wait(x)
         return x
     def completions(self, x): return x
-""", preprocess_threads=8, postprocess_threads=2)
+""",
+        preprocess_threads=8,
+        postprocess_threads=2,
+    )
     before, after = [f"pre{i}" for i in range(7)], [f"post{i}" for i in range(2)]
     sidecar.gate(*before, *after)
     slow_before = [sidecar.invoke(name, go=False) for name in before]
@@ -206,10 +213,21 @@ class Model:
                 dict(request.query_params), request.client.host, (await request.body()).decode(),
                 await request.json(), await request.is_disconnected(), request.url.scheme]
 """)
-    done = sidecar.call({"a": 1}, meta={"headers": [["x-a", "é"], ["host", "h"]],
-                                        "query": "q=1", "path": "/x/y"})
-    assert done.json == [{"a": 1}, "é", "POST", "/x/y", {"q": "1"}, "127.0.0.1", '{"a": 1}', {"a": 1},
-                         False, "http"]
+    done = sidecar.call(
+        {"a": 1}, meta={"headers": [["x-a", "é"], ["host", "h"]], "query": "q=1", "path": "/x/y"}
+    )
+    assert done.json == [
+        {"a": 1},
+        "é",
+        "POST",
+        "/x/y",
+        {"q": "1"},
+        "127.0.0.1",
+        '{"a": 1}',
+        {"a": 1},
+        False,
+        "http",
+    ]
 
 
 def test_only_the_request_leaves_the_body_unread(serve):

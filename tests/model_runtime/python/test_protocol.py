@@ -1,7 +1,7 @@
 """The socket itself: frames in pieces and in heaps, descriptors, nonsense, end of file.
 
-Promised: no descriptor is left over, whatever becomes of its request; a worker whose sidecar is gone
-ends at once; one that is sent nonsense does too.
+Promised: no descriptor is left over, whatever becomes of its request; a worker whose sidecar is
+gone ends at once; one that is sent nonsense does too.
 """
 
 import os
@@ -51,7 +51,7 @@ def test_frames_that_come_byte_by_byte(serve):
     sidecar._known.add(7)
     data = HEADER.pack(len(payload) + 3, INVOKE, flags, 0, 7) + payload + b"[1]"
     for index in range(len(data)):
-        sidecar.send_raw(data[index:index + 1])
+        sidecar.send_raw(data[index : index + 1])
     sidecar.wait_for(lambda: any(frame.kind == DONE for frame in sidecar.frames[7]), "DONE")
 
 
@@ -66,8 +66,13 @@ def test_many_frames_at_once_start_in_their_order(serve):
         data += HEADER.pack(len(payload) + len(body), INVOKE, flags, 0, number) + payload + body
         requests.append(number)
     sidecar.send_raw(bytes(data))
-    sidecar.wait_for(lambda: all(sidecar.frames[number] and sidecar.frames[number][-1].kind == DONE
-                                 for number in requests), "all DONE")
+    sidecar.wait_for(
+        lambda: all(
+            sidecar.frames[number] and sidecar.frames[number][-1].kind == DONE
+            for number in requests
+        ),
+        "all DONE",
+    )
     starts = [sidecar.frames[number][0].when for number in requests]
     ends = [sidecar.frames[number][1].when for number in requests]
     assert starts == sorted(starts)
@@ -98,13 +103,16 @@ def test_bodies_by_descriptor(serve):
 
 
 def test_descriptors_of_requests_that_nobody_looked_at(serve):
-    sidecar = serve("""
+    sidecar = serve(
+        """
 class Model:
     def predict(self, x):
         wait("gate")
         return 1
     def completions(self, x): return x
-""", preprocess_threads=1)
+""",
+        preprocess_threads=1,
+    )
     sidecar.gate("gate")
     running = sidecar.invoke(1)
     running.wait(STARTED)
@@ -208,8 +216,10 @@ BUSY = {
 
 @pytest.mark.parametrize("name", BUSY)
 def test_end_of_file_ends_the_worker_whatever_it_does(serve, name):
-    sidecar = serve(f"class Model:\n    def predict(self, x):\n        print('running')\n"
-                    f"        {BUSY[name]}\n")
+    sidecar = serve(
+        f"class Model:\n    def predict(self, x):\n        print('running')\n"
+        f"        {BUSY[name]}\n"
+    )
     sidecar.gate("gate")
     sidecar.invoke()
     sidecar.wait_line("running")
@@ -218,8 +228,10 @@ def test_end_of_file_ends_the_worker_whatever_it_does(serve, name):
 
 
 def test_end_of_file_while_the_model_loads(start):
-    sidecar = start("class Model:\n    def load(self):\n        print('loading')\n        wait('gate')\n"
-                    "    def predict(self, x): pass\n")
+    sidecar = start(
+        "class Model:\n    def load(self):\n        print('loading')\n        wait('gate')\n"
+        "    def predict(self, x): pass\n"
+    )
     sidecar.gate("gate")
     sidecar.wait_line("loading")
     sidecar.hang_up()
@@ -227,8 +239,10 @@ def test_end_of_file_while_the_model_loads(start):
 
 
 def test_what_was_printed_last_is_not_lost(serve):
-    sidecar = serve("import sys\nclass Model:\n    def predict(self, x):\n"
-                    "        sys.stdout.write('no newline')\n        return 1\n")
+    sidecar = serve(
+        "import sys\nclass Model:\n    def predict(self, x):\n"
+        "        sys.stdout.write('no newline')\n        return 1\n"
+    )
     sidecar.call()
     sidecar.hang_up()
     sidecar.process.wait(PATIENCE)

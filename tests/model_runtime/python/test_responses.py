@@ -20,7 +20,9 @@ class Model:
 
 @pytest.fixture(params=["", "async "])
 def returning(serve, request):
-    return lambda value, **options: serve(MODEL.format(prefix=request.param, value=value), **options)
+    return lambda value, **options: serve(
+        MODEL.format(prefix=request.param, value=value), **options
+    )
 
 
 def test_a_plain_response(returning):

@@ -22,15 +22,21 @@ class FakeCall:
 
 
 class World:
-    """A scheduler with a clock of its own, the frames that it put, and the wakes that it asked for."""
+    """A scheduler with its own clock, the frames that it put, and the wakes that it asked for."""
 
     def __init__(self, limit):
         self.now = 100
         self.put = []
         self.wakes = []
         self.expired = []
-        self.scheduler = Scheduler(limit, self._put, lambda: self.now, lambda: self.wakes.append("lane"),
-                                   lambda: self.wakes.append("loop"), self.expired.append)
+        self.scheduler = Scheduler(
+            limit,
+            self._put,
+            lambda: self.now,
+            lambda: self.wakes.append("lane"),
+            lambda: self.wakes.append("loop"),
+            self.expired.append,
+        )
 
     def _put(self, frame):
         _, kind, _, _, number, when = struct.unpack_from("<IBBHQq", frame)
@@ -51,8 +57,14 @@ def test_calls_start_in_the_order_in_which_they_were_allowed():
     assert world.scheduler.switch(calls[0], 200, False) is calls[1]
     assert world.scheduler.switch(calls[1], 300, False) is calls[2]
     assert world.scheduler.switch(calls[2], 400, False) is None
-    assert world.put == [(frames.STARTED, 0, 100), (frames.ENDED, 0, 200), (frames.STARTED, 1, 100),
-                         (frames.ENDED, 1, 300), (frames.STARTED, 2, 100), (frames.ENDED, 2, 400)]
+    assert world.put == [
+        (frames.STARTED, 0, 100),
+        (frames.ENDED, 0, 200),
+        (frames.STARTED, 1, 100),
+        (frames.ENDED, 1, 300),
+        (frames.STARTED, 2, 100),
+        (frames.ENDED, 2, 400),
+    ]
 
 
 def test_lanes_are_started_up_to_the_limit_and_idle_ones_woken_first():
@@ -207,7 +219,9 @@ class Simulation:
         assert starts == sorted(starts), "not in the order in which they were allowed"
         expected = [call for call in self.allowed if call in self.started]
         assert expected == self.started
-        missing = [call.id for call in self.allowed if call.state != OVER and call not in self.started]
+        missing = [
+            call.id for call in self.allowed if call.state != OVER and call not in self.started
+        ]
         assert not missing, "allowed, never started, though every runner acted"
         running, most = set(), 0
         for kind, number, _ in self.world.put:

@@ -32,19 +32,37 @@ if TYPE_CHECKING:
 class Model:
     async def predict(self, x, request: "Request"):
         chunks = [chunk async for chunk in request.stream()]
-        return [request.headers["X-A"], request.headers.get("nothing"), request.headers.getlist("x-a"),
-                request.method, request.url.path, str(request.url), request.query_params["q"],
+        return [request.headers["X-A"], request.headers.get("nothing"),
+                request.headers.getlist("x-a"), request.method, request.url.path, str(request.url),
+                request.query_params["q"],
                 request.client[0], await request.json(), b"".join(chunks).decode(),
                 await request.is_disconnected(), request.cookies, list(request.headers)]
     def completions(self, x, request):
         return request.method
 """)
-    done = sidecar.call({"a": 1}, meta={
-        "headers": [["host", "h:1"], ["x-a", "b"], ["x-a", "c"], ["cookie", "k=v; l=w"]],
-        "path": "/p/q", "query": "q=1&q=2"})
-    assert done.json == ["b", None, ["b", "c"], "POST", "/p/q", "http://h:1/p/q?q=1&q=2", "2",
-                         "127.0.0.1", {"a": 1}, '{"a": 1}', False, {"k": "v", "l": "w"},
-                         ["host", "x-a", "cookie"]]
+    done = sidecar.call(
+        {"a": 1},
+        meta={
+            "headers": [["host", "h:1"], ["x-a", "b"], ["x-a", "c"], ["cookie", "k=v; l=w"]],
+            "path": "/p/q",
+            "query": "q=1&q=2",
+        },
+    )
+    assert done.json == [
+        "b",
+        None,
+        ["b", "c"],
+        "POST",
+        "/p/q",
+        "http://h:1/p/q?q=1&q=2",
+        "2",
+        "127.0.0.1",
+        {"a": 1},
+        '{"a": 1}',
+        False,
+        {"k": "v", "l": "w"},
+        ["host", "x-a", "cookie"],
+    ]
     assert sidecar.call(operation="completions").json == "POST"
 
 

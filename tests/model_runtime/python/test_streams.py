@@ -38,7 +38,9 @@ def test_a_generator_waits_for_credit_and_keeps_its_lane(serve, prefix):
 
 @pytest.mark.parametrize("prefix", ["", "async "])
 def test_a_large_chunk_goes_in_frames_of_64_kib(serve, prefix):
-    sidecar = serve(f"class Model:\n    {prefix}def predict(self, x):\n        yield b'a' * 300_000\n")
+    sidecar = serve(
+        f"class Model:\n    {prefix}def predict(self, x):\n        yield b'a' * 300_000\n"
+    )
     request = sidecar.invoke()
     assert request.done().kind == STREAM_ENDED
     assert request.chunks() == b"a" * 300_000
@@ -46,8 +48,9 @@ def test_a_large_chunk_goes_in_frames_of_64_kib(serve, prefix):
 
 
 def test_the_bound_holds_for_a_chunk_that_is_larger_than_it(serve):
-    sidecar = serve("class Model:\n    def predict(self, x):\n        yield b'a' * 1000\n",
-                    stream_buffer=300)
+    sidecar = serve(
+        "class Model:\n    def predict(self, x):\n        yield b'a' * 1000\n", stream_buffer=300
+    )
     request = sidecar.invoke()
     for count in range(1, 4):
         request.wait(CHUNK, count)
@@ -69,22 +72,30 @@ def test_a_stream_of_nothing(serve, chunks):
     sidecar = serve(f"class Model:\n    def predict(self, x):\n        yield from {chunks}\n")
     done = sidecar.call()
     assert (done.status, done.headers, done.body) == (
-        200, {"content-type": "application/octet-stream"}, b"")
+        200,
+        {"content-type": "application/octet-stream"},
+        b"",
+    )
 
 
 def test_a_character_split_over_two_chunks_is_gathered(serve):
-    sidecar = serve("class Model:\n    def predict(self, x):\n        yield b'\\xc3'\n        yield b'\\xa9'\n")
+    sidecar = serve(
+        "class Model:\n    def predict(self, x):\n        yield b'\\xc3'\n        yield b'\\xa9'\n"
+    )
     assert sidecar.call(gather=True).json == "é"
 
 
 def test_two_streams_hold_two_lanes_and_a_third_waits(serve):
-    sidecar = serve("""
+    sidecar = serve(
+        """
 class Model:
     def predict(self, x):
         yield "a"
         wait(f"gate{x}")
         yield "b"
-""", concurrency=2)
+""",
+        concurrency=2,
+    )
     sidecar.gate("gate0", "gate1", "gate2")
     requests = [sidecar.invoke(i) for i in range(3)]
     for request in requests[:2]:
@@ -98,5 +109,12 @@ class Model:
         sidecar.release(name)
     for request in requests:
         request.done()
-        assert [frame.kind for frame in request.frames] == [STARTED, HEAD, CHUNK, CHUNK, ENDED, DONE]
+        assert [frame.kind for frame in request.frames] == [
+            STARTED,
+            HEAD,
+            CHUNK,
+            CHUNK,
+            ENDED,
+            DONE,
+        ]
     assert sidecar.most_running == 2

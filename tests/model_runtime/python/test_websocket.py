@@ -1,14 +1,24 @@
 """A WebSocket that the model serves.
 
-Promised: Starlette's WebSocket (or a stand-in) over the protocol's frames; accepted without asking, as
-Truss does; 1000 when the method returns, 1011 when it fails; it holds a lane meanwhile.
+Promised: Starlette's WebSocket (or a stand-in) over the protocol's frames; accepted without asking,
+as Truss does; 1000 when the method returns, 1011 when it fails; it holds a lane meanwhile.
 """
 
 import struct
 
 import pytest
 
-from fake_sidecar import (ACCEPT, CANCELLED, CLOSE, DONE, ENDED, RECEIVED, SEND, STARTED, STREAM_ENDED)
+from fake_sidecar import (
+    ACCEPT,
+    CANCELLED,
+    CLOSE,
+    DONE,
+    ENDED,
+    RECEIVED,
+    SEND,
+    STARTED,
+    STREAM_ENDED,
+)
 
 IMPORTS = {
     "starlette": "from starlette.websockets import WebSocket, WebSocketDisconnect",
@@ -23,13 +33,16 @@ def websocket(serve, request):
     def make(body, **options):
         if request.param == "none":
             options["python"] = ["/usr/bin/python3", "-S"]
-        return serve(f"""
+        return serve(
+            f"""
 import asyncio
 {IMPORTS[request.param]}
 class Model:
     async def websocket(self, ws: WebSocket):
 {body}
-""", **options)
+""",
+            **options,
+        )
 
     return make
 
@@ -175,11 +188,14 @@ def test_iterating_ends_with_the_client_and_sending_to_it_fails(websocket):
 
 
 def test_sending_waits_for_credit(websocket):
-    sidecar = websocket("""
+    sidecar = websocket(
+        """
         for i in range(4):
             await ws.send_text("x" * 100)
             say(f"sent {i}")
-""", stream_buffer=250)
+""",
+        stream_buffer=250,
+    )
     request = sidecar.invoke(b"", operation="websocket")
     request.wait(SEND, 2)
     sidecar.wait_line("sent 1")
