@@ -24,10 +24,10 @@ HealthChecker::HealthChecker(net::EventLoop& loop, Replica& replica, const Setti
 
 void HealthChecker::ask() {
   probe_.emplace(loop_, replica_.address, settings_.probe,
-                 [this](const HealthProbe::Answer& answer) { onAnswer(answer); });
+                 [this](const http::HealthProbe::Answer& answer) { onAnswer(answer); });
 }
 
-void HealthChecker::onAnswer(const HealthProbe::Answer& answer) {
+void HealthChecker::onAnswer(const http::HealthProbe::Answer& answer) {
   if (answer.speaks_http1 && answer.status != 0) {
     settings_.probe.protocol = http::UpstreamProtocol::kHttp1;
   }

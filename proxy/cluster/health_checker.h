@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "net/event_loop.h"
-#include "proxy/cluster/health_probe.h"
+#include "net/http/health_probe.h"
 #include "proxy/cluster/replica.h"
 
 namespace penstock::proxy {
@@ -17,7 +17,7 @@ namespace penstock::proxy {
 class HealthChecker {
  public:
   struct Settings {
-    HealthProbe::Settings probe{};
+    http::HealthProbe::Settings probe{};
     Duration interval = std::chrono::seconds(5);
     std::uint32_t unhealthy_threshold = 3;  // failures in a row
     std::uint32_t healthy_threshold = 1;    // successes in a row, after a failure
@@ -32,7 +32,7 @@ class HealthChecker {
 
  private:
   void ask();
-  void onAnswer(const HealthProbe::Answer& answer);
+  void onAnswer(const http::HealthProbe::Answer& answer);
   Duration nextDelay();
 
   net::EventLoop& loop_;
@@ -40,7 +40,7 @@ class HealthChecker {
   Settings settings_;
   Verdict verdict_;
   net::Timer timer_;
-  std::optional<HealthProbe> probe_;
+  std::optional<http::HealthProbe> probe_;
   std::optional<bool> healthy_;
   std::uint32_t against_ = 0;  // answers in a row that contradict the verdict
   Duration eager_delay_;

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "net/event_loop.h"
+#include "net/http/connection_pool.h"
 #include "net/http/stream.h"
-#include "proxy/upstream/replica_pool.h"
 
 namespace penstock::proxy {
 
@@ -13,7 +13,7 @@ class UpstreamCluster;
 
 // POST /penstock/cancel to a sidecar for one attempt; the answer does not matter. Ends by itself
 // within five seconds. Loop thread only.
-class CancelCall final : public http::ResponseHandler, public StreamWaiter {
+class CancelCall final : public http::ResponseHandler, public http::StreamWaiter {
  public:
   CancelCall(UpstreamCluster& cluster, std::string authority, std::string attempt_id);
   ~CancelCall() override;

@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t kGrantsPerTurn = 256;
 constexpr Duration kSweepInterval = std::chrono::seconds(1);
 
-PoolSettings poolSettings(const ClusterConfig& config, const net::TlsContext* tls) {
-  PoolSettings settings;
+http::PoolSettings poolSettings(const ClusterConfig& config, const net::TlsContext* tls) {
+  http::PoolSettings settings;
   switch (config.protocol) {
     case UpstreamProtocol::kAuto:
       settings.protocol = http::UpstreamProtocol::kAuto;
@@ -62,10 +62,10 @@ UpstreamCluster::UpstreamCluster(net::EventLoop& loop, Cluster& cluster, const n
 
 UpstreamCluster::~UpstreamCluster() = default;
 
-ReplicaPool& UpstreamCluster::pool(const Replica& replica) {
-  std::unique_ptr<ReplicaPool>& pool = pools_[replica.id];
+http::ConnectionPool& UpstreamCluster::pool(const Replica& replica) {
+  std::unique_ptr<http::ConnectionPool>& pool = pools_[replica.id];
   if (pool == nullptr) {
-    pool = std::make_unique<ReplicaPool>(loop_, replica.address, settings_);
+    pool = std::make_unique<http::ConnectionPool>(loop_, replica.address, settings_);
   }
   return *pool;
 }

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "net/event_loop.h"
+#include "net/http/connection_pool.h"
 #include "net/tls.h"
 #include "proxy/cluster/cluster.h"
-#include "proxy/upstream/replica_pool.h"
 #include "proxy/upstream/upstream_request.h"
 
 namespace penstock::proxy {
@@ -30,7 +30,7 @@ class UpstreamCluster {
   Inbox& inbox() { return inbox_; }
 
   // Pools of replicas that are gone vanish with their last connection.
-  ReplicaPool& pool(const Replica& replica);
+  http::ConnectionPool& pool(const Replica& replica);
   std::string nextAttemptId();
 
   // For UpstreamRequest::abandon().
@@ -49,9 +49,9 @@ class UpstreamCluster {
   Cluster& cluster_;
   net::Deferred collect_;
   Inbox inbox_;
-  PoolSettings settings_;
+  http::PoolSettings settings_;
   net::Timer sweep_;
-  std::unordered_map<ReplicaId, std::unique_ptr<ReplicaPool>> pools_;
+  std::unordered_map<ReplicaId, std::unique_ptr<http::ConnectionPool>> pools_;
   std::unordered_map<UpstreamRequest*, std::unique_ptr<UpstreamRequest>> abandoned_;
   std::unordered_map<CancelCall*, std::unique_ptr<CancelCall>> cancels_;
   std::uint64_t attempt_prefix_;

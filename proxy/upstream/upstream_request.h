@@ -9,9 +9,9 @@
 
 #include "base/deadline.h"
 #include "net/event_loop.h"
+#include "net/http/connection_pool.h"
 #include "net/http/stream.h"
 #include "proxy/cluster/admission_queue.h"
-#include "proxy/upstream/replica_pool.h"
 
 namespace penstock::proxy {
 
@@ -20,7 +20,7 @@ class UpstreamCluster;
 // One attempt to run a request on the replica that its slot names. It holds the slot until the
 // replica has really ended the work: also when nobody waits for the answer any more (abandon()).
 // Loop thread only.
-class UpstreamRequest final : public http::ResponseHandler, public StreamWaiter {
+class UpstreamRequest final : public http::ResponseHandler, public http::StreamWaiter {
  public:
   // How an attempt failed. Not executed: the replica provably did not run it.
   enum class Failure {

@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "proxy/cluster/health_probe.h"
+#include "net/http/health_probe.h"
 #include "tests/net/recording_handler.h"
 #include "tests/support/loop_runner.h"
 
@@ -135,10 +135,10 @@ TEST_F(AdminServerTest, RefusesHeadersThatAreTooLarge) {
 }
 
 TEST_F(AdminServerTest, SpeaksHttp2Too) {
-  std::optional<HealthProbe::Answer> answer;
-  HealthProbe probe(loop, server->address(),
-                    {.protocol = http::UpstreamProtocol::kHttp2, .path = "/ready"},
-                    [&](const HealthProbe::Answer& given) { answer = given; });
+  std::optional<http::HealthProbe::Answer> answer;
+  http::HealthProbe probe(loop, server->address(),
+                          {.protocol = http::UpstreamProtocol::kHttp2, .path = "/ready"},
+                          [&](const http::HealthProbe::Answer& given) { answer = given; });
   ASSERT_TRUE(net::runUntil(loop, [&] { return answer.has_value(); }));
   EXPECT_EQ(answer->status, 200);
 }

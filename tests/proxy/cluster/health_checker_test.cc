@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/proxy/cluster/fake_replica.h"
+#include "tests/net/http/fake_replica.h"
 #include "tests/support/loop_runner.h"
 
 namespace penstock::proxy {
@@ -32,7 +32,7 @@ class HealthCheckerTest : public ::testing::Test {
 
   SteadyClock clock;
   net::EventLoop loop{clock};
-  FakeReplica server{loop};
+  http::FakeReplica server{loop};
   std::unique_ptr<Replica> replica;
   std::optional<HealthChecker> checker;
   std::vector<bool> verdicts;
@@ -121,7 +121,7 @@ TEST_F(HealthCheckerTest, NotesThatAReplicaIsASidecar) {
 }
 
 TEST_F(HealthCheckerTest, RemembersThatAReplicaSpeaksHttp1) {
-  FakeReplica old(loop, FakeReplica::Speaks::kHttp1Only);
+  http::FakeReplica old(loop, http::FakeReplica::Speaks::kHttp1Only);
   Replica its(2, old.address());
   HealthChecker other(loop, its, {.interval = 1ms}, [](bool, std::string_view) {});
   ASSERT_TRUE(runUntil([&] { return old.asked >= 4; }));

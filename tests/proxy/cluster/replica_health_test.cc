@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/check.h"
-#include "tests/proxy/cluster/fake_replica.h"
+#include "tests/net/http/fake_replica.h"
 #include "tests/support/loop_runner.h"
 
 namespace penstock::proxy {
@@ -95,7 +95,7 @@ TEST_F(ReplicaHealthTest, UsesAReplicaAtOnceWithoutChecks) {
 
 TEST_F(ReplicaHealthTest, UsesAReplicaOnceItPassesItsCheck) {
   beginWithChecks();
-  FakeReplica replica(loop);
+  http::FakeReplica replica(loop);
   health->add(replica.address());
   EXPECT_THAT(states(), ElementsAre(kStarting));
   EXPECT_EQ(available(), 0u);
@@ -111,7 +111,7 @@ TEST_F(ReplicaHealthTest, UsesAReplicaOnceItPassesItsCheck) {
 
 TEST_F(ReplicaHealthTest, AReplicaThatNeverPassesIsUnhealthy) {
   beginWithChecks();
-  FakeReplica replica(loop);
+  http::FakeReplica replica(loop);
   replica.status = 503;
   health->add(replica.address());
   EXPECT_TRUE(runUntilStates({kUnhealthy}));
@@ -119,7 +119,7 @@ TEST_F(ReplicaHealthTest, AReplicaThatNeverPassesIsUnhealthy) {
 
 TEST_F(ReplicaHealthTest, OneThatIsBeingStartedTellsOnceThatItIsReady) {
   beginWithChecks();
-  FakeReplica replica(loop);
+  http::FakeReplica replica(loop);
   replica.status = 503;
   int ready = 0;
   health->addStarting(replica.address(), [&] { ++ready; });
@@ -255,7 +255,7 @@ TEST_F(ReplicaHealthTest, OneThatCannotBeConnectedToGetsNothingUntilItCan) {
 
 TEST_F(ReplicaHealthTest, ADrainingReplicaIsNotUsedAgainWhenItCanBeConnectedTo) {
   begin();
-  const FakeReplica server(loop);
+  const http::FakeReplica server(loop);
   const ReplicaId id = health->add(server.address());
   cluster->replicaUnreachable(replicaOf(id));
   ASSERT_TRUE(runUntilStates({kUnhealthy}));
@@ -268,7 +268,7 @@ TEST_F(ReplicaHealthTest, ADrainingReplicaIsNotUsedAgainWhenItCanBeConnectedTo) 
 
 TEST_F(ReplicaHealthTest, ADrainingReplicaGetsNothingMore) {
   beginWithChecks();
-  FakeReplica replica(loop);
+  http::FakeReplica replica(loop);
   const ReplicaId id = health->add(replica.address());
   ASSERT_TRUE(runUntilStates({kReady}));
   health->drain(id);

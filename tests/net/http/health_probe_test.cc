@@ -1,13 +1,13 @@
-#include "proxy/cluster/health_probe.h"
+#include "net/http/health_probe.h"
 
 #include <optional>
 
 #include <gtest/gtest.h>
 
-#include "tests/proxy/cluster/fake_replica.h"
+#include "tests/net/http/fake_replica.h"
 #include "tests/support/loop_runner.h"
 
-namespace penstock::proxy {
+namespace penstock::http {
 namespace {
 
 using namespace std::chrono_literals;
@@ -44,7 +44,7 @@ TEST_F(HealthProbeTest, AsksInHttp2) {
   EXPECT_EQ(answer.status, 200);
   EXPECT_FALSE(answer.is_sidecar);
   EXPECT_FALSE(answer.speaks_http1);
-  EXPECT_EQ(replica.last_protocol, http::Protocol::kHttp2);
+  EXPECT_EQ(replica.last_protocol, Protocol::kHttp2);
   EXPECT_EQ(replica.last_path, "/up?x=1");
   EXPECT_EQ(replica.last_authority, replica.address().toString());
 }
@@ -52,9 +52,9 @@ TEST_F(HealthProbeTest, AsksInHttp2) {
 TEST_F(HealthProbeTest, AsksInHttp1WhenToldSo) {
   FakeReplica replica(loop);
   const auto answer =
-      ask(replica, {.protocol = http::UpstreamProtocol::kHttp1, .authority = "model.example"});
+      ask(replica, {.protocol = UpstreamProtocol::kHttp1, .authority = "model.example"});
   EXPECT_TRUE(answer.healthy());
-  EXPECT_EQ(replica.last_protocol, http::Protocol::kHttp11);
+  EXPECT_EQ(replica.last_protocol, Protocol::kHttp11);
   EXPECT_EQ(replica.last_authority, "model.example");
 }
 
@@ -133,4 +133,4 @@ TEST_F(HealthProbeTest, TellsNobodyWhenItIsDestroyedEarly) {
 }
 
 }  // namespace
-}  // namespace penstock::proxy
+}  // namespace penstock::http

@@ -10,7 +10,7 @@
 #include "net/http/server_connection.h"
 #include "net/listener.h"
 
-namespace penstock::proxy {
+namespace penstock::http {
 
 // A replica on the test's own loop, at a free loopback address, that answers each GET as it is
 // told. It keeps its connections to the end of the test.
@@ -147,4 +147,4 @@ class FakeReplica final : private net::Listener::Handler {
   std::unique_ptr<net::Listener> listener_;
 };
 
-}  // namespace penstock::proxy
+}  // namespace penstock::http

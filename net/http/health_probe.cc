@@ -1,17 +1,17 @@
-#include "proxy/cluster/health_probe.h"
+#include "net/http/health_probe.h"
 
 #include <utility>
 
-namespace penstock::proxy {
+namespace penstock::http {
 namespace {
 
-http::RequestHead probeHead(const HealthProbe::Settings& settings, const net::Address& address) {
-  http::RequestHead head;
+RequestHead probeHead(const HealthProbe::Settings& settings, const net::Address& address) {
+  RequestHead head;
   head.method = "GET";
   head.scheme = settings.tls == nullptr ? "http" : "https";
   head.authority = settings.authority.empty() ? address.toString() : settings.authority;
   head.path = settings.path;
-  head.headers.add("user-agent", "penstock-proxy");
+  head.headers.add("user-agent", "penstock");
   return head;
 }
 
@@ -38,12 +38,11 @@ HealthProbe::~HealthProbe() {
   hangUp();
 }
 
-void HealthProbe::connect(http::UpstreamProtocol protocol) {
+void HealthProbe::connect(UpstreamProtocol protocol) {
   auto connection = net::Connection::connect(
       loop_, address_, settings_.tls, Deadline::after(loop_.now(), settings_.timeout),
       {.write_timeout = settings_.timeout, .handshake_timeout = settings_.timeout});
-  connection_ =
-      http::ClientConnection::make(loop_, std::move(connection), protocol, limits_, *this);
+  connection_ = ClientConnection::make(loop_, std::move(connection), protocol, limits_, *this);
 }
 
 void HealthProbe::fail(std::string_view failure) {
@@ -61,8 +60,8 @@ void HealthProbe::finish() {
 
 void HealthProbe::hangUp() {
   timeout_.disarm();
-  if (http::ClientStream* stream = std::exchange(stream_, nullptr)) {
-    stream->reset(http::ResetReason::kCancel);
+  if (ClientStream* stream = std::exchange(stream_, nullptr)) {
+    stream->reset(ResetReason::kCancel);
   }
   if (connection_ != nullptr) {
     connection_->close();
@@ -70,7 +69,7 @@ void HealthProbe::hangUp() {
   }
 }
 
-void HealthProbe::onReady(http::ClientConnection& connection) {
+void HealthProbe::onReady(ClientConnection& connection) {
   if (!connection.canOpen()) {
     fail("no stream is allowed");
     return;
@@ -79,17 +78,17 @@ void HealthProbe::onReady(http::ClientConnection& connection) {
   stream_->sendHead(probeHead(settings_, address_), true);
 }
 
-void HealthProbe::onConnectionClosed(http::ClientConnection&, net::CloseReason reason) {
+void HealthProbe::onConnectionClosed(ClientConnection&, net::CloseReason reason) {
   fail(net::toString(reason));
 }
 
-void HealthProbe::onNotHttp2(http::ClientConnection&) {
+void HealthProbe::onNotHttp2(ClientConnection&) {
   loop_.destroyLater(std::move(connection_));
   answer_.speaks_http1 = true;
-  connect(http::UpstreamProtocol::kHttp1);
+  connect(UpstreamProtocol::kHttp1);
 }
 
-void HealthProbe::onResponseHead(http::ResponseHead head, bool) {
+void HealthProbe::onResponseHead(ResponseHead head, bool) {
   answer_.status = head.status;
   answer_.is_sidecar = head.headers.get("x-penstock-sidecar") == "1";
 }
@@ -98,13 +97,13 @@ void HealthProbe::onData(std::span<const std::uint8_t> data, bool) {
   stream_->consume(data.size());
 }
 
-void HealthProbe::onEnd(http::StreamEnd end) {
+void HealthProbe::onEnd(StreamEnd end) {
   stream_ = nullptr;
-  if (end == http::StreamEnd::kComplete) {
+  if (end == StreamEnd::kComplete) {
     finish();
   } else {
-    fail(http::toString(end));
+    fail(toString(end));
   }
 }
 
-}  // namespace penstock::proxy
+}  // namespace penstock::http

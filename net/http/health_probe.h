@@ -12,14 +12,14 @@
 #include "net/http/client_connection.h"
 #include "net/tls.h"
 
-namespace penstock::proxy {
+namespace penstock::http {
 
 // Asks one address once, "GET path", on a connection of its own, and tells what came back: the
 // question behind an active health check and behind "is it up yet". Loop thread only.
-class HealthProbe final : private http::ClientConnection::Owner, private http::ResponseHandler {
+class HealthProbe final : private ClientConnection::Owner, private ResponseHandler {
  public:
   struct Settings {
-    http::UpstreamProtocol protocol = http::UpstreamProtocol::kAuto;
+    UpstreamProtocol protocol = UpstreamProtocol::kAuto;
     const net::TlsContext* tls = nullptr;  // outlives the probe
     std::string path = "/health/ready";
     std::string authority = {};  // empty: the address
@@ -47,33 +47,33 @@ class HealthProbe final : private http::ClientConnection::Owner, private http::R
   ~HealthProbe() override;
 
  private:
-  void connect(http::UpstreamProtocol protocol);
+  void connect(UpstreamProtocol protocol);
   void fail(std::string_view failure);
   void finish();
   void hangUp();
 
-  void onReady(http::ClientConnection& connection) override;
-  void onCapacity(http::ClientConnection&) override {}
-  void onDraining(http::ClientConnection&) override {}
-  void onConnectionClosed(http::ClientConnection& connection, net::CloseReason reason) override;
-  void onNotHttp2(http::ClientConnection& connection) override;
+  void onReady(ClientConnection& connection) override;
+  void onCapacity(ClientConnection&) override {}
+  void onDraining(ClientConnection&) override {}
+  void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) override;
+  void onNotHttp2(ClientConnection& connection) override;
 
-  void onInformational(http::ResponseHead) override {}
-  void onResponseHead(http::ResponseHead head, bool end_stream) override;
+  void onInformational(ResponseHead) override {}
+  void onResponseHead(ResponseHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
-  void onTrailers(http::Headers) override {}
+  void onTrailers(Headers) override {}
   void onSendReady() override {}
-  void onEnd(http::StreamEnd end) override;
+  void onEnd(StreamEnd end) override;
 
   net::EventLoop& loop_;
   const net::Address address_;
   const Settings settings_;
-  http::Limits limits_;
+  Limits limits_;
   Callback callback_;
   Answer answer_;
   net::Timer timeout_;
-  std::unique_ptr<http::ClientConnection> connection_;
-  http::ClientStream* stream_ = nullptr;
+  std::unique_ptr<ClientConnection> connection_;
+  ClientStream* stream_ = nullptr;
 };
 
-}  // namespace penstock::proxy
+}  // namespace penstock::http

@@ -7,14 +7,14 @@
 #include "net/address.h"
 #include "net/event_loop.h"
 #include "net/http/client_connection.h"
-#include "proxy/cluster/replica.h"
-#include "proxy/config/config.h"
+#include "net/http/limits.h"
+#include "net/tls.h"
 
-namespace penstock::proxy {
+namespace penstock::http {
 
-class ReplicaPool;
+class ConnectionPool;
 
-// Something that wants to open one stream to a replica. Leaves the pool's line when destroyed.
+// Something that wants to open one stream to a server. Leaves the pool's line when destroyed.
 class StreamWaiter {
  public:
   StreamWaiter() = default;
@@ -23,35 +23,35 @@ class StreamWaiter {
   StreamWaiter& operator=(const StreamWaiter&) = delete;
 
   // A connection whose canOpen() is true; the stream is opened in this call.
-  virtual void onConnection(http::ClientConnection& connection) = 0;
+  virtual void onConnection(ClientConnection& connection) = 0;
   virtual void onConnectFailed(net::CloseReason reason) = 0;
 
  protected:
   void stopWaiting();
 
  private:
-  friend class ReplicaPool;
-  ReplicaPool* pool_ = nullptr;
+  friend class ConnectionPool;
+  ConnectionPool* pool_ = nullptr;
 };
 
-// What the pools of one cluster have in common.
+// What a pool is told once; outlives it.
 struct PoolSettings {
-  http::UpstreamProtocol protocol = http::UpstreamProtocol::kAuto;
+  UpstreamProtocol protocol = UpstreamProtocol::kAuto;
   const net::TlsContext* tls = nullptr;
   Duration connect_timeout{};
   Duration idle_timeout_http1{};
   Duration idle_timeout_http2{};
-  http::Limits limits;
+  Limits limits;
   net::Connection::Options connection;
 };
 
-// One worker's connections to one replica. HTTP/2: streams share a connection up to the peer's
-// limit. HTTP/1: one request a connection. The number of connections follows the slots that the
-// admission queue gives out. Loop thread only.
-class ReplicaPool final : public http::ClientConnection::Owner {
+// Connections to one server. HTTP/2: streams share a connection up to the peer's limit. HTTP/1: one
+// request a connection. The number of connections follows those who wait for one, whom somebody
+// else bounds. Loop thread only.
+class ConnectionPool final : public ClientConnection::Owner {
  public:
-  ReplicaPool(net::EventLoop& loop, const net::Address& address, const PoolSettings& settings);
-  ~ReplicaPool() override;
+  ConnectionPool(net::EventLoop& loop, const net::Address& address, const PoolSettings& settings);
+  ~ConnectionPool() override;
 
   // Answers in this call if a connection is at hand, else later, at most connect_timeout from now.
   void wait(StreamWaiter& waiter);
@@ -59,16 +59,16 @@ class ReplicaPool final : public http::ClientConnection::Owner {
   void closeIdle(TimePoint now);
   bool empty() const { return connections_.empty() && waiters_.empty(); }
 
-  void onReady(http::ClientConnection& connection) override;
-  void onCapacity(http::ClientConnection& connection) override;
-  void onDraining(http::ClientConnection& connection) override;
-  void onConnectionClosed(http::ClientConnection& connection, net::CloseReason reason) override;
-  void onNotHttp2(http::ClientConnection& connection) override;
+  void onReady(ClientConnection& connection) override;
+  void onCapacity(ClientConnection& connection) override;
+  void onDraining(ClientConnection& connection) override;
+  void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) override;
+  void onNotHttp2(ClientConnection& connection) override;
 
  private:
   friend class StreamWaiter;
   struct Pooled {
-    std::unique_ptr<http::ClientConnection> connection;
+    std::unique_ptr<ClientConnection> connection;
     bool ready = false;
     bool draining = false;
     TimePoint idle_since;
@@ -79,17 +79,17 @@ class ReplicaPool final : public http::ClientConnection::Owner {
   void serve(Pooled& pooled);
   void forget(StreamWaiter& waiter);
   void failWaiters(net::CloseReason reason, std::size_t count);
-  Pooled& find(const http::ClientConnection& connection);
-  std::unique_ptr<http::ClientConnection> remove(const http::ClientConnection& connection);
+  Pooled& find(const ClientConnection& connection);
+  std::unique_ptr<ClientConnection> remove(const ClientConnection& connection);
   std::size_t connecting() const;
 
   net::EventLoop& loop_;
   const net::Address address_;
   const PoolSettings& settings_;
   // What kAuto turned out to be.
-  http::UpstreamProtocol protocol_;
+  UpstreamProtocol protocol_;
   std::vector<Pooled> connections_;
   std::vector<StreamWaiter*> waiters_;  // in order
 };
 
-}  // namespace penstock::proxy
+}  // namespace penstock::http
