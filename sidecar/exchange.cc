@@ -13,6 +13,8 @@
 namespace penstock::sidecar {
 namespace {
 
+// What a client has not read yet of a streamed response, before the executor is stopped.
+constexpr std::size_t kResponseBuffer = 1024 * 1024;
 constexpr char kAttemptField[] = "x-penstock-attempt-id";
 constexpr char kTimeoutField[] = "x-request-timeout-ms";
 constexpr std::size_t kLongestAttemptId = 256;
@@ -43,7 +45,11 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   head_only_ = head.method == "HEAD";
   switch (routeOf(head.method, head.path)) {
     case Route::kLive:
-      send(makeReply(200, "application/json", R"({"live":true})"));
+      if (service_.executor().live()) {
+        send(makeReply(200, "application/json", R"({"live":true})"));
+      } else {
+        send(makeReply(503, "application/json", R"({"live":false})"));
+      }
       return;
     case Route::kReady:
       if (const auto refusal = service_.executor().unready()) {
@@ -198,6 +204,7 @@ void Exchange::onHead(http::ResponseHead head) {
   if (stream_ != nullptr) {
     answered_ = true;
     addOwnFields(head.headers);
+    stream_->setHighWatermark(kResponseBuffer);
     stream_->sendHead(head, false);
   }
 }
@@ -211,7 +218,7 @@ void Exchange::onData(std::string_view data) {
   buffer.append(data);
   stream_->sendData(buffer, false);
   uncredited_bytes_ += data.size();
-  if (stream_->unsentBytes() <= http::Stream::kDefaultHighWatermark) {
+  if (stream_->unsentBytes() <= kResponseBuffer) {
     creditSent();
   } else if (!stalled_.has_value()) {
     stalled_.emplace(service_.loop(), [this] { giveUp(); });
@@ -314,9 +321,9 @@ void Exchange::send(Reply reply) {
 }
 
 void Exchange::addOwnFields(http::Headers& headers) const {
-  headers.add("x-penstock-sidecar", "1");
+  headers.set("x-penstock-sidecar", "1");
   if (!request_id_.empty()) {
-    headers.add("x-request-id", request_id_);
+    headers.set("x-request-id", request_id_);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,7 +44,7 @@ class Executor {
     virtual ~Owner() = default;
     // Requests are taken from now on. Called once.
     virtual void onExecutorReady() = 0;
-    // It will never take any (again): the process is to end.
+    // It will never take any (again), and nothing runs: the process is to end.
     virtual void onExecutorFailed(std::string_view why) = 0;
   };
 
@@ -72,6 +73,8 @@ class Executor {
   virtual void drain() = 0;
   // Why nothing would be taken now, if so.
   virtual std::optional<Refusal> unready() const = 0;
+  // False: only a new start of this process can help.
+  virtual bool live() const { return true; }
 
   // Whether and how the request is to be submitted, or the answer to it.
   virtual std::expected<Intake, Reply> intake(const http::RequestHead& head) = 0;
@@ -86,6 +89,12 @@ class Executor {
 
   // Submitted and not ended.
   virtual std::size_t inFlight() const = 0;
+
+  // This process is about to end: asks the processes that it has started to end too. Nothing is
+  // submitted any more. stopped: once, when they have; maybe at once.
+  virtual void stop(std::move_only_function<void()> stopped) { stopped(); }
+  // The same without asking or waiting, also after stop().
+  virtual void kill() {}
 };
 
 }  // namespace penstock::sidecar

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/yaml.h"
+#include "sidecar/upstream/upstream_config.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -14,6 +15,12 @@ using namespace std::chrono_literals;
 
 constexpr char kMisplaced[] =
     "predict_concurrency has no effect here; expected it under runtime: { predict_concurrency: … }";
+
+constexpr char kOneKind[] =
+    "expected one model: a library, or an upstream, or docker_server beside this section";
+constexpr char kNoKind[] =
+    "expected a model: model/model.py beside this file, penstock: { library: … }, "
+    "penstock: { upstream: … }, or docker_server";
 
 void refuseMisplaced(YamlMap& map) {
   if (map.find("predict_concurrency")) {
@@ -30,11 +37,14 @@ void readOptions(const YamlValue& value, std::map<std::string, std::string>& opt
   }
 }
 
+void readThreads(YamlMap& penstock, ModelConfig& config) {
+  constexpr std::size_t kMostThreads = 4096;
+  penstock.optional("preprocess_threads", config.preprocess_threads, {1, kMostThreads});
+  penstock.optional("postprocess_threads", config.postprocess_threads, {1, kMostThreads});
+}
+
 // What every kind of model has in `penstock:`.
 void readPenstock(YamlMap& map, ModelConfig& config) {
-  constexpr std::size_t kMostThreads = 4096;
-  map.optional("preprocess_threads", config.preprocess_threads, {1, kMostThreads});
-  map.optional("postprocess_threads", config.postprocess_threads, {1, kMostThreads});
   map.optional("max_waiting", config.max_waiting, {0, 1'000'000});
   map.optional("gate_timeout", config.gate_timeout, {1ms, 24h});
   map.optional("max_request_body", config.max_request_body, {1_KiB, 1024_MiB});
@@ -52,17 +62,23 @@ NativeModel readNative(YamlMap& penstock) {
 }
 
 // Truss's own keys are read leniently: what is not understood has its default.
-PythonModel readPython(YamlMap& top, YamlMap* penstock) {
-  PythonModel python{
-      .config_json = top.value().json(), .interpreter = "python3", .environment = {}};
+std::vector<std::pair<std::string, std::string>> readEnvironment(YamlMap& top) {
+  std::vector<std::pair<std::string, std::string>> environment;
   if (const auto variables = top.find("environment_variables"); variables && variables->isMap()) {
     YamlMap map(*variables);
     for (const std::string& name : map.unknownKeys()) {
       if (auto text = map.find(name)->string()) {
-        python.environment.emplace_back(name, std::move(*text));
+        environment.emplace_back(name, std::move(*text));
       }
     }
   }
+  return environment;
+}
+
+PythonModel readPython(YamlMap& top, YamlMap* penstock) {
+  PythonModel python{.config_json = top.value().json(),
+                     .interpreter = "python3",
+                     .environment = readEnvironment(top)};
   if (const auto runtime = top.find("runtime")) {
     YamlMap map(*runtime);
     map.ignoreNulls();
@@ -88,22 +104,53 @@ bool hasPythonModel(YamlMap& top, const std::filesystem::path& directory) {
   return std::filesystem::is_regular_file(directory / folder / file, error);
 }
 
+// Of what runs the model there is one.
+void refuseSecondKind(YamlMap& penstock, bool docker_server) {
+  const bool upstream = penstock.find("upstream").has_value();
+  if (penstock.find("library") && (upstream || docker_server)) {
+    penstock.keyPlace("library")->error(kOneKind);
+  } else if (upstream && docker_server) {
+    penstock.keyPlace("upstream")->error(kOneKind);
+  }
+}
+
+UpstreamModel readUpstream(YamlMap& top, YamlMap* penstock) {
+  UpstreamModel model;
+  if (const auto docker_server = top.find("docker_server")) {
+    readDockerServer(*docker_server, readEnvironment(top), model);
+  } else {
+    readAttached(*penstock, model);
+  }
+  if (penstock != nullptr) {
+    readUpstreamOptions(*penstock, model);
+  }
+  return model;
+}
+
 void readKind(YamlMap& top, ModelConfig& config) {
   const auto section = top.find("penstock");
-  std::optional<YamlMap> penstock;
+  const bool docker_server = top.find("docker_server").has_value();
+  std::optional<YamlMap> map;
   if (section.has_value()) {
-    penstock.emplace(*section);
-    readPenstock(*penstock, config);
+    readPenstock(map.emplace(*section), config);
+    refuseSecondKind(*map, docker_server);
   }
-  if (penstock.has_value() && penstock->find("library")) {
-    config.kind = readNative(*penstock);
-  } else if (hasPythonModel(top, config.directory)) {
-    config.kind = readPython(top, penstock.has_value() ? &*penstock : nullptr);
+  YamlMap* const penstock = map.has_value() ? &*map : nullptr;
+  if (docker_server || (penstock != nullptr && penstock->find("upstream"))) {
+    config.kind = readUpstream(top, penstock);
   } else {
-    (section.has_value() ? *section : top.value())
-        .error("expected a model: model/model.py beside this file, or penstock: { library: … }");
+    if (penstock != nullptr) {
+      readThreads(*penstock, config);
+    }
+    if (penstock != nullptr && penstock->find("library")) {
+      config.kind = readNative(*penstock);
+    } else if (hasPythonModel(top, config.directory)) {
+      config.kind = readPython(top, penstock);
+    } else {
+      (section.has_value() ? *section : top.value()).error(kNoKind);
+    }
   }
-  if (penstock.has_value()) {
+  if (penstock != nullptr) {
     penstock->finish();
   }
 }

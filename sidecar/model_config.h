@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -10,6 +12,8 @@
 #include "base/byte_size.h"
 #include "base/clock.h"
 #include "base/result.h"
+#include "net/address.h"
+#include "net/http/client_connection.h"
 
 namespace penstock::sidecar {
 
@@ -31,12 +35,45 @@ struct PythonModel {
   ByteSize stream_buffer = 1_MiB;                    // of a response that is not read
 };
 
+// A model server of somebody else's, spoken to over HTTP.
+struct UpstreamModel {
+  // What to do with a request that runs while nobody wants its answer any more.
+  enum class OnClientGone {
+    kReset,  // the stream is reset (HTTP/1: the connection closed), and the permit comes back
+    kWait,   // the server does not stop at that: the permit comes back when its response ends
+  };
+  // Which requests pass the gate: path, in which "*" stands for any characters; method, if only one
+  // counts (else every POST, PUT, PATCH and WebSocket).
+  struct GatePattern {
+    std::string method;
+    std::string path;
+  };
+  // A server that is started here: Truss's docker_server.
+  struct Process {
+    std::string start_command;  // for a shell
+    std::optional<std::uint32_t> user_id;
+    std::vector<std::pair<std::string, std::string>> environment;
+    Duration stop_timeout = std::chrono::seconds(10);  // from SIGTERM to SIGKILL
+  };
+
+  net::Address address;
+  std::optional<Process> process;  // none: it is running already
+  http::UpstreamProtocol protocol = http::UpstreamProtocol::kHttp1;
+  std::vector<GatePattern> gate{{.method = "", .path = "*"}};
+  OnClientGone on_client_gone = OnClientGone::kReset;
+  std::optional<Duration> start_timeout;
+  // Paths at the server; empty: there is none, and nothing is mapped to it.
+  std::string predict_endpoint;
+  std::string readiness_endpoint;
+  std::string liveness_endpoint;
+};
+
 // What a model's directory says about it.
 struct ModelConfig {
   std::string directory;  // absolute
   std::string model_name;
   std::size_t predict_concurrency = 1;
-  std::variant<NativeModel, PythonModel> kind;
+  std::variant<NativeModel, PythonModel, UpstreamModel> kind;
 
   // penstock:
   std::size_t preprocess_threads = 32;
@@ -48,9 +85,10 @@ struct ModelConfig {
 };
 
 // Reads config.yaml in directory. It is a Truss config: keys that are Truss's own business are left
-// alone, `runtime.predict_concurrency` is read, and one in the wrong place is an error; the section
-// `penstock` is ours and strict. Without a `library` in it the model is the class in
-// model/model.py. Errors are "file:line:column: what was expected", one a line.
+// alone, `runtime.predict_concurrency` (an error in the wrong place) and `docker_server` are read;
+// the section `penstock` is ours and strict. Without a `library` or an `upstream` in it, and
+// without `docker_server`, the model is the class in model/model.py. Errors are "file:line:column:
+// what was expected", one a line.
 Result<ModelConfig> loadModelConfig(const std::string& directory);
 
 }  // namespace penstock::sidecar

@@ -33,6 +33,13 @@ Row row(Refusal refusal) {
       return {503, true, "gate_timeout", "The request waited too long for its turn."};
     case Refusal::kWorkerLost:
       return {502, false, "worker_lost", "The model's process ended while this request ran."};
+    case Refusal::kServerUnreachable:
+      return {503, true, "server_unreachable", "The model server takes no connection."};
+    case Refusal::kServerConnectionLost:
+      return {502, false, "server_connection_lost",
+              "The connection to the model server broke before it answered."};
+    case Refusal::kServerProtocolError:
+      return {502, false, "server_protocol_error", "The model server's answer is not valid HTTP."};
     case Refusal::kDeadlineExceeded:
       return {504, false, "deadline_exceeded", "The request's deadline has passed."};
     case Refusal::kCancelled:

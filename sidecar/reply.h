@@ -13,24 +13,27 @@ namespace penstock::sidecar {
 // Why the sidecar itself answers a request without running it, or without its end. One table in
 // reply.cc maps each to its status.
 enum class Refusal {
-  kNotReady,          // 503, not executed
-  kDraining,          // 503, not executed
-  kConcurrencyLimit,  // 503, not executed
-  kOverloaded,        // 503, not executed: too many wait at the gate, or too many bytes are held
-  kGateTimeout,       // 503, not executed
-  kWorkerLost,        // 502: the model's process ended while it ran
-  kDeadlineExceeded,  // 504
-  kCancelled,         // 499
-  kBadRequest,        // 400
-  kMethodNotAllowed,  // 405
-  kRequestTimeout,    // 408
-  kNotFound,          // 404
-  kTooLarge,          // 413
-  kUriTooLong,        // 414
-  kMisdirected,       // 421
-  kHeadersTooLarge,   // 431
-  kNotImplemented,    // 501
-  kVersion,           // 505
+  kNotReady,           // 503, not executed
+  kDraining,           // 503, not executed
+  kConcurrencyLimit,   // 503, not executed
+  kOverloaded,         // 503, not executed: too many wait at the gate, or too many bytes are held
+  kGateTimeout,        // 503, not executed
+  kServerUnreachable,  // 503, not executed: the model server takes no connection
+  kServerConnectionLost,  // 502
+  kServerProtocolError,   // 502
+  kWorkerLost,            // 502: the model's process ended while it ran
+  kDeadlineExceeded,      // 504
+  kCancelled,             // 499
+  kBadRequest,            // 400
+  kMethodNotAllowed,      // 405
+  kRequestTimeout,        // 408
+  kNotFound,              // 404
+  kTooLarge,              // 413
+  kUriTooLong,            // 414
+  kMisdirected,           // 421
+  kHeadersTooLarge,       // 431
+  kNotImplemented,        // 501
+  kVersion,               // 505
 };
 
 // A response as a whole.

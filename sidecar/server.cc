@@ -4,10 +4,12 @@
 #include <csignal>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "sidecar/native_executor.h"
 #include "sidecar/python_executor.h"
+#include "sidecar/upstream/upstream_executor.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -70,6 +72,10 @@ std::unique_ptr<Executor> Server::makeExecutor() {
     return std::make_unique<PythonExecutor>(loop_, options_.model, options_.concurrency_limit, log_,
                                             metrics_, owner);
   }
+  if (std::holds_alternative<UpstreamModel>(options_.model.kind)) {
+    return std::make_unique<UpstreamExecutor>(loop_, options_.model, options_.concurrency_limit,
+                                              log_, metrics_, owner);
+  }
   return std::make_unique<NativeExecutor>(loop_, options_.model, options_.concurrency_limit, log_,
                                           metrics_, owner);
 }
@@ -82,8 +88,8 @@ void Server::onExecutorReady() {
 }
 
 void Server::onExecutorFailed(std::string_view why) {
-  loading_ = false;
-  log_.error("the model cannot be loaded", {{"model", options_.model.model_name}, {"error", why}});
+  log_.error(std::exchange(loading_, false) ? "the model cannot be loaded" : "the model has ended",
+             {{"model", options_.model.model_name}, {"error", why}});
   stop(1, false);
 }
 
@@ -174,11 +180,22 @@ void Server::drainConnections() {
 }
 
 void Server::stop(int exit_status, bool abandon) {
-  if (std::exchange(stopped_, true)) {
+  if (stopped_ && !abandon) {
     return;
   }
+  stopped_ = true;
   exit_status_ = exit_status;
-  abandoned_ = abandon && (loading_ || executor_->inFlight() > 0);
+  drain_timer_.reset();
+  if (abandon) {
+    abandoned_ = loading_ || executor_->inFlight() > 0;
+    executor_->kill();
+    onStopped();
+  } else {
+    executor_->stop([this] { onStopped(); });
+  }
+}
+
+void Server::onStopped() {
   if (exit_status_ == 0) {
     log_.info("stopped");
   }

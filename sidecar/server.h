@@ -63,6 +63,7 @@ class Server final : private net::Listener::Handler,
   void onDrainTimeout();
   void drainConnections();
   void stop(int exit_status, bool abandon);
+  void onStopped();
 
   const Options options_;
   const Clock& clock_;
