@@ -1,0 +1,186 @@
+"""docker_server: the sidecar starts a model server, waits for it, and ends with it.
+
+Promised: start_command is run by a shell in the model's directory with the config's environment_variables;
+the sidecar is ready when readiness_endpoint says so, and lives as long as liveness_endpoint says so; Truss's paths go
+to the server's; the gate holds; a server that does not get ready, or that ends, ends the sidecar with 1; SIGTERM
+lets requests finish, then asks the server to end, and kills it if it does not.
+
+Shown: support/model_servers.py, a server in a process of its own, whose doings depend on files in its directory.
+"""
+
+import json
+import os
+import signal
+
+import pytest
+
+from support.h1_client import H1Client, fetch
+from support.h2_client import H2Client
+from support.model_servers import docker_model
+from support.programs import Sidecar
+from support.waiting import SLOWNESS, equals, eventually
+
+
+@pytest.fixture
+def start(tmp_path):
+    def make(ready=True, files=(), **options):
+        model = docker_model(tmp_path, **options)
+        for name in (["ready"] if ready else []) + list(files):
+            (model / name).touch()
+        sidecar = Sidecar(model, ready=ready)
+        sidecar.model = model
+        return sidecar
+    return make
+
+
+def status(sidecar, path):
+    return fetch(sidecar.address, "GET", path).status
+
+
+def gone(pid):
+    """No such process, or one that is only waiting to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_it_is_ready_when_the_server_says_so(start):
+    sidecar = start(ready=False)
+    sidecar.wait_log("model server output", line="the server listens", model="served")
+    for path, expected in [("/health/live", 200), ("/health/ready", 503), ("/", 200),
+                           ("/v1/models/m", 503), ("/other", 503)]:
+        assert status(sidecar, path) == expected, path
+    refused = fetch(sidecar.address, "POST", "/predict", body=b"{}")
+    assert (refused.status, refused.reason) == (503, "not_ready")
+    assert not sidecar.logged("model ready")
+    (sidecar.model / "ready").touch()
+    sidecar.wait_log("model ready")
+    for path in ("/health/live", "/health/ready", "/v1/models/m", "/v1/models/m/loaded", "/other"):
+        assert status(sidecar, path) == 200, path
+    assert fetch(sidecar.address, "GET", "/").body == b'"alive"', "the server's own answer"
+    (sidecar.model / "ready").unlink()
+    equals(lambda: status(sidecar, "/health/ready"), 503)
+    assert status(sidecar, "/health/live") == 200
+
+
+def test_it_lives_as_long_as_the_server_says_so(start):
+    sidecar = start()
+    assert status(sidecar, "/health/live") == 200
+    (sidecar.model / "stuck").touch()
+    equals(lambda: status(sidecar, "/health/live"), 503)
+    assert status(sidecar, "/health/ready") == 200
+    (sidecar.model / "stuck").unlink()
+    equals(lambda: status(sidecar, "/health/live"), 200)
+
+
+def test_the_server_runs_in_the_models_directory_with_its_environment(start):
+    sidecar = start(environment={"SETTING": "of the config"})
+    said = fetch(sidecar.address, "GET", "/where").json()
+    assert said["cwd"] == str(sidecar.model)
+    assert said["setting"] == "of the config"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_the_server_runs_as_the_user_it_is_to_run_as(start):
+    sidecar = start(run_as_user_id=65534)
+    assert fetch(sidecar.address, "GET", "/who").json()["uid"] == 65534
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_gate_holds(start, limit):
+    sidecar = start(predict_concurrency=limit)
+    with H2Client(sidecar.address) as client:
+        body = json.dumps({"until": "go"}).encode()
+        paths = ["/predict", "/v1/models/m:predict", "/v1/chat/completions"] * 2
+        streams = [client.request("POST", path, body=body) for path in paths]
+        equals(lambda: (sidecar.metric("penstock_gate_waiting"),
+                        sidecar.metric("penstock_gate_in_predict")), (6 - limit, limit))
+        assert client.fetch("GET", "/v1/models").status == 200
+        (sidecar.model / "go").touch()
+        said = [stream.response().json() for stream in streams]
+    assert [answer["path"] for answer in said] == ["/generate", "/generate",
+                                                   "/v1/chat/completions"] * 2
+    assert max(answer["most"] for answer in said) == limit, "by the server's own count"
+
+
+@pytest.mark.parametrize("end", ["by itself", "killed"])
+def test_the_sidecar_ends_with_its_server(start, end):
+    sidecar = start()
+    pid = sidecar.wait_log("model server started")["pid"]
+    with H1Client(sidecar.address) as client:
+        client.request("POST", "/predict", body=json.dumps(
+            {"until": "never"} if end == "killed" else {"exit": 3}).encode())
+        if end == "killed":
+            equals(lambda: sidecar.metric("penstock_gate_in_predict"), 1)
+            os.kill(pid, signal.SIGKILL)
+        answer = client.response()
+        assert (answer.status, answer.reason) == (502, "server_connection_lost")
+    assert sidecar.wait() == 1
+    how = "signal 9" if end == "killed" else "exit code 3"
+    sidecar.wait_log("model server ended", how=how, level="error")
+    sidecar.wait_log("the model has ended", error=f"the model server ended: {how}")
+
+
+def test_a_server_that_does_not_start_ends_the_sidecar(start):
+    sidecar = start(ready=False, command="echo no GPU here >&2; exit 7")
+    assert sidecar.wait() == 1
+    sidecar.wait_log("model server output", line="no GPU here")
+    sidecar.wait_log("the model cannot be loaded", error="the model server ended: exit code 7")
+
+
+def test_a_server_that_is_not_ready_in_time_ends_the_sidecar(start):
+    sidecar = start(ready=False, penstock={"start_timeout": f"{int(1000 * SLOWNESS)}ms"})
+    pid = sidecar.wait_log("model server started")["pid"]
+    assert sidecar.wait() == 1
+    sidecar.wait_log("the model cannot be loaded",
+                     error="the model server was not ready in time: status 503")
+    assert gone(pid) and (sidecar.model / "terminated").exists()
+
+
+def test_a_drain_finishes_requests_and_then_ends_the_server(start):
+    sidecar = start()
+    pid = sidecar.wait_log("model server started")["pid"]
+    with H2Client(sidecar.address) as client:
+        streams = [client.request("POST", "/predict", body=b'{"until": "go"}') for _ in range(3)]
+        equals(lambda: sidecar.metric("penstock_gate_waiting"), 2)
+        sidecar.signal(signal.SIGTERM)
+        sidecar.wait_log("draining")
+        assert status(sidecar, "/health/ready") == 503
+        assert status(sidecar, "/") == 200, "who drains lives"
+        assert not (sidecar.model / "terminated").exists()
+        (sidecar.model / "go").touch()
+        assert [stream.response().status for stream in streams] == [200] * 3
+    assert sidecar.wait() == 0
+    assert (sidecar.model / "terminated").exists() and gone(pid)
+    sidecar.wait_log("model server ended", how="exit code 0", level="info")
+
+
+def test_a_server_that_does_not_end_is_killed(start):
+    sidecar = start(files=["stubborn"], penstock={"stop_timeout": "300ms"})
+    pid = sidecar.wait_log("model server started")["pid"]
+    assert sidecar.stop() == 0
+    assert (sidecar.model / "terminated").exists() and gone(pid)
+    sidecar.wait_log("model server ended", how="signal 9", level="info")
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_second_signal_does_not_wait_for_the_server(start, ready):
+    sidecar = start(ready, files=["stubborn"], penstock={"stop_timeout": "1h"})
+    sidecar.wait_log("model server output", line="the server listens")
+    pid = sidecar.wait_log("model server started")["pid"]
+    sidecar.signal(signal.SIGTERM)
+    if ready:
+        eventually((sidecar.model / "terminated").exists, "the server is asked to end")
+        sidecar.signal(signal.SIGTERM)
+    assert sidecar.wait() == (1 if ready else 0)
+    eventually(lambda: gone(pid), "the server is gone")
+
+
+@pytest.mark.parametrize("command", ["{server}", "exec {server}", "cd . && {server}"])
+def test_no_server_outlives_a_sidecar_that_is_killed(start, command):
+    sidecar = start(command=command)
+    pid = sidecar.wait_log("model server started")["pid"]
+    sidecar.kill()
+    eventually(lambda: gone(pid), "the server is gone")
