@@ -411,6 +411,15 @@ def test_a_connection_is_used_again_and_one_that_was_closed_is_not(server, front
         assert client.fetch(path=CHAT).body == b"ok"
 
 
+def test_an_idle_connection_is_closed_before_a_server_would(server, front):
+    sidecar = front(server)
+    server.handler = lambda request: request.respond(body=b"ok")
+    assert fetch(sidecar.address, "POST", CHAT, body=b"{}").status == 200
+    assert not server.connections[-1].closed
+    used = list(server.connections)
+    eventually(lambda: all(connection.closed for connection in used), "closed within 5 s", 5)
+
+
 def test_it_finds_out_that_a_server_speaks_http1(replica, front):
     server = replica("h1", handler=lambda request: request.respond(body=b"ok"))
     sidecar = front(server, protocol="auto")
