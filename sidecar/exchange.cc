@@ -13,8 +13,6 @@
 namespace penstock::sidecar {
 namespace {
 
-// What a client has not read yet of a streamed response, before the executor is stopped.
-constexpr std::size_t kResponseBuffer = 1024 * 1024;
 constexpr char kAttemptField[] = "x-penstock-attempt-id";
 constexpr char kTimeoutField[] = "x-request-timeout-ms";
 constexpr std::size_t kLongestAttemptId = 256;
@@ -204,7 +202,6 @@ void Exchange::onHead(http::ResponseHead head) {
   if (stream_ != nullptr) {
     answered_ = true;
     addOwnFields(head.headers);
-    stream_->setHighWatermark(kResponseBuffer);
     stream_->sendHead(head, false);
   }
 }
@@ -217,11 +214,23 @@ void Exchange::onData(std::string_view data) {
   net::Buffer buffer;
   buffer.append(data);
   stream_->sendData(buffer, false);
+  sent_bytes_ += data.size();
   uncredited_bytes_ += data.size();
-  if (stream_->unsentBytes() <= kResponseBuffer) {
+  if (stream_->unsentBytes() <= http::Stream::kDefaultHighWatermark) {
     creditSent();
   } else if (!stalled_.has_value()) {
-    stalled_.emplace(service_.loop(), [this] { giveUp(); });
+    stalled_.emplace(service_.loop(), [this] { onStalled(); });
+    stalled_->armAfter(service_.options().write_timeout);
+    written_when_stalled_ = sent_bytes_ - stream_->unsentBytes();
+  }
+}
+
+// A slow reader is not one that reads nothing.
+void Exchange::onStalled() {
+  const std::size_t written = sent_bytes_ - stream_->unsentBytes();
+  if (std::exchange(written_when_stalled_, written) == written) {
+    giveUp();
+  } else {
     stalled_->armAfter(service_.options().write_timeout);
   }
 }

@@ -54,6 +54,7 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   void cancelOther(const http::RequestHead& head);
   void run();
   void workEnded();
+  void onStalled();
   void giveUp();
   void creditSent();
   void refuse(Refusal refusal, std::string_view message = {});
@@ -76,6 +77,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   std::string request_id_;
   std::string attempt_id_;
   std::size_t held_bytes_ = 0;
+  std::size_t sent_bytes_ = 0;  // of a streamed response, given to the stream
+  std::size_t written_when_stalled_ = 0;
   std::size_t uncredited_bytes_ = 0;
   std::optional<net::Timer> stalled_;
 };

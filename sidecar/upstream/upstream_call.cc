@@ -16,6 +16,8 @@ using runtime::Outcome;
 using runtime::PredictGate;
 
 constexpr std::size_t kPiece = 64 * 1024;
+// Of a response that its client does not read; while that suffices, the permit comes back.
+constexpr std::size_t kResponseBuffer = 1024 * 1024;
 constexpr std::size_t kHighWatermark = http::Stream::kDefaultHighWatermark;
 
 Outcome outcomeOf(Refusal why, runtime::Stage stage) {
@@ -211,8 +213,10 @@ void UpstreamCall::onData(std::span<const std::uint8_t> data, bool end_stream) {
   if (abandoned_.has_value()) {
     stream_->consume(data.size());
   } else if (!data.empty()) {
+    unread_ += data.size();
     unconsumed_ += data.size();
     listener_.onData(std::string_view(reinterpret_cast<const char*>(data.data()), data.size()));
+    openWindow();
   }
   if (end_stream) {
     responseEnded();
@@ -225,12 +229,15 @@ void UpstreamCall::onTrailers(http::Headers trailers) {
 }
 
 void UpstreamCall::consumed(std::size_t bytes) {
-  if (abandoned_.has_value()) {
-    return;
+  unread_ -= bytes;
+  if (!abandoned_.has_value()) {
+    openWindow();
   }
-  unconsumed_ -= bytes;
-  if (stream_ != nullptr) {
-    stream_->consume(bytes);
+}
+
+void UpstreamCall::openWindow() {
+  if (stream_ != nullptr && unread_ <= kResponseBuffer) {
+    stream_->consume(std::exchange(unconsumed_, 0));
   }
 }
 

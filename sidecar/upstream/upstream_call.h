@@ -80,6 +80,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   void sendMore();
   void creditRequest();
   bool requestSent() const;
+  void openWindow();
   void responseEnded();
   void onTimer();
   // Nobody wants the response; the listener is told why when the call has ended.
@@ -114,7 +115,8 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   // The response.
   bool head_seen_ = false;
   bool response_ended_ = false;
-  std::size_t unconsumed_ = 0;               // with the listener
+  std::size_t unread_ = 0;                   // with the listener
+  std::size_t unconsumed_ = 0;               // for which the server has no new window yet
   std::optional<http::ResponseHead> whole_;  // a response without a body
   int status_ = 0;
   http::Headers trailers_;

@@ -126,6 +126,22 @@ TEST_F(StreamedExchangeTest, AClientThatReadsNothingForTheWriteTimeoutIsGivenUp)
   EXPECT_EQ(service_.exchanges(), 0u);
 }
 
+TEST_F(StreamedExchangeTest, AClientThatReadsSlowlyIsNotGivenUp) {
+  begin();
+  executor_.listener->onHead(ok());
+  stream_.unsent = 1 << 20;
+  executor_.listener->onData("slowly read");
+  const TimePoint stops_reading = clock_.now() + 5 * service_.options().write_timeout;
+  bool reads = true;
+  EXPECT_TRUE(net::turnUntil(loop_, [&] {
+    reads = clock_.now() < stops_reading;
+    stream_.unsent -= reads ? 1 : 0;
+    return stream_.reset_with.has_value();
+  }));
+  EXPECT_FALSE(reads) << "given up only when nothing moves any more";
+  executor_.listener->onAborted();
+}
+
 TEST_F(StreamedExchangeTest, AfterTheClientHasGoneTheRestIsDroppedAndCredited) {
   Exchange& exchange = begin();
   executor_.listener->onHead(ok());
