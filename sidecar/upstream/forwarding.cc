@@ -9,10 +9,6 @@
 namespace penstock::sidecar {
 namespace {
 
-bool isWebSocket(const http::RequestHead& head) {
-  return head.method == "CONNECT" && head.protocol == "websocket";
-}
-
 bool isGrpc(const http::RequestHead& head) {
   return head.headers.get("content-type").value_or("").starts_with("application/grpc");
 }
@@ -71,7 +67,7 @@ bool countsByMethod(const http::RequestHead& head, const UpstreamModel::GatePatt
     return head.method == pattern.method;
   }
   return head.method == "POST" || head.method == "PUT" || head.method == "PATCH" ||
-         isWebSocket(head);
+         head.isWebSocket();
 }
 
 // "/v1/models/{any}", "/v1/models/{any}/loaded".
@@ -107,7 +103,7 @@ bool asksForLiveness(const http::RequestHead& head, const UpstreamModel& model) 
 }
 
 Forwarding forwardingOf(const http::RequestHead& head, const UpstreamModel& model) {
-  Forwarding result{.path = head.path, .streamed = isWebSocket(head) || isGrpc(head)};
+  Forwarding result{.path = head.path, .streamed = head.isWebSocket() || isGrpc(head)};
   const std::string_view endpoint = endpointOf(head, model);
   if (!endpoint.empty()) {
     const std::string_view query =

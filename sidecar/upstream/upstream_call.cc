@@ -123,6 +123,10 @@ void UpstreamCall::onConnectFailed(net::CloseReason) {
 }
 
 void UpstreamCall::onConnection(http::ClientConnection& connection) {
+  if (work_.head.isWebSocket() && !connection.takesWebSockets()) {
+    endLater(Refusal::kNotImplemented);
+    return;
+  }
   state_ = State::kRunning;
   stream_ = &connection.newStream(*this);
   const TimePoint now = shared_.loop.clock().now();

@@ -17,9 +17,11 @@ from support.h1_wire import Closed
 from support.h2_client import H2Client
 from support.model_servers import attached_model
 from support.programs import Proxy, Sidecar
+from support.tunnels import H1Tunnel, H2Tunnel
 from support.waiting import SLOWNESS, equals, eventually
 
 CHAT = "/v1/chat/completions"
+CONNECT_PROTOCOL = 8
 
 
 @pytest.fixture(params=[("h1", "http1"), ("h2", "h2")], ids=["http1", "h2"])
@@ -519,3 +521,46 @@ def test_a_drain_finishes_what_runs(server, front):
         request.respond(body=b"done")
         assert running.response().body == b"done"
     assert sidecar.wait() == 0
+
+
+@pytest.mark.parametrize("upstream", ["h1", "h2"])
+@pytest.mark.parametrize("tunnel_class", [H1Tunnel, H2Tunnel])
+def test_a_websocket_holds_one_permit_for_its_life(replica, front, tunnel_class, upstream):
+    server = replica(upstream, settings={CONNECT_PROTOCOL: 1})
+    server.speaks = {"h1": "http1", "h2": "h2"}[upstream]
+    sidecar = front(server)
+    tunnel = tunnel_class(sidecar.address, path="/v1/realtime", early=b"early ")
+    request = server.wait_count(1)[0]
+    request.accept()
+    assert tunnel.answer().status == tunnel.accepted
+    tunnel.send(b"bytes")
+    request.wait_body(11)
+    assert bytes(request.body) == b"early bytes"
+    request.send(b"back")
+    assert tunnel.read(4) == b"back"
+    with H2Client(sidecar.address) as client:
+        waiter = post(client, "next")
+        wait_gate(sidecar, 1, 1)
+        request.send(b"bye", end=True)
+        assert tunnel.read_to_end() == b"bye"
+        server.by_id("next").respond()
+        assert waiter.response().status == 200
+    second = tunnel_class(sidecar.address, path="/v1/realtime")
+    request = server.wait_count(3)[2]
+    request.accept()
+    assert second.answer().status == second.accepted
+    second.vanish()
+    eventually(lambda: request.peer_gone, "the server sees that the client has gone")
+    wait_gate(sidecar, 0, 0)
+    third = tunnel_class(sidecar.address, path="/v1/realtime")
+    server.wait_count(4)[3].respond(403)
+    assert third.answer().status == 403
+    wait_gate(sidecar, 0, 0)
+
+
+def test_a_websocket_that_the_server_cannot_take_is_refused(replica, front):
+    sidecar = front(replica("h2"), protocol="h2")
+    tunnel = H1Tunnel(sidecar.address, path="/v1/realtime")
+    answer = tunnel.answer()
+    assert (answer.status, answer.reason) == (501, "not_implemented")
+    wait_gate(sidecar, 0, 0)
