@@ -9,7 +9,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from support import replica as replicas  # noqa: E402
-from support.programs import Program  # noqa: E402
+from support.model_servers import attached_model  # noqa: E402
+from support.programs import Program, Sidecar  # noqa: E402
 from support.waiting import patience  # noqa: E402
 
 
@@ -44,3 +45,22 @@ def replica():
         each.close()
     problems = [problem for each in made for problem in each.problems]
     assert not problems, f"the replica was sent what breaks the protocol: {problems}"
+
+
+@pytest.fixture(params=[("h1", "http1"), ("h2", "h2")], ids=["http1", "h2"])
+def server(request, replica):
+    """A replica as a model server, over each version; `front` tells the sidecar which."""
+    made = replica(request.param[0])
+    made.speaks = request.param[1]
+    return made
+
+
+@pytest.fixture
+def front(tmp_path):
+    """Starts a sidecar in front of a server."""
+    def start(server, predict_concurrency=1, arguments=(), ready=True, **penstock):
+        if hasattr(server, "speaks"):
+            penstock.setdefault("protocol", server.speaks)
+        return Sidecar(attached_model(tmp_path, server, predict_concurrency, **penstock), arguments,
+                       ready)
+    return start

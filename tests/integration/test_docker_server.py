@@ -5,7 +5,7 @@ the sidecar is ready when readiness_endpoint says so, and lives as long as liven
 to the server's; the gate holds; a server that does not get ready, or that ends, ends the sidecar with 1; SIGTERM
 lets requests finish, then asks the server to end, and kills it if it does not.
 
-Shown: support/model_servers.py, a server in a process of its own, whose doings depend on files in its directory.
+Shown: support/served_model.py, a server in a process of its own, whose doings depend on files in its directory.
 """
 
 import json
@@ -175,6 +175,15 @@ def test_a_second_signal_does_not_wait_for_the_server(start, ready):
         eventually((sidecar.model / "terminated").exists, "the server is asked to end")
         sidecar.signal(signal.SIGTERM)
     assert sidecar.wait() == (1 if ready else 0)
+    eventually(lambda: gone(pid), "the server is gone")
+
+
+def test_what_the_shell_has_started_ends_too(start):
+    sidecar = start(False, files=["stubborn"], command="{server} & wait")
+    sidecar.wait_log("model server output", line="the server listens")
+    sidecar.signal(signal.SIGTERM)
+    assert sidecar.wait() == 0
+    pid = sidecar.logged("model server output")[0]["line"]
     eventually(lambda: gone(pid), "the server is gone")
 
 

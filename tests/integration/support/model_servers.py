@@ -1,20 +1,15 @@
-"""Model directories that front a model server, and a model server to be started by the sidecar.
+"""Model directories that front a model server, and what tests ask of a sidecar in front of one."""
 
-Run as a program it is that server: HTTP/1.1, one thread a connection, working directory the model's. It
-counts for itself how many inference requests run in it at a time.
-"""
-
-import http.server
-import json
-import os
 import pathlib
-import signal
 import socket
 import sys
-import threading
-import time
 
 import yaml
+
+from .waiting import equals
+
+CHAT = "/v1/chat/completions"
+SERVER = pathlib.Path(__file__).resolve().with_name("served_model.py")
 
 
 def model_directory(folder, config, name="served"):
@@ -41,9 +36,9 @@ def free_port():
 
 def docker_model(folder, predict_concurrency=1, command="exec {server}", environment=None,
                  penstock=None, **docker_server):
-    """A model that starts this file as its server."""
+    """A model that starts served_model.py as its server."""
     port = free_port()
-    server = f"{sys.executable} -B {pathlib.Path(__file__).resolve()} {port}"
+    server = f"{sys.executable} -B {SERVER} {port}"
     return model_directory(folder, {
         "runtime": {"predict_concurrency": predict_concurrency},
         "environment_variables": environment or {},
@@ -59,53 +54,10 @@ def docker_model(folder, predict_concurrency=1, command="exec {server}", environ
     })
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    lock = threading.Lock()
-    running = 0
-    most = 0
-
-    def do_GET(self):
-        if self.path == "/ready":
-            self.answer(200 if os.path.exists("ready") else 503)
-        elif self.path == "/alive":
-            self.answer(503 if os.path.exists("stuck") else 200, b'"alive"')
-        else:
-            self.answer(200, json.dumps({"path": self.path, "cwd": os.getcwd(), "uid": os.getuid(),
-                                         "setting": os.environ.get("SETTING")}).encode())
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])) or "{}")
-        with Handler.lock:
-            Handler.running += 1
-            Handler.most = max(Handler.most, Handler.running)
-        if body.get("exit") is not None:
-            os._exit(body["exit"])
-        while body.get("until") and not os.path.exists(body["until"]):
-            time.sleep(0.01)
-        with Handler.lock:
-            Handler.running -= 1
-        self.answer(200, json.dumps({"path": self.path, "most": Handler.most}).encode())
-
-    def answer(self, status, body=b""):
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def post(client, name, path=CHAT, headers=(), body=b"{}", **options):
+    return client.request("POST", path, [("x-test-id", name), *headers], body, **options)
 
 
-def end(*_):
-    pathlib.Path("terminated").touch()
-    if not os.path.exists("stubborn"):
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end)
-    http.server.ThreadingHTTPServer.request_queue_size = 128
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
-    print("the server listens", flush=True)
-    listening.serve_forever()
+def wait_gate(sidecar, waiting, in_predict):
+    equals(lambda: (sidecar.metric("penstock_gate_waiting"),
+                    sidecar.metric("penstock_gate_in_predict")), (waiting, in_predict))

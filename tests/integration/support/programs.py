@@ -146,6 +146,11 @@ class Program:
         with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def bytes_read(self):
+        """By all its reads so far, from sockets as well."""
+        with open(f"/proc/{self.pid}/io", encoding="ascii") as io:
+            return int(io.readline().split()[1])
+
 
 class Proxy(Program):
     """penstock-proxy with a configuration given as a dict (or text), on free loopback ports."""

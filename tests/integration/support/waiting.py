@@ -42,3 +42,16 @@ def equals(read, expected, what="", timeout=10.0):
         eventually(reached, what, timeout)
     except AssertionError as error:
         raise AssertionError(f"{error}: expected {expected!r}, last saw {last[0]!r}") from None
+
+
+def settled(read, times=20, timeout=10.0):
+    """Waits until read() gives the same so many times in a row, 10 ms apart, and returns it."""
+    seen = []
+
+    def same():
+        seen.append(read())
+        time.sleep(0.01)
+        return len(seen) >= times and len(set(seen[-times:])) == 1
+
+    eventually(same, "it stays the same", timeout)
+    return seen[-1]
