@@ -8,6 +8,9 @@ is a 502.
 Shown: a replica of the tests as the server, which counts for itself and holds each request until told.
 """
 
+import os
+from random import Random
+
 import pytest
 
 from support.configs import proxy_config
@@ -15,7 +18,10 @@ from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.model_servers import CHAT, post, wait_gate
 from support.programs import Proxy
+from support.replica import Workers
 from support.waiting import SLOWNESS, equals, eventually
+
+SEED = int(os.environ.get("PENSTOCK_TEST_SEED", "20"))
 
 
 def test_inference_passes_the_gate_in_order_and_nothing_else_does(server, front):
@@ -309,3 +315,29 @@ def test_a_drain_finishes_what_runs(server, front):
         request.respond(body=b"done")
         assert running.response().body == b"done"
     assert sidecar.wait() == 0
+
+
+@pytest.mark.parametrize("on_client_gone", ["wait", "reset"])
+def test_a_crowd_that_comes_and_goes_leaves_nothing(server, front, on_client_gone):
+    server.reset_ends_work = on_client_gone == "reset"
+    server.handler = Workers(lambda request: 0.003)
+    sidecar = front(server, 3, on_client_gone=on_client_gone)
+    random = Random(SEED)
+    streams = []
+    with H2Client(sidecar.address) as one, H2Client(sidecar.address) as other:
+        for n in range(600):
+            streams.append(post(random.choice([one, other]), str(n)))
+            for stream in random.sample(streams, min(len(streams), random.randrange(3))):
+                if not stream.ended:
+                    stream.reset()
+            eventually(lambda: sum(not stream.ended for stream in streams) < 60, timeout=20)
+        for stream in streams:
+            stream.end()
+    wait_gate(sidecar, 0, 0)
+    equals(lambda: sidecar.metric("penstock_in_flight"), 0)
+    equals(lambda: sidecar.metric("penstock_buffered_bytes"), 0)
+    server.wait_idle()
+    if on_client_gone == "wait":
+        assert server.max_in_flight <= 3, f"seed {SEED}"
+    assert len(set(server.ids)) == len(server.ids), f"nothing ran twice; seed {SEED}"
+    assert 0 < len(server.ids) <= 600
