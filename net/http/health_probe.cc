@@ -27,7 +27,8 @@ HealthProbe::HealthProbe(net::EventLoop& loop, const net::Address& address,
       address_(address),
       settings_(settings),
       callback_(std::move(callback)),
-      timeout_(loop, [this] { fail("timeout"); }) {
+      timeout_(loop, [this] { fail("timeout"); }),
+      tell_(loop, [this] { tell(); }) {
   // A server that is silent about HTTP/2 must leave time to ask it in HTTP/1.1.
   limits_.preface_timeout = settings.timeout / 2;
   timeout_.armAfter(settings.timeout);
@@ -46,16 +47,24 @@ void HealthProbe::connect(UpstreamProtocol protocol) {
 }
 
 void HealthProbe::fail(std::string_view failure) {
+  if (finished_) {
+    return;
+  }
   answer_.status = 0;
   answer_.failure = failure;
   finish();
 }
 
 void HealthProbe::finish() {
+  finished_ = true;
   hangUp();
-  if (Callback callback = std::exchange(callback_, nullptr)) {
-    callback(answer_);
-  }
+  tell_.schedule();
+}
+
+void HealthProbe::tell() {
+  const Answer answer = answer_;
+  Callback callback = std::move(callback_);
+  callback(answer);
 }
 
 void HealthProbe::hangUp() {

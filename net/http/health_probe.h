@@ -50,6 +50,7 @@ class HealthProbe final : private ClientConnection::Owner, private ResponseHandl
   void connect(UpstreamProtocol protocol);
   void fail(std::string_view failure);
   void finish();
+  void tell();
   void hangUp();
 
   void onReady(ClientConnection& connection) override;
@@ -72,6 +73,9 @@ class HealthProbe final : private ClientConnection::Owner, private ResponseHandl
   Callback callback_;
   Answer answer_;
   net::Timer timeout_;
+  // The callback may destroy the probe, in whose connection's calls this is when it finishes.
+  net::Deferred tell_;
+  bool finished_ = false;
   std::unique_ptr<ClientConnection> connection_;
   ClientStream* stream_ = nullptr;
 };

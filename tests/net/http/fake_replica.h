@@ -27,15 +27,17 @@ class FakeReplica final : private net::Listener::Handler {
       : loop_(loop), speaks_(speaks), listener_(new net::Listener(loop, listening(), *this)) {
     address_ = listener_->address();
   }
-  ~FakeReplica() override {
-    for (Peer& peer : peers_) {
-      peer.close();
-    }
-  }
+  ~FakeReplica() override { hangUp(); }
 
   const net::Address& address() const { return address_; }
   // From now on nobody can connect.
   void stopListening() { listener_.reset(); }
+  // Closes every connection.
+  void hangUp() {
+    for (Peer& peer : peers_) {
+      peer.close();
+    }
+  }
 
   int status = 200;
   bool is_sidecar = false;

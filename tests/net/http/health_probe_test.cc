@@ -114,6 +114,25 @@ TEST_F(HealthProbeTest, GivesUpOnAnAnswerThatDoesNotEnd) {
   EXPECT_EQ(answer.status, 0);
 }
 
+TEST_F(HealthProbeTest, MayBeDestroyedByItsCallbackWhenTheConnectionBreaksInMidAnswer) {
+  for (const auto protocol : {http::UpstreamProtocol::kHttp2, http::UpstreamProtocol::kHttp1}) {
+    FakeReplica replica(loop);
+    replica.ends_answer = false;
+    std::optional<HealthProbe::Answer> answer;
+    std::optional<HealthProbe> probe;
+    probe.emplace(loop, replica.address(), HealthProbe::Settings{.protocol = protocol},
+                  [&](const HealthProbe::Answer& given) {
+                    answer = given;
+                    probe.reset();
+                  });
+    ASSERT_TRUE(net::runUntil(loop, [&] { return replica.asked == 1; }));
+    replica.hangUp();
+    ASSERT_TRUE(net::runUntil(loop, [&] { return answer.has_value(); }));
+    EXPECT_EQ(answer->status, 0);
+    EXPECT_FALSE(answer->failure.empty());
+  }
+}
+
 TEST_F(HealthProbeTest, TellsNobodyWhenItIsDestroyedEarly) {
   FakeReplica replica(loop);
   for (const bool connected : {false, true}) {
