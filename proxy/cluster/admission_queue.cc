@@ -9,10 +9,6 @@
 namespace penstock::proxy {
 namespace {
 
-// A window of the drain rate is over when it is both long and full enough to tell something.
-constexpr double kRateWindowSeconds = 10;
-constexpr std::uint64_t kRateWindowSlots = 16;
-
 double seconds(Duration d) {
   return std::chrono::duration<double>(d).count();
 }
@@ -166,7 +162,9 @@ void AdmissionQueue::release(Replica& replica, bool retry) {
   Change change(*this);
   giveBack(replica, retry);
   ++done_;
-  countFreed();
+  if (!queue_.empty()) {
+    drain_rate_.freed();
+  }
   grantWaiting(change);
 }
 
@@ -337,21 +335,14 @@ void AdmissionQueue::deliver(Ticket& ticket, Ticket::State state, Change& change
 }
 
 void AdmissionQueue::account(TimePoint now) {
-  const double dt = seconds(now - accounted_until_);
+  const Duration passed = now - accounted_until_;
+  const double dt = seconds(passed);
   accounted_until_ = now;
   waiting_seconds_ += dt * static_cast<double>(waiting_);
   in_flight_seconds_ += dt * static_cast<double>(in_flight_);
   idle_while_waiting_seconds_ += dt * static_cast<double>(undelivered_);
-  drain_now_.waited_seconds += queue_.empty() ? 0 : dt;
-}
-
-void AdmissionQueue::countFreed() {
-  if (queue_.empty()) {
-    return;
-  }
-  ++drain_now_.freed;
-  if (drain_now_.waited_seconds >= kRateWindowSeconds && drain_now_.freed >= kRateWindowSlots) {
-    drain_before_ = std::exchange(drain_now_, {});
+  if (!queue_.empty()) {
+    drain_rate_.waited(passed);
   }
 }
 
@@ -386,37 +377,27 @@ std::vector<AdmissionQueue::ReplicaSnapshot> AdmissionQueue::replicas() const {
   std::vector<ReplicaSnapshot> result;
   result.reserve(entries_.size());
   for (const auto& e : entries_) {
-    result.push_back({
-        .id = e->id,
-        .address = e->address,
-        .available = e->available,
-        .removed = e->removed,
-        .in_flight = e->in_flight,
-        .requests = e->requests.load(std::memory_order_relaxed),
-        .succeeded = e->succeeded.load(std::memory_order_relaxed),
-        .failed = e->failed.load(std::memory_order_relaxed),
-    });
+    result.push_back({.id = e->id,
+                      .address = e->address,
+                      .available = e->available,
+                      .removed = e->removed,
+                      .in_flight = e->in_flight,
+                      .requests = e->requests.load(std::memory_order_relaxed),
+                      .succeeded = e->succeeded.load(std::memory_order_relaxed),
+                      .failed = e->failed.load(std::memory_order_relaxed)});
   }
   return result;
 }
 
 bool AdmissionQueue::anyAvailable() const {
-  std::lock_guard lock(mutex_);
-  return std::ranges::any_of(entries_, [](const auto& e) { return e->available; });
+  return snapshot().any_available;
 }
 
 Duration AdmissionQueue::estimatedWait() const {
   const TimePoint clock_now = clock_.now();
   std::lock_guard lock(mutex_);
-  const double since = seconds(std::max(clock_now, accounted_until_) - accounted_until_);
-  const double waited =
-      drain_now_.waited_seconds + drain_before_.waited_seconds + (queue_.empty() ? 0 : since);
-  const auto freed = static_cast<double>(drain_now_.freed + drain_before_.freed);
-  // Nothing freed yet: at least as long again.
-  const double wait =
-      freed > 0 ? static_cast<double>(waiting_) * waited / freed : (waiting_ > 0 ? waited : 0);
-  return std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(std::clamp(wait, 1.0, 3600.0)));
+  const Duration since = std::max(clock_now, accounted_until_) - accounted_until_;
+  return drain_rate_.estimatedWait(waiting_, queue_.empty() ? Duration::zero() : since);
 }
 
 }  // namespace penstock::proxy

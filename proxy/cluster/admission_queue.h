@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/deadline.h"
+#include "proxy/cluster/drain_rate.h"
 #include "proxy/cluster/replica.h"
 #include "proxy/cluster/ticket.h"
 
@@ -131,7 +132,6 @@ class AdmissionQueue {
   void grantWaiting(Change& change);
   void deliver(Ticket& ticket, Ticket::State state, Change& change);
   void account(TimePoint now);
-  void countFreed();
 
   const Clock& clock_;
   const Settings settings_;
@@ -158,14 +158,7 @@ class AdmissionQueue {
   double waiting_seconds_ = 0;
   double in_flight_seconds_ = 0;
   double idle_while_waiting_seconds_ = 0;
-  // Slots freed while somebody waited for one, and for how long somebody did: now and in the window
-  // before.
-  struct DrainRate {
-    std::uint64_t freed = 0;
-    double waited_seconds = 0;
-  };
-  DrainRate drain_now_;
-  DrainRate drain_before_;
+  DrainRate drain_rate_;
 };
 
 }  // namespace penstock::proxy
