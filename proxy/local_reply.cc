@@ -134,6 +134,30 @@ const Outcome& outcomeOf(Reason reason) {
   return kTable[index].outcome;
 }
 
+Reason reasonOf(http::ServerConnection::Rejection rejection) {
+  using Rejection = http::ServerConnection::Rejection;
+  switch (rejection) {
+    case Rejection::kBadRequest:
+    case Rejection::kWebSocketVersion:
+      return Reason::kBadRequest;
+    case Rejection::kMethodNotAllowed:
+      return Reason::kMethodNotAllowed;
+    case Rejection::kRequestTimeout:
+      return Reason::kRequestTimeout;
+    case Rejection::kUriTooLong:
+      return Reason::kUriTooLong;
+    case Rejection::kMisdirected:
+      return Reason::kMisdirected;
+    case Rejection::kHeadersTooLarge:
+      return Reason::kHeadersTooLarge;
+    case Rejection::kVersionNotSupported:
+      return Reason::kVersionNotSupported;
+    case Rejection::kNotImplemented:
+      return Reason::kNotImplemented;
+  }
+  return Reason::kBadRequest;
+}
+
 LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
                           bool is_grpc, Duration retry_after) {
   const Outcome& outcome = outcomeOf(reason);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "net/http/headers.h"
+#include "net/http/server_connection.h"
 
 namespace penstock::proxy {
 
@@ -51,6 +52,8 @@ struct Outcome {
 };
 // The only place that maps a reason to what the client sees.
 const Outcome& outcomeOf(Reason reason);
+// For a request that the codec refuses.
+Reason reasonOf(http::ServerConnection::Rejection rejection);
 
 struct LocalReply {
   http::ResponseHead head;

@@ -19,30 +19,6 @@ http::Limits adminLimits() {
   return limits;
 }
 
-Reason reasonOf(http::ServerConnection::Rejection rejection) {
-  using Rejection = http::ServerConnection::Rejection;
-  switch (rejection) {
-    case Rejection::kBadRequest:
-    case Rejection::kWebSocketVersion:
-      return Reason::kBadRequest;
-    case Rejection::kMethodNotAllowed:
-      return Reason::kMethodNotAllowed;
-    case Rejection::kRequestTimeout:
-      return Reason::kRequestTimeout;
-    case Rejection::kUriTooLong:
-      return Reason::kUriTooLong;
-    case Rejection::kMisdirected:
-      return Reason::kMisdirected;
-    case Rejection::kHeadersTooLarge:
-      return Reason::kHeadersTooLarge;
-    case Rejection::kVersionNotSupported:
-      return Reason::kVersionNotSupported;
-    case Rejection::kNotImplemented:
-      return Reason::kNotImplemented;
-  }
-  return Reason::kBadRequest;
-}
-
 LocalReply refusal(Reason reason, std::string_view detail) {
   LocalReply reply = makeLocalReply(reason, detail, {}, false, Duration::zero());
   if (reason == Reason::kMethodNotAllowed) {

@@ -3,33 +3,6 @@
 #include <vector>
 
 namespace penstock::proxy {
-namespace {
-
-Reason reasonOf(http::ServerConnection::Rejection rejection) {
-  using Rejection = http::ServerConnection::Rejection;
-  switch (rejection) {
-    case Rejection::kBadRequest:
-    case Rejection::kWebSocketVersion:
-      return Reason::kBadRequest;
-    case Rejection::kMethodNotAllowed:
-      return Reason::kMethodNotAllowed;
-    case Rejection::kRequestTimeout:
-      return Reason::kRequestTimeout;
-    case Rejection::kUriTooLong:
-      return Reason::kUriTooLong;
-    case Rejection::kMisdirected:
-      return Reason::kMisdirected;
-    case Rejection::kHeadersTooLarge:
-      return Reason::kHeadersTooLarge;
-    case Rejection::kVersionNotSupported:
-      return Reason::kVersionNotSupported;
-    case Rejection::kNotImplemented:
-      break;
-  }
-  return Reason::kNotImplemented;
-}
-
-}  // namespace
 
 DownstreamConnection::DownstreamConnection(Id id, const ExchangeContext& context,
                                            std::unique_ptr<net::Connection> connection,

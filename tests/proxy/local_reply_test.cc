@@ -127,6 +127,20 @@ TEST(LocalReply, SaysWhichMethodsAreAllowed) {
   EXPECT_FALSE(makeLocalReply(Reason::kNotFound, "", "", false, 0s).head.headers.has("allow"));
 }
 
+TEST(LocalReply, HasAReasonForEachRefusalOfTheCodec) {
+  using Rejection = http::ServerConnection::Rejection;
+  const auto status = [](Rejection why) { return outcomeOf(reasonOf(why)).status; };
+  EXPECT_EQ(status(Rejection::kBadRequest), 400);
+  EXPECT_EQ(status(Rejection::kWebSocketVersion), 400);
+  EXPECT_EQ(status(Rejection::kMethodNotAllowed), 405);
+  EXPECT_EQ(status(Rejection::kRequestTimeout), 408);
+  EXPECT_EQ(status(Rejection::kUriTooLong), 414);
+  EXPECT_EQ(status(Rejection::kMisdirected), 421);
+  EXPECT_EQ(status(Rejection::kHeadersTooLarge), 431);
+  EXPECT_EQ(status(Rejection::kVersionNotSupported), 505);
+  EXPECT_EQ(status(Rejection::kNotImplemented), 501);
+}
+
 TEST(LocalReply, KnowsGrpcByItsContentType) {
   const auto grpc = [](std::string_view type) {
     http::Headers headers;
