@@ -53,7 +53,8 @@ TEST(Http1Body, WithBadChunkLineIsRefused) {
                                       "5;a\0b\r\nhello\r\n"sv,   "5;a\rb\r\nhello\r\n"sv,
                                       "10000000000000000\r\n"sv, "00000000000000005\r\nhello\r\n"sv,
                                       "0\r\nx: y\n\r\n"sv,       "0\r\n x: y\r\n\r\n"sv,
-                                      "0\r\nx : y\r\n\r\n"sv,    "0\n\n"sv}) {
+                                      "0\r\nx : y\r\n\r\n"sv,    "0\n\n"sv,
+                                      "5\rXhello\r\n0\r\n\r\n"sv}) {
     const auto got = readChunks(body);
     EXPECT_TRUE(got.rejected(Rejection::kBadRequest)) << body;
   }
