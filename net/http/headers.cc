@@ -41,7 +41,7 @@ void Headers::set(std::string_view name, std::string_view value) {
 
 // The text stays where it is: what was a view of it still is one.
 std::size_t Headers::remove(std::string_view name) {
-  return std::erase_if(index_, [&](const Entry& entry) { return nameOf(entry) == name; });
+  return std::erase_if(index_, [&](const Entry& entry) { return isNamed(entry, name); });
 }
 
 std::optional<std::string_view> Headers::get(std::string_view name) const {
@@ -55,18 +55,7 @@ std::optional<std::string_view> Headers::get(std::string_view name) const {
 
 std::size_t Headers::count(std::string_view name) const {
   return static_cast<std::size_t>(std::count_if(
-      index_.begin(), index_.end(), [&](const Entry& entry) { return nameOf(entry) == name; }));
-}
-
-std::string_view Headers::nameOf(const Entry& entry) const {
-  return std::string_view(text_).substr(entry.offset, entry.name_size);
-}
-
-Headers::Field Headers::operator[](std::size_t i) const {
-  const Entry& entry = index_[i];
-  const std::string_view text = text_;
-  return Field{.name = text.substr(entry.offset, entry.name_size),
-               .value = text.substr(entry.offset + entry.name_size, entry.value_size)};
+      index_.begin(), index_.end(), [&](const Entry& entry) { return isNamed(entry, name); }));
 }
 
 std::size_t Headers::allocatedBytes() const {

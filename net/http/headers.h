@@ -31,7 +31,11 @@ class Headers {
 
   std::size_t size() const { return index_.size(); }
   bool empty() const { return index_.empty(); }
-  Field operator[](std::size_t i) const;
+  Field operator[](std::size_t i) const {
+    const Entry& entry = index_[i];
+    const char* const name = text_.data() + entry.offset;
+    return {{name, entry.name_size}, {name + entry.name_size, entry.value_size}};
+  }
   // Memory held, for accounting.
   std::size_t allocatedBytes() const;
 
@@ -58,7 +62,9 @@ class Headers {
     std::uint32_t name_size;
     std::uint32_t value_size;
   };
-  std::string_view nameOf(const Entry& entry) const;
+  bool isNamed(const Entry& entry, std::string_view name) const {
+    return std::string_view(text_.data() + entry.offset, entry.name_size) == name;
+  }
 
   std::string text_;
   std::vector<Entry> index_;

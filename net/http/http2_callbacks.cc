@@ -37,26 +37,25 @@ struct Http2Callbacks {
     Http2Session& self = session(user_data);
     if (self.open_) {
       self.events_.onHeadersBegin(frame->hd.stream_id, frame->headers.cat == NGHTTP2_HCAT_REQUEST);
+      self.block_ = self.find(frame->hd.stream_id);
     }
     return 0;
   }
 
-  static int onHeader(nghttp2_session*, const nghttp2_frame* frame, nghttp2_rcbuf* name,
+  static int onHeader(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf* name,
                       nghttp2_rcbuf* value, std::uint8_t, void* user_data) {
     Http2Session& self = session(user_data);
-    Http2Stream* stream = self.find(frame->hd.stream_id);
-    if (stream != nullptr && self.open_) {
-      self.events_.onHeader(*stream, view(name), view(value));
+    if (self.block_ != nullptr && self.open_) {
+      self.events_.onHeader(*self.block_, view(name), view(value));
     }
     return 0;
   }
 
-  static int onInvalidHeader(nghttp2_session*, const nghttp2_frame* frame, nghttp2_rcbuf*,
-                             nghttp2_rcbuf*, std::uint8_t, void* user_data) {
+  static int onInvalidHeader(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*,
+                             std::uint8_t, void* user_data) {
     Http2Session& self = session(user_data);
-    Http2Stream* stream = self.find(frame->hd.stream_id);
-    if (stream != nullptr && self.open_) {
-      self.events_.onInvalidHeader(*stream);
+    if (self.block_ != nullptr && self.open_) {
+      self.events_.onInvalidHeader(*self.block_);
     }
     return 0;
   }

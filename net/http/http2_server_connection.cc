@@ -177,7 +177,7 @@ void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
   acceptRequest(stream, std::move(*head), end_stream);
 }
 
-void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead head,
+void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead&& head,
                                           bool end_stream) {
   stream.is_head_request_ = head.method == "HEAD";
   stream.is_websocket_ = head.isWebSocket();

@@ -46,7 +46,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   TimePoint onTimer(TimePoint now) override;
 
   void openStream(std::int32_t id);
-  void acceptRequest(Http2ServerStream& stream, RequestHead head, bool end_stream);
+  void acceptRequest(Http2ServerStream& stream, RequestHead&& head, bool end_stream);
   void acceptTrailers(Http2ServerStream& stream);
   // Answers with the owner's words; the handler, if there was one, has been told.
   void reject(Http2ServerStream& stream, Rejection why, std::string_view detail);

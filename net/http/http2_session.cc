@@ -153,6 +153,9 @@ void Http2Session::retire(Http2Stream& stream) {
   if (stream.ready_pending_ || stream.failure_pending_) {
     std::erase(pending_, &stream);
   }
+  if (block_ == &stream) {
+    block_ = nullptr;
+  }
   stream.listed_ = false;
   std::unique_ptr<Http2Stream>& place = streams_[stream.index_];
   std::swap(place, streams_.back());

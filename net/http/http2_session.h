@@ -114,6 +114,7 @@ class Http2Session {
   Http2FrameHeads heads_;
   nghttp2_session* native_ = nullptr;
   std::vector<std::unique_ptr<Http2Stream>> streams_;
+  Http2Stream* block_ = nullptr;       // whose header block is being read
   std::vector<Http2Stream*> pending_;  // have something to hear once nghttp2 has returned
   net::Buffer* filling_ = nullptr;
   net::Timer timer_;

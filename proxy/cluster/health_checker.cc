@@ -32,7 +32,7 @@ void HealthChecker::onAnswer(const http::HealthProbe::Answer& answer) {
     settings_.probe.protocol = http::UpstreamProtocol::kHttp1;
   }
   if (answer.is_sidecar) {
-    replica_.is_sidecar.store(true, std::memory_order_relaxed);
+    replica_.kind.store(ReplicaKind::kSidecar, std::memory_order_relaxed);
   }
   const bool healthy = answer.healthy();
   const std::string why = answer.describe();

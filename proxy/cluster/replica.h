@@ -11,17 +11,25 @@ namespace penstock::proxy {
 // One incarnation of a replica; never used twice in a queue.
 using ReplicaId = std::uint64_t;
 
+// What a replica's answers say of it, the first time that they say "sidecar" for good.
+enum class ReplicaKind : std::uint8_t {
+  kUnknown,  // no answer yet
+  kPlain,    // an HTTP server like any other
+  kSidecar,  // answered with x-penstock-sidecar: requests can be cancelled by POST /penstock/cancel
+};
+
 // One sidecar (or any HTTP server) at one address. The address and id never change; the counters
 // are atomics that the workers write. Owned by the admission queue, pinned by each of its slots.
 struct Replica {
   Replica(ReplicaId replica_id, const net::Address& replica_address)
       : id(replica_id), address(replica_address), name(replica_address.toString()) {}
 
+  bool isSidecar() const { return kind.load(std::memory_order_relaxed) == ReplicaKind::kSidecar; }
+
   const ReplicaId id;
   const net::Address address;
   const std::string name;  // the address as text
-  // It answered with x-penstock-sidecar: requests can be cancelled by POST /penstock/cancel.
-  std::atomic<bool> is_sidecar{false};
+  std::atomic<ReplicaKind> kind{ReplicaKind::kUnknown};
   // It could not be connected to, and gets nothing until it can.
   std::atomic<bool> unreachable{false};
   // 502s and broken connections since the last answer.

@@ -1,6 +1,8 @@
 #include "proxy/upstream/upstream_cluster.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <random>
 
 #include <fmt/format.h>
@@ -56,7 +58,7 @@ UpstreamCluster::UpstreamCluster(net::EventLoop& loop, Cluster& cluster, const n
              }),
       settings_(poolSettings(cluster.config(), tls)),
       sweep_(loop, [this] { sweep(); }),
-      attempt_prefix_((std::uint64_t{std::random_device()()} << 32) | std::random_device()()) {
+      attempt_prefix_(fmt::format("{:08x}{:08x}", std::random_device()(), std::random_device()())) {
   sweep_.armAfter(kSweepInterval);
 }
 
@@ -71,7 +73,9 @@ http::ConnectionPool& UpstreamCluster::pool(const Replica& replica) {
 }
 
 std::string UpstreamCluster::nextAttemptId() {
-  return fmt::format("{:016x}{:x}", attempt_prefix_, ++attempts_);
+  std::array<char, 16> digits;
+  const auto written = std::to_chars(digits.begin(), digits.end(), ++attempts_, 16);
+  return attempt_prefix_ + std::string(digits.begin(), written.ptr);
 }
 
 void UpstreamCluster::adopt(std::unique_ptr<UpstreamRequest> request) {

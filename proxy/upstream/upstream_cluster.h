@@ -54,7 +54,7 @@ class UpstreamCluster {
   std::unordered_map<ReplicaId, std::unique_ptr<http::ConnectionPool>> pools_;
   std::unordered_map<UpstreamRequest*, std::unique_ptr<UpstreamRequest>> abandoned_;
   std::unordered_map<CancelCall*, std::unique_ptr<CancelCall>> cancels_;
-  std::uint64_t attempt_prefix_;
+  const std::string attempt_prefix_;
   std::uint64_t attempts_ = 0;
 };
 

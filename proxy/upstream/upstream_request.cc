@@ -22,13 +22,26 @@ UpstreamRequest::Failure failureOf(http::StreamEnd end) {
   return UpstreamRequest::Failure::kConnectionLost;
 }
 
+void learnKind(Replica& replica, const http::ResponseHead& head) {
+  const ReplicaKind known = replica.kind.load(std::memory_order_relaxed);
+  if (known == ReplicaKind::kSidecar) {
+    return;
+  }
+  const bool sidecar = head.headers.has("x-penstock-sidecar");
+  const ReplicaKind learnt = sidecar ? ReplicaKind::kSidecar : ReplicaKind::kPlain;
+  if (learnt != known) {
+    replica.kind.store(learnt, std::memory_order_relaxed);
+  }
+}
+
 }  // namespace
 
 UpstreamRequest::UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& owner)
-    : cluster_(cluster),
-      slot_(std::move(slot)),
-      owner_(&owner),
-      attempt_id_(cluster.nextAttemptId()) {}
+    : cluster_(cluster), slot_(std::move(slot)), owner_(&owner) {
+  if (slot_.replica().kind.load(std::memory_order_relaxed) != ReplicaKind::kPlain) {
+    attempt_id_ = cluster.nextAttemptId();
+  }
+}
 
 UpstreamRequest::~UpstreamRequest() {
   if (stream_ != nullptr) {
@@ -82,7 +95,7 @@ bool UpstreamRequest::mayBeRunning() const {
   }
   // A WebSocket's server works on what is sent, and sees the stream's end; a sidecar says when the
   // model has come to its end as well.
-  return is_websocket_ ? slot_.replica().is_sidecar.load(std::memory_order_relaxed) : request_sent_;
+  return is_websocket_ ? slot_.replica().isSidecar() : request_sent_;
 }
 
 void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
@@ -97,7 +110,7 @@ void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline
   r.ended_ = std::move(ended);
   r.give_up_.emplace(r.cluster_.loop(), [&r] { r.finishAbandoned(); });
   r.give_up_->arm(give_up.when());
-  if (r.slot_.replica().is_sidecar.load(std::memory_order_relaxed)) {
+  if (r.slot_.replica().isSidecar() && !r.attempt_id_.empty()) {
     r.cluster_.cancel(r.slot_.replica(), r.attempt_id_);
   }
   r.cluster_.adopt(std::move(request));
@@ -131,10 +144,7 @@ void UpstreamRequest::onInformational(http::ResponseHead head) {
 
 void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
   Replica& replica = slot_.replica();
-  if (!replica.is_sidecar.load(std::memory_order_relaxed) &&
-      head.headers.has("x-penstock-sidecar")) {
-    replica.is_sidecar.store(true, std::memory_order_relaxed);
-  }
+  learnKind(replica, head);
   if (head.status == 502) {
     cluster_.cluster().replicaFailed(replica);
   } else {

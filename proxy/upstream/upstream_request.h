@@ -65,7 +65,7 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   void setHighWatermark(std::size_t bytes) { stream_->setHighWatermark(bytes); }
 
   const Replica& replica() const { return slot_.replica(); }
-  // Identifies this attempt to the sidecar; unique.
+  // Identifies this attempt to the sidecar; unique. Empty if the replica is known not to be one.
   const std::string& attemptId() const { return attempt_id_; }
   // Gives up the stream, if any, and the slot with it.
   Slot takeSlot();

@@ -2,7 +2,7 @@
 
 Promised: the longest prefix wins among the routes whose host matches; hosts are exact or *.suffix; a request
 without a route is 404. The replica gets x-request-id (the client's own, or a new UUID v4), x-forwarded-for,
-x-forwarded-proto and x-penstock-attempt-id; the client gets the x-request-id back on local replies.
+x-forwarded-proto and, unless it is known to be no sidecar, x-penstock-attempt-id; the client gets the x-request-id back on local replies.
 
 Shown: one cluster per route, each with a replica that tells its name.
 """
@@ -70,7 +70,7 @@ def test_no_route_is_404(replica):
 @pytest.mark.parametrize("client_class", [H1Client, H2Client])
 @pytest.mark.parametrize("up", ["h1", "h2"])
 def test_what_the_replica_is_told(replica, client_class, up):
-    fake = replica(up, handler=lambda request: request.respond())
+    fake = replica(up, handler=lambda request: request.respond(), sidecar=True)
     proxy = Proxy(proxy_config([fake], cluster={"protocol": {"h1": "http1"}.get(up, "h2")}))
     with client_class(proxy.address) as client:
         client.fetch("GET", "/x?y=z", [("user-agent", "test/1"), ("cookie", "a=b"), ("cookie", "c=d")])
@@ -89,13 +89,16 @@ def test_what_the_replica_is_told(replica, client_class, up):
     assert host == "%s:%d" % proxy.address
 
 
-def test_a_client_cannot_give_itself_an_attempt_id(replica):
-    fake = replica(handler=lambda request: request.respond())
+@pytest.mark.parametrize("sidecar,ids_of_the_second", [(True, 1), (False, 0)])
+def test_a_client_cannot_give_itself_an_attempt_id(replica, sidecar, ids_of_the_second):
+    fake = replica(handler=lambda request: request.respond(), sidecar=sidecar)
     proxy = Proxy(proxy_config([fake]))
     with H2Client(proxy.address) as client:
-        client.fetch(headers=[("x-penstock-attempt-id", "forged")])
-    assert fake.requests[0].attempt_id != "forged"
-    assert [n for n, _ in fake.requests[0].headers].count("x-penstock-attempt-id") == 1
+        for _ in range(2):
+            client.fetch(headers=[("x-penstock-attempt-id", "forged")])
+    counts = [[n for n, _ in request.headers].count("x-penstock-attempt-id") for request in fake.requests]
+    assert counts == [1, ids_of_the_second]
+    assert all(request.attempt_id != "forged" for request in fake.requests)
 
 
 def test_local_replies_carry_the_request_id(replica):

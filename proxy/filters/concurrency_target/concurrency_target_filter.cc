@@ -38,7 +38,7 @@ void ConcurrencyTargetFilter::onRequestBody() {
 }
 
 bool ConcurrencyTargetFilter::ask() {
-  const TimePoint now = exchange_.loop().clock().now();
+  const TimePoint now = exchange_.loop().now();
   queue_deadline_ = Deadline::after(now, exchange_.cluster().config().queue.timeout);
   ticket_.emplace(exchange_.cluster().inbox(), *this);
   Admission admission = queue().acquire(*ticket_, demand());
@@ -62,7 +62,7 @@ AdmissionQueue::Demand ConcurrencyTargetFilter::demand() const {
 }
 
 bool ConcurrencyTargetFilter::onPutBack(Slot& slot, bool back_off) {
-  const TimePoint now = exchange_.loop().clock().now();
+  const TimePoint now = exchange_.loop().now();
   if (queue().putBack(std::move(slot), *ticket_, demand(), back_off)) {
     return false;
   }
@@ -77,7 +77,7 @@ bool ConcurrencyTargetFilter::onPutBack(Slot& slot, bool back_off) {
 
 void ConcurrencyTargetFilter::onGranted(Slot slot) {
   ExchangeReport& report = exchange_.report();
-  report.waited += exchange_.loop().clock().now() - waiting_since_;
+  report.waited += exchange_.loop().now() - waiting_since_;
   exchange_.cluster().cluster().observeWaiting(report.waited);
   exchange_.setTimer(*this, Deadline::never());
   exchange_.setSlot(std::move(slot));
@@ -85,12 +85,12 @@ void ConcurrencyTargetFilter::onGranted(Slot slot) {
 }
 
 void ConcurrencyTargetFilter::onExpired() {
-  exchange_.report().waited += exchange_.loop().clock().now() - waiting_since_;
+  exchange_.report().waited += exchange_.loop().now() - waiting_since_;
   exchange_.reply(queue().anyAvailable() ? Reason::kQueueTimeout : Reason::kNoReplica);
 }
 
 void ConcurrencyTargetFilter::onTimer() {
-  const TimePoint now = exchange_.loop().clock().now();
+  const TimePoint now = exchange_.loop().now();
   if (backing_off_ && !queue_deadline_.passed(now)) {
     backing_off_ = false;
     exchange_.setTimer(*this, queue_deadline_);

@@ -35,11 +35,14 @@ bool saysNotExecuted(const http::ResponseHead& head) {
 FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
   ExchangeReport& report = exchange_.report();
   Slot slot = exchange_.takeSlot();
-  dispatched_ = exchange_.loop().clock().now();
+  dispatched_ = exchange_.loop().now();
   ++report.attempts;
   report.replica = slot.replica().name;
   upstream_ = std::make_unique<UpstreamRequest>(exchange_.cluster(), std::move(slot), *this);
-  head.headers.set("x-penstock-attempt-id", upstream_->attemptId());
+  head.headers.remove("x-penstock-attempt-id");
+  if (!upstream_->attemptId().empty()) {
+    head.headers.add("x-penstock-attempt-id", upstream_->attemptId());
+  }
   if (exchange_.isWebSocket()) {
     // They end when it is accepted, but a replica would take them for the whole.
     removeTimeouts(head.headers);
@@ -128,7 +131,7 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
   }
   replay_.clear();
   replay_kept_ = false;
-  exchange_.report().replica_time = exchange_.loop().clock().now() - dispatched_;
+  exchange_.report().replica_time = exchange_.loop().now() - dispatched_;
   head.headers.remove("x-penstock-sidecar");
   touch();
   if (!end_stream) {

@@ -117,7 +117,7 @@ TEST_F(HealthCheckerTest, NotesThatAReplicaIsASidecar) {
   server.is_sidecar = true;
   check({.interval = 1h});
   ASSERT_TRUE(runUntilVerdicts(1));
-  EXPECT_TRUE(replica->is_sidecar);
+  EXPECT_EQ(replica->kind, ReplicaKind::kSidecar);
 }
 
 TEST_F(HealthCheckerTest, RemembersThatAReplicaSpeaksHttp1) {
