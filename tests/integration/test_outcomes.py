@@ -67,6 +67,7 @@ def test_429_queue_full(replica):
         client.request()
         client.request()
         proxy.wait_queue(waiting=1, in_flight=1)
+        fake.wait_count(1)
         check(proxy, client.fetch(), 429, "queue_full", retry_after=True)
         check_grpc(client.fetch(headers=GRPC), RESOURCE_EXHAUSTED, "queue_full")
         assert len(fake.requests) == 1
