@@ -10,9 +10,10 @@ namespace {
 
 constexpr std::size_t kHeadBytes = 9;
 
-bool leavesBlockOpen(std::span<const std::uint8_t> head) {
+// A CONTINUATION that continues nothing is an error, which is not to wait for more.
+bool leavesBlockOpen(std::span<const std::uint8_t> head, bool was_open) {
   const bool is_block = head[3] == NGHTTP2_HEADERS || head[3] == NGHTTP2_PUSH_PROMISE ||
-                        head[3] == NGHTTP2_CONTINUATION;
+                        (head[3] == NGHTTP2_CONTINUATION && was_open);
   return is_block && (head[4] & NGHTTP2_FLAG_END_HEADERS) == 0;
 }
 
@@ -43,7 +44,7 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
     }
     const auto head = bytes.subspan(at, kHeadBytes);
     skip_ = std::size_t{head[0]} << 16 | std::size_t{head[1]} << 8 | head[2];
-    block_open_ = leavesBlockOpen(head);
+    block_open_ = leavesBlockOpen(head, block_open_);
     at += kHeadBytes;
   }
   skip_ = keep_skip;

@@ -53,6 +53,13 @@ TEST(Http2FrameHeads, PassesHeadsWholeHoweverTheyCome) {
   }
 }
 
+TEST(Http2FrameHeads, PassesAContinuationOfNothingAtOnce) {
+  Http2FrameHeads heads(0);
+  Bytes stray;
+  addFrame(stray, kContinuation, 0, 0);
+  EXPECT_EQ(heads.pass(stray).size(), stray.size());
+}
+
 TEST(Http2FrameHeads, HoldsNoOtherPayloadBack) {
   Http2FrameHeads heads(0);
   Bytes frame;
