@@ -51,6 +51,10 @@ void Channel::onReady(net::FdWatch::Ready ready) {
   }
 }
 
+void Channel::hangUp() {
+  ::shutdown(socket_.get(), SHUT_WR);
+}
+
 void Channel::finish() {
   if (!closed_) {
     read();

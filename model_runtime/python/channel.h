@@ -34,6 +34,8 @@ class Channel {
   std::string& out();
   // The same for one frame with which a descriptor travels.
   std::string& out(net::UniqueFd descriptor);
+  // Tells the peer, after what was sent before this turn, that nothing more comes.
+  void hangUp();
   // The peer has ended: takes what it had sent, at most a few megabytes.
   void finish();
 

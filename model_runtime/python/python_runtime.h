@@ -131,6 +131,10 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   // Refuses from now on; what was submitted goes on.
   void drain() { draining_ = true; }
   bool draining() const { return draining_; }
+  // Lets the worker end, which nothing is asked of any more. stopped: once, when it has.
+  void stop(std::move_only_function<void()> stopped);
+  // The same without waiting.
+  void kill();
   // A worker with a loaded model is there.
   bool ready() const { return ready_; }
   // Known once the model has been loaded.
@@ -205,6 +209,8 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   bool ready_ = false;
   bool loaded_once_ = false;
   bool failed_ = false;
+  bool stopping_ = false;
+  std::move_only_function<void()> stopped_;
   std::set<Operation> operations_;
   bool has_preprocess_ = false;
   bool async_preprocess_ = false;

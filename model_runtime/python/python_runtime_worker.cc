@@ -28,6 +28,25 @@ void PythonRuntime::startWorker() {
   }
 }
 
+void PythonRuntime::stop(std::move_only_function<void()> stopped) {
+  stopping_ = true;
+  restart_.disarm();
+  if (worker_ == nullptr) {
+    stopped();
+    return;
+  }
+  stopped_ = std::move(stopped);
+  worker_->hangUp();
+}
+
+void PythonRuntime::kill() {
+  stopping_ = true;
+  restart_.disarm();
+  if (worker_ != nullptr) {
+    worker_->kill();
+  }
+}
+
 void PythonRuntime::startWorkerLater() {
   restart_.armAfter(back_off_);
   back_off_ = std::min(back_off_ * 2, options_.longest_back_off);
@@ -81,10 +100,17 @@ void PythonRuntime::fail(std::string_view why) {
 
 void PythonRuntime::onWorkerEnded(const std::string& how) {
   const bool was_ready = std::exchange(ready_, false);
-  log_.error("the model's worker ended", {{"pid", worker_->pid()}, {"how", how}});
+  log_.log(stopping_ ? LogLevel::kInfo : LogLevel::kError, "the model's worker ended",
+           {{"pid", worker_->pid()}, {"how", how}});
   loop_.destroyLater(std::move(worker_));
   while (!checks_.empty()) {
     answerHealth(checks_.begin()->first, false);
+  }
+  if (stopping_) {
+    if (stopped_) {
+      std::exchange(stopped_, nullptr)();
+    }
+    return;
   }
   if (!loaded_once_) {
     fail("the worker ended (" + how + ") before the model was loaded");

@@ -64,6 +64,11 @@ void Worker::terminate() {
   kill_.armAfter(kTimeToEnd);
 }
 
+void Worker::hangUp() {
+  channel_.hangUp();
+  kill_.armAfter(kTimeToEnd);
+}
+
 std::string Worker::onFrame(Frame& frame) {
   if (!greeted_) {
     return onHello(frame);

@@ -50,8 +50,11 @@ class Worker final : private Channel::Handler {
 
   Channel& channel() { return channel_; }
   std::int64_t pid() const { return child_->pid(); }
-  // Asks it to end, and kills it if it does not within a few seconds.
+  // Asks it to end, and kills it if it does not within a few seconds: by a signal, for one that may
+  // not listen any more; or by hanging up, which lets it end in its own way.
   void terminate();
+  void hangUp();
+  void kill() { child_->kill(); }
 
  private:
   Worker(net::EventLoop& loop, net::UniqueFd socket, Logger& log, Owner& owner);

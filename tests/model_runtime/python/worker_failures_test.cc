@@ -1,5 +1,6 @@
 // What a worker may do wrong, and what its death costs.
 
+#include <csignal>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -130,6 +131,19 @@ TEST_F(WorkerFailuresTest, WhoIsCancelledWhileThereIsNoWorkerIsGone) {
   runUntilOver(waiting);
   EXPECT_EQ(waiting.end, End::kCancelled);
   EXPECT_EQ(runtime_->inFlight(), 0u);
+}
+
+TEST_F(WorkerFailuresTest, IsLetGoInItsOwnWay) {
+  start();
+  Heard heard;
+  submit(heard, kPid);
+  runUntilOver(heard);
+  bool stopped = false;
+  runtime_->stop([&] { stopped = true; });
+  EXPECT_FALSE(stopped);
+  runUntil([&] { return stopped; });
+  EXPECT_NE(::kill(std::stoi(heard.body), 0), 0) << "it has ended";
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 0);
 }
 
 TEST_F(WorkerFailuresTest, AStreamIsLostWithItsWorker) {
