@@ -191,7 +191,7 @@ std::expected<Executor::Id, Reply> PythonExecutor::submit(Work work, Listener& l
       return id;
     }
     auto call =
-        std::make_unique<WebSocketCall>(*this, id, listener, config_.max_request_body.count,
+        std::make_unique<WebSocketCall>(loop_, *this, id, listener, config_.max_request_body.count,
                                         std::get<PythonModel>(config_.kind).stream_buffer.count);
     if (auto refused = call->begin(submissionOf(route.operation, std::move(work)))) {
       return std::unexpected(std::move(*refused));

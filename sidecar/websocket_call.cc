@@ -1,6 +1,7 @@
 #include "sidecar/websocket_call.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "sidecar/truss_reply.h"
@@ -9,14 +10,22 @@ namespace penstock::sidecar {
 
 using runtime::PythonRuntime;
 
-WebSocketCall::WebSocketCall(PythonExecutor& executor, Executor::Id id,
+namespace {
+
+// From a disconnect to the end of what the model does about it; then its task is cancelled.
+constexpr auto kTimeToNotice = std::chrono::seconds(5);
+
+}  // namespace
+
+WebSocketCall::WebSocketCall(net::EventLoop& loop, PythonExecutor& executor, Executor::Id id,
                              Executor::Listener& listener, std::size_t max_message,
                              std::size_t buffer)
     : executor_(executor),
       id_(id),
       listener_(listener),
       buffer_(buffer),
-      reader_(max_message, *this) {}
+      reader_(max_message, *this),
+      give_up_(loop, [this] { executor_.runtime().cancel(running_); }) {}
 
 std::optional<Reply> WebSocketCall::begin(PythonRuntime::Submission submission) {
   auto running = executor_.runtime().submit(std::move(submission), *this);
@@ -25,6 +34,13 @@ std::optional<Reply> WebSocketCall::begin(PythonRuntime::Submission submission) 
   }
   running_ = *running;
   return std::nullopt;
+}
+
+void WebSocketCall::cancel() {
+  if (!std::exchange(told_closed_, true)) {
+    executor_.runtime().clientClosed(running_, kCloseAbnormal, {});
+  }
+  give_up_.armAfter(kTimeToNotice);
 }
 
 void WebSocketCall::sendData(std::span<const std::uint8_t> data, bool end) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "net/event_loop.h"
 #include "sidecar/python_executor.h"
 #include "sidecar/websocket_frames.h"
 
@@ -18,11 +19,12 @@ class WebSocketCall final : public PythonExecutor::Call,
                             private WebSocketReader::Handler {
  public:
   // max_message, buffer: bytes of one message, and of those that the model has not taken.
-  WebSocketCall(PythonExecutor& executor, Executor::Id id, Executor::Listener& listener,
-                std::size_t max_message, std::size_t buffer);
+  WebSocketCall(net::EventLoop& loop, PythonExecutor& executor, Executor::Id id,
+                Executor::Listener& listener, std::size_t max_message, std::size_t buffer);
 
   std::optional<Reply> begin(runtime::PythonRuntime::Submission submission);
-  void cancel() override { executor_.runtime().cancel(running_); }
+  // The model hears of a disconnect, and has a moment to end by itself.
+  void cancel() override;
   void sendData(std::span<const std::uint8_t> data, bool end) override;
   void consumed(std::size_t bytes) override;
 
@@ -52,6 +54,7 @@ class WebSocketCall final : public PythonExecutor::Call,
   runtime::PythonRuntime::Id running_ = 0;
   bool accepted_ = false;
   bool close_sent_ = false;
+  net::Timer give_up_;
   bool told_closed_ = false;     // the model knows that the client has closed
   std::size_t untaken_ = 0;      // bytes of messages that the model has not taken
   std::size_t unconsumed_ = 0;   // bytes from the client, withheld until it has
