@@ -259,12 +259,16 @@ void Exchange::onFinished(const http::Headers& trailers) {
   }
 }
 
-// The client must not take what it has for the whole.
+// The client must not take what it has for the whole. The reset comes after the flush of what was
+// sent in this turn, which it would overtake.
 void Exchange::onAborted() {
   workEnded();
   if (stream_ != nullptr) {
-    std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
-    service_.destroy(*this);
+    abort_.emplace(service_.loop(), [this] {
+      std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
+      service_.destroy(*this);
+    });
+    abort_->schedule();
   }
 }
 
@@ -297,6 +301,7 @@ void Exchange::onEnd(http::StreamEnd) {
   stream_ = nullptr;
   reading_ = false;
   stalled_.reset();
+  abort_.reset();
   service_.removeAttempt(attempt_id_, *this);
   if (running_) {
     stop_lingering_ = linger_();

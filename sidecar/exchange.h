@@ -81,6 +81,7 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   std::size_t written_when_stalled_ = 0;
   std::size_t uncredited_bytes_ = 0;
   std::optional<net::Timer> stalled_;
+  std::optional<net::Deferred> abort_;
 };
 
 }  // namespace penstock::sidecar

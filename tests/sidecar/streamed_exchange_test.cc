@@ -97,7 +97,9 @@ TEST_F(StreamedExchangeTest, AResponseCutShortResetsTheStream) {
   executor_.listener->onHead(ok());
   executor_.listener->onData("half");
   executor_.listener->onAborted();
-  EXPECT_TRUE(stream_.reset_with.has_value());
+  EXPECT_FALSE(stream_.reset_with.has_value()) << "before what was sent has been written";
+  EXPECT_TRUE(net::turnUntil(loop_, [this] { return stream_.reset_with.has_value(); }));
+  EXPECT_EQ(stream_.body, "half");
   EXPECT_FALSE(stream_.ended);
   EXPECT_EQ(service_.exchanges(), 0u);
 }
