@@ -357,11 +357,10 @@ void PythonRuntime::consumed(Id id, std::size_t bytes) {
   if (request.stalled.has_value()) {
     request.stalled->armAfter(options_.chunk_timeout);
   }
-  // Chunks: often enough that the worker never waits with less than half of the buffer taken. A
-  // message may be as large as the buffer, and then goes alone.
-  const std::size_t enough =
-      request.submission.operation == Operation::kWebSocket ? 1 : options_.stream_buffer / 4;
-  if (request.owed_credit >= enough) {
+  // Often enough that the worker never waits for it with less than half of the buffer taken; at
+  // once for messages, any of which may need all of the buffer.
+  const bool at_once = request.submission.operation == Operation::kWebSocket;
+  if (at_once || request.owed_credit >= options_.stream_buffer / 4) {
     FrameWriter(worker_->channel().out(), FrameType::kCredit, id)
         .put(static_cast<std::uint32_t>(std::exchange(request.owed_credit, 0)));
   }

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace penstock::runtime {
 namespace {
@@ -23,6 +24,10 @@ std::string stringIn(const nlohmann::json& object, const char* key) {
 
 Result<std::unique_ptr<Worker>> Worker::start(net::EventLoop& loop, const Options& options,
                                               Logger& log, Owner& owner) {
+  if (::access(options.interpreter.c_str(), X_OK) != 0) {
+    return failure("cannot run the Python interpreter " + options.interpreter + ": " +
+                   std::strerror(errno));
+  }
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return failure(std::string("cannot make a socket: ") + std::strerror(errno));
