@@ -10,6 +10,7 @@ Shown: models that note what they do and hold until the test lets them go on.
 
 import json
 import signal
+from contextlib import ExitStack
 
 import pytest
 
@@ -50,6 +51,7 @@ STREAM = """
             stage.note("predict", inputs["id"])
             for number in range(5):
                 if number == inputs.get("fail_at"):
+                    stage.hold("failure")
                     raise RuntimeError("in the middle")
                 if number == 1 and "hold" in inputs:
                     stage.hold("stream")
@@ -124,9 +126,13 @@ def test_limit_one_postprocess_holds_no_permit(tmp_path, way, source):
 @every_way
 def test_a_stream_that_fails_frees_its_permit_and_the_next_gets_all(tmp_path, way):
     served = Served(truss(tmp_path, STREAM), way)
-    with served.call(body(id=1, fail_at=3)) as failing, served.call(body(id=2)) as following:
-        assert failing.cut_off() == b"012"
-        assert following.response().body == b"01234"
+    with served.call(body(id=1, fail_at=3)) as failing:
+        assert failing.data(3) == b"012"
+        with served.call(body(id=2)) as following:
+            served.wait_gate(1, 1)
+            served.stage.release("failure")
+            failing.cut_off()
+            assert following.response().body == b"01234"
     served.wait_idle()
 
 
@@ -170,7 +176,7 @@ def test_liveness_answers_all_through_a_load_and_a_predict(tmp_path, protocol):
 @every_way
 def test_sigterm_lets_what_runs_and_what_waits_complete(tmp_path, way):
     served = Served(truss(tmp_path, STAGES), way)
-    with served.call(body(id=1, hold="predict")) as one, served.call(body(id=2)) as two:
+    with served.call(body(id=1, hold="predict")) as one, served.call(body(id=2, hold="predict")) as two:
         served.wait_gate(1, 1)
         served.sidecar.signal(signal.SIGTERM)
         served.sidecar.wait_log("draining")
@@ -220,7 +226,10 @@ def test_every_inference_route_obeys_the_limit(tmp_path, way):
 @pytest.mark.parametrize("way", ["direct-h2", "proxy-h2"])
 def test_a_hundred_slow_preprocesses_do_not_delay_who_is_ready(tmp_path, way):
     served = Served(truss(tmp_path, STAGES), way)
-    with served.call(body(id="first", hold="predict")) as first, served.call(body(id="second")) as second:
+    with ExitStack() as calls:
+        first = calls.enter_context(served.call(body(id="first", hold="predict")))
+        served.wait_gate(0, 1)
+        second = calls.enter_context(served.call(body(id="second")))
         served.wait_gate(1, 1)
         slow = [served.call(body(id=number, hold="preprocess")) for number in range(100)]
         equals(lambda: served.sidecar.metric("penstock_in_flight"), 102)

@@ -164,6 +164,7 @@ class Call:
         self.client = served.client_class(served.address)
         self.method = method
         self.stream = None
+        self.answer = None
         if served.client_class is H2Client:
             self.stream = self.client.request(method, path, headers, body)
         else:
@@ -182,17 +183,34 @@ class Call:
         return self.client.response(self.method, timeout)
 
     def head(self, timeout=20):
-        return self.stream.head(timeout) if self.stream else self.client.head(timeout)
+        self.answer = (self.stream or self.client).head(timeout)
+        return self.answer
+
+    def data(self, count, timeout=20):
+        """Waits for the head and the first `count` bytes of the body, of which it returns what came."""
+        if self.stream:
+            return bytes(self.stream.data(count, timeout))
+        self.head(timeout)
+        pieces = []
+        while sum(map(len, pieces)) < count:
+            size = int(self.client.wire.until(b"\r\n"), 16)
+            assert size > 0, f"the response ended after {pieces}"
+            pieces.append(self.client.wire.exactly(size))
+            self.client.wire.exactly(2)
+        return b"".join(pieces)
 
     def cut_off(self, timeout=20):
         """Waits for a response that ends too early; returns what came of its body."""
         if self.stream:
             answer = self.stream.end(timeout)
             assert not self.stream.complete, "the stream ended as if all were well"
+            assert answer.status == 200, answer
             assert isinstance(answer.reset, int), "a stream is reset, its connection stays"
             return bytes(answer.body)
-        self.client.sock.settimeout(patience(timeout))
-        answer = self.client.head(timeout)
+        if self.answer is None:
+            self.head(timeout)
+        answer = self.answer
+        assert (answer.status, answer.header("transfer-encoding")) == (200, "chunked"), answer
         pieces = []
         try:
             self.client.wire.chunks(pieces.append)
