@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing Penstock needs: Debian 12 packages, nothing else.
+# Installs what building, running and testing Penstock needs: Debian 12 packages, and for the tests
+# one package from PyPI, in a virtual environment of its own.
 # Does nothing, and needs no rights, when everything is there already.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'TEXT'
-usage: scripts/setup.sh [--dev] [--bench]
+usage: scripts/setup.sh [--test] [--dev] [--bench]
+  --test   also build/test-venv, with the clients that Debian does not have
   --dev    also clang-format-19 and clang-tidy-19
   --bench  also the proxies and servers that scripts/bench.sh compares with
 TEXT
@@ -115,9 +118,26 @@ install_packages() {
   [[ $status -eq 0 ]] || fail "apt-get could not install: $*"
 }
 
+# The newest that goes with Debian 12's httpx and pydantic.
+test_venv=build/test-venv
+test_venv_packages=(openai==1.30.5)
+
+make_test_venv() {
+  local made=$test_venv/made-for
+  [[ $(cat "$made" 2>/dev/null) != "${test_venv_packages[*]}" ]] || return 0
+  echo "setup: making $test_venv with ${test_venv_packages[*]}"
+  rm -rf "$test_venv"
+  /usr/bin/python3 -m venv --system-site-packages "$test_venv" &&
+    "$test_venv/bin/python" -m pip install --quiet --no-input "${test_venv_packages[@]}" ||
+    fail "cannot make $test_venv: is PyPI reachable?"
+  echo "${test_venv_packages[*]}" >"$made"
+}
+
 packages=("${build_packages[@]}" "${test_packages[@]}")
+with_test_venv=false
 for argument in "$@"; do
   case $argument in
+    --test) with_test_venv=true ;;
     --dev) packages+=("${dev_packages[@]}") ;;
     --bench) packages+=("${bench_packages[@]}") ;;
     -h | --help)
@@ -143,3 +163,6 @@ if [[ -n $(too_old) ]]; then
   install_packages "${wanted[@]}"
 fi
 check_minimum_versions
+if $with_test_venv; then
+  make_test_venv
+fi

@@ -98,7 +98,7 @@ run_preset() {
 }
 
 if $setup; then
-  scripts/setup.sh
+  scripts/setup.sh --test
 fi
 for preset in "${presets[@]}"; do
   run_preset "$preset"

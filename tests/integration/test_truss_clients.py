@@ -3,7 +3,8 @@
 Promised: examples/truss_* do what their docstrings say, with curl, requests, httpx (HTTP/1.1 and HTTP/2), the
 openai package (streaming and not) and a WebSocket client; directly and through the proxy.
 
-Shown: those very programs and libraries. openai comes from PyPI: scripts/setup.sh puts it into build/test-venv.
+Shown: those very programs and libraries. openai comes from PyPI: scripts/setup.sh --test puts it into
+build/test-venv.
 """
 
 import asyncio
@@ -130,7 +131,7 @@ print("all is well")
 
 
 def test_the_openai_package_against_the_chat_example(chat):
-    assert pathlib.Path(VENV).exists(), f"{VENV} is missing: scripts/setup.sh makes it"
+    assert pathlib.Path(VENV).exists(), f"{VENV} is missing: scripts/setup.sh --test makes it"
     done = subprocess.run([VENV, "-c", OPENAI, url(chat, "/v1")], capture_output=True, text=True,
                           timeout=patience(60), check=False)
     assert done.stdout == "all is well\n", done.stderr
