@@ -396,24 +396,4 @@ void PythonRuntime::clientClosed(Id id, std::uint16_t code, std::string_view rea
   }
 }
 
-void PythonRuntime::checkHealth(std::move_only_function<void(bool)> answer) {
-  constexpr auto kPatience = std::chrono::seconds(5);
-  const Id id = ++last_check_;
-  const bool known = !ready_ || !asks_health_;
-  auto timeout = std::make_unique<net::Timer>(
-      loop_, [this, id, healthy = known && ready_] { answerHealth(id, healthy); });
-  timeout->armAfter(known ? Duration::zero() : kPatience);
-  checks_.emplace(id, HealthCheck{std::move(answer), std::move(timeout)});
-  if (!known) {
-    FrameWriter(worker_->channel().out(), FrameType::kHealth, id);
-  }
-}
-
-void PythonRuntime::answerHealth(Id id, bool healthy) {
-  if (auto check = checks_.extract(id)) {
-    loop_.destroyLater(std::move(check.mapped().timeout));
-    check.mapped().answer(healthy);
-  }
-}
-
 }  // namespace penstock::runtime

@@ -1,5 +1,5 @@
-// What the worker says about requests. Each of these returns what was wrong with the frame, or
-// nothing.
+// What the worker says about requests, and about its health. Each of the first returns what was
+// wrong with the frame, or nothing.
 
 #include <array>
 #include <optional>
@@ -258,6 +258,26 @@ std::string PythonRuntime::onWebSocketFrame(Request& request, Frame& frame) {
     listener.onTaken(bytes);
   }
   return payload.ok() ? std::string() : "it sent a WebSocket's frame that is too short";
+}
+
+void PythonRuntime::checkHealth(std::move_only_function<void(bool)> answer) {
+  constexpr auto kPatience = std::chrono::seconds(5);
+  const Id id = ++last_check_;
+  const bool known = !ready_ || !asks_health_;
+  auto timeout = std::make_unique<net::Timer>(
+      loop_, [this, id, healthy = known && ready_] { answerHealth(id, healthy); });
+  timeout->armAfter(known ? Duration::zero() : kPatience);
+  checks_.emplace(id, HealthCheck{std::move(answer), std::move(timeout)});
+  if (!known) {
+    FrameWriter(worker_->channel().out(), FrameType::kHealth, id);
+  }
+}
+
+void PythonRuntime::answerHealth(Id id, bool healthy) {
+  if (auto check = checks_.extract(id)) {
+    loop_.destroyLater(std::move(check.mapped().timeout));
+    check.mapped().answer(healthy);
+  }
 }
 
 std::string PythonRuntime::onHealthy(const Frame& frame) {
