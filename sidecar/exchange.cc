@@ -272,6 +272,12 @@ void Exchange::onAborted() {
   }
 }
 
+void Exchange::onGivenUp() {
+  if (stream_ != nullptr) {
+    giveUp();
+  }
+}
+
 void Exchange::onConsumed(std::size_t bytes) {
   if (stream_ != nullptr) {
     stream_->consume(bytes);

@@ -47,6 +47,7 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   void onData(std::string_view data) override;
   void onFinished(const http::Headers& trailers) override;
   void onAborted() override;
+  void onGivenUp() override;
   void onConsumed(std::size_t bytes) override;
 
   void begin(http::RequestHead head, bool end_stream);

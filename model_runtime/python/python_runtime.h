@@ -99,6 +99,8 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
     // A response begins whose chunks follow; they are credited with consumed().
     virtual void onHead(int status, Fields fields) = 0;
     virtual void onChunk(std::string_view bytes) = 0;
+    // No chunk came for too long. The work is cancelled, and may go on for a while: onEnd follows.
+    virtual void onStalled() {}
     virtual void onEnd(End end) = 0;  // the last call
   };
   // Of a request with Operation::kWebSocket.

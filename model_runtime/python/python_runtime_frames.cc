@@ -137,7 +137,10 @@ std::string PythonRuntime::onHead(Request& request, PayloadReader payload) {
       request.submission.operation == Operation::kWebSocket) {
     return "it sent a HEAD that does not fit";
   }
-  request.stalled.emplace(loop_, [this, &request] { stop(request, End::kStalled); });
+  request.stalled.emplace(loop_, [this, &request] {
+    stop(request, End::kStalled);
+    request.listener.onStalled();
+  });
   request.stalled->armAfter(options_.chunk_timeout);
   if (!request.end_as.has_value()) {
     request.listener.onHead(status, std::move(*fields));
