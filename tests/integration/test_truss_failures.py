@@ -1,0 +1,181 @@
+"""A Python model that fails, and a worker that dies.
+
+Promised: an exception, and sys.exit, in any stage is that request's own 500; a worker that ends, whatever
+ended it, costs only what it ran: the rest waits for the next worker; what is
+written on the protocol's descriptor ends the worker; a worker that hangs long after a deadline is ended, and
+its permit is taken until it is dead. Nothing is left behind: no zombie, descriptor or memory file.
+
+Shown: models that do just that, on request; /proc of the sidecar and its worker.
+"""
+
+import json
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from support.truss import Served, children, descriptors, executable, truss
+from support.waiting import equals
+
+CONSTANT = {"error": "Internal Server Error (in model/chainlet)."}
+
+MODEL = """
+    import ctypes
+    import os
+    import sys
+    import time
+    import stage
+
+    def act(what):
+        if what in ("os._exit", "segfault", "kill", "garbage"):
+            stage.hold("death")
+        if what == "raise":
+            raise RuntimeError("on request")
+        if what == "sys.exit":
+            sys.exit(3)
+        if what == "os._exit":
+            os._exit(3)
+        if what == "segfault":
+            ctypes.string_at(0)
+        if what == "kill":
+            os.kill(os.getpid(), 9)
+        if what == "garbage":
+            os.write(3, b"\\xff" * 64)
+            time.sleep(60)
+        if what == "hold":
+            stage.hold("end")
+        if what == "hang":
+            while True:
+                time.sleep(0.01)
+
+    class Model:
+        def preprocess(self, inputs):
+            act(inputs.get("preprocess"))
+            return inputs
+
+        def predict(self, inputs):
+            stage.note("predict", inputs.get("id"))
+            act(inputs.get("predict"))
+            return inputs
+
+        def postprocess(self, inputs):
+            act(inputs.get("postprocess"))
+            return {"id": inputs.get("id")}
+
+        async def completions(self, inputs):
+            act(inputs.get("predict"))
+            return {"id": inputs.get("id")}
+"""
+
+
+def body(**fields):
+    return json.dumps(fields).encode()
+
+
+@pytest.fixture(params=["direct-h1", "direct-h2"])
+def served(request, tmp_path):
+    started = Served(truss(tmp_path, MODEL, penstock={"hang_timeout": "300ms"}), request.param)
+    yield started
+    started.stage.release("end")
+    started.wait_idle()
+
+
+@pytest.mark.parametrize("what", ["raise", "sys.exit"])
+def test_an_exception_in_a_stage_is_that_requests_own(served, what):
+    worker = served.worker()
+    for stage in ("preprocess", "predict", "postprocess"):
+        failed = served.fetch(body(**{stage: what}))
+        assert (failed.status, failed.json()) == (500, CONSTANT), stage
+    failed = served.fetch(body(predict=what), "/v1/completions")
+    assert (failed.status, failed.json()) == (500, CONSTANT)
+    assert served.fetch(body(id=1)).json() == {"id": 1}
+    assert served.worker() == worker
+    sentence = {"raise": "RuntimeError: on request", "sys.exit": "SystemExit: 3"}[what]
+    assert len(served.sidecar.logged(f"predict raised {sentence}")) == 1
+
+
+@pytest.mark.parametrize("what", ["os._exit", "segfault", "kill", "garbage"])
+def test_a_worker_that_ends_costs_only_what_it_ran(served, what):
+    worker = served.worker()
+    with served.call(body(id="runs", predict="hold")) as running:
+        served.stage.wait("predict", "runs")
+        with served.call(body(id="dies", predict=what)) as dying:
+            served.wait_gate(1, 1)
+            served.stage.release("end")
+            assert running.response().json() == {"id": "runs"}
+            served.stage.release("death")
+            died = dying.response()
+    assert died.status in (500, 502), died
+    assert died.header("x-baseten-error-source") == "04"
+    equals(lambda: served.get("/health/ready").status, 200)
+    assert served.fetch(body(id="next")).json() == {"id": "next"}
+    assert served.worker() != worker
+    assert served.sidecar.metric("penstock_worker_restarts_total") == 1
+    assert [note for note in served.stage.notes("predict") if note[1] == "dies"] == [["predict", "dies"]]
+    if what == "garbage":
+        assert served.sidecar.logged("the model's worker broke the protocol and is killed")
+
+
+def test_who_only_waits_when_the_worker_is_killed_is_run_by_the_next(served):
+    """Of the one with a preprocess the model has run something already: nobody knows what."""
+    with served.call(body(id="runs", predict="hold")) as running:
+        served.stage.wait("predict", "runs")
+        prepared = served.call(body(id="prepared"))
+        served.wait_gate(1, 1)
+        waiting = [served.call(body(id=number), "/v1/completions") for number in range(3)]
+        served.wait_gate(4, 1)
+        os.kill(served.worker(), signal.SIGKILL)
+        assert running.response().status == prepared.response().status == 502
+        for number, call in enumerate(waiting):
+            assert call.response().json() == {"id": number}
+            call.client.close()
+    prepared.client.close()
+    assert served.stage.notes("predict") == [["predict", "runs"]]
+
+
+def test_while_there_is_no_worker_it_is_unready_and_refuses_as_not_executed(served):
+    os.kill(served.worker(), signal.SIGKILL)
+    served.sidecar.wait_log("the model's worker ended")
+    refused = served.fetch(body(id="early"))
+    assert refused.status == 503 and refused.header("x-penstock-not-executed") == "true"
+    assert served.get("/v1/models/t").status == 503
+    assert served.get("/").status == 200
+    equals(lambda: served.get("/v1/models/t").status, 200)
+
+
+def test_a_hang_beyond_the_deadline_ends_the_worker_and_holds_the_permit_until_it_is_dead(served):
+    worker = served.worker()
+    with served.call(body(id="hangs", predict="hang"), headers=[("x-request-timeout-ms", "100")]) as call:
+        served.stage.wait("predict", "hangs")
+        with served.call(body(id="next"), "/v1/completions") as following:
+            served.wait_gate(1, 1)
+            served.sidecar.wait_log("a request runs long after its deadline: its worker is ended", pid=worker)
+            assert call.response().status == 504
+            answer = following.response()
+    assert executable(worker) is None, "the next one ran in another process, after this one's end"
+    assert answer.json() == {"id": "next"}
+
+
+def test_deaths_leave_nothing_behind(served):
+    def run_once():
+        for size in (10, 200_000):
+            assert served.fetch(body(id="x" * size)).status == 200
+        lost = served.call(body(id="y" * 200_000, predict="hold"))
+        served.stage.wait("predict", "y" * 200_000)
+        os.kill(served.worker(), signal.SIGKILL)
+        assert lost.response().status in (500, 502)
+        lost.client.close()
+        equals(lambda: served.get("/health/ready").status, 200)
+        (served.stage.folder / "notes").unlink()
+        served.wait_idle()
+        return Counter(descriptors(served.sidecar.pid)), Counter(descriptors(served.worker()))
+
+    first = run_once()
+
+    run_once()
+    more = lambda: [Counter(descriptors(pid)) - before  # noqa: E731
+                    for pid, before in zip((served.sidecar.pid, served.worker()), first)]
+    equals(more, [Counter(), Counter()], "as many descriptors as after the first time")
+    assert "memfd" not in str(first)
+    assert children(served.sidecar.pid) == [served.worker()], "no zombie"
