@@ -118,6 +118,8 @@ class Served:
         if where == "proxy":
             config = proxy_config([self.sidecar], target, cluster=cluster, route=route)
             self.proxy = Proxy(config, ready=ready)
+            if ready:
+                self.get("/")  # from an answer the proxy learns that this replica can cancel
 
     @property
     def address(self):
