@@ -100,10 +100,10 @@ check_ports_free
 trap 'stop_proxy; exit 130' INT
 trap 'stop_proxy; exit 143' TERM
 trap stop_proxy EXIT
-# In a session of its own, so that Ctrl-C reaches the proxy as one orderly SIGTERM from here; and told
-# to end should this script be killed.
 # The log is there before it is read: the shell below opens it when it comes to it.
 : >"$log"
+# In a session of its own, so that Ctrl-C reaches the proxy as one orderly SIGTERM from here; and told
+# to end should this script be killed.
 PATH=$PWD/$bin:$PATH setsid setpriv --pdeathsig TERM "$bin/penstock-proxy" -c "$config" 2>"$log" &
 proxy_pid=$!
 wait_until_ready
