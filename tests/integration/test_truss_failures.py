@@ -134,6 +134,30 @@ def test_who_only_waits_when_the_worker_is_killed_is_run_by_the_next(served):
     assert served.stage.notes("predict") == [["predict", "runs"]]
 
 
+QUICK = """
+    import os
+    import stage
+
+    class Model:
+        def predict(self, inputs):
+            if inputs["id"] == "dies":
+                stage.note("dies")
+                os._exit(3)
+            return inputs["id"]
+"""
+
+
+@pytest.mark.parametrize("way", ["direct-h1", "direct-h2"])
+def test_what_a_worker_dies_of_is_not_run_again_however_short_predict_is(tmp_path, way):
+    served = Served(truss(tmp_path, QUICK), way)
+    for number in range(50):
+        assert served.fetch(body(id=number)).json() == number
+    assert served.fetch(body(id="dies")).status == 502
+    equals(lambda: served.get("/health/ready").status, 200)
+    assert served.stage.notes() == [["dies"]]
+    assert served.sidecar.metric("penstock_worker_restarts_total") == 1
+
+
 def test_while_there_is_no_worker_it_is_unready_and_refuses_as_not_executed(served):
     os.kill(served.worker(), signal.SIGKILL)
     served.sidecar.wait_log("the model's worker ended")

@@ -82,6 +82,9 @@ class Predicting:
         """Runs sync calls for as long as there are any that may start."""
         call = self._scheduler.take(False)
         while call is not None:
+            # The sidecar has to know of the first before it runs: should the process die of it, it
+            # would be run again.
+            self._channel.drain()
             while call is not None:
                 call = self.run_on_lane(call)
             call = self._scheduler.take(False)
