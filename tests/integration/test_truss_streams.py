@@ -17,7 +17,8 @@ from support.truss import Served, truss
 from support.waiting import SLOWNESS, equals, eventually
 
 MIB = 1 << 20
-MOST = 1 << 30 if SLOWNESS <= 1 else 128 * MIB
+# A sanitizer is slow, and keeps up to 256 MiB of what was freed.
+MOST, KEPT = (1 << 30, 48 * MIB) if SLOWNESS <= 1 else (512 * MIB, 400 * MIB)
 
 MODEL = """
     import stage
@@ -71,7 +72,7 @@ def test_a_gigabyte_in_bounded_memory(served):
     assert received == MOST
     after = [resident(pid) for pid in (served.sidecar.pid, served.worker())]
     for was, now in zip(before, after):
-        assert now - was < 48 * MIB, (before, after)
+        assert now - was < KEPT, (before, after)
 
 
 @pytest.mark.parametrize("way", ["direct-h1", "direct-h2", "proxy-h2"])
