@@ -164,10 +164,11 @@ std::expected<Intake, Reply> PythonExecutor::intake(const http::RequestHead& hea
   if (runtime_.draining()) {
     return std::unexpected(makeTrussRefusal(Refusal::kDraining, TrussError::kModel));
   }
-  if (!runtime_.ready()) {
+  const bool websocket = route.operation == Operation::kWebSocket;
+  if (websocket ? !runtime_.ready() : !runtime_.takesRequests()) {
     return std::unexpected(makeModelNotReady());
   }
-  if (route.operation == Operation::kWebSocket) {
+  if (websocket) {
     return Intake::kStreamed;
   }
   if (!runtime_.offers(route.operation)) {

@@ -37,6 +37,10 @@ std::optional<Reply> WebSocketCall::begin(PythonRuntime::Submission submission) 
 }
 
 void WebSocketCall::cancel() {
+  if (!accepted_) {
+    executor_.runtime().cancel(running_);
+    return;
+  }
   if (!std::exchange(told_closed_, true)) {
     executor_.runtime().clientClosed(running_, kCloseAbnormal, {});
   }
@@ -45,6 +49,13 @@ void WebSocketCall::cancel() {
 
 void WebSocketCall::sendData(std::span<const std::uint8_t> data, bool end) {
   unconsumed_ += data.size();
+  if (!accepted_) {
+    early_.append(reinterpret_cast<const char*>(data.data()), data.size());
+    if (end) {
+      executor_.runtime().cancel(running_);
+    }
+    return;
+  }
   reader_.feed(data);
   if (untaken_ <= buffer_) {
     listener_.onConsumed(std::exchange(unconsumed_, 0));
@@ -106,6 +117,11 @@ void WebSocketCall::onAccept(std::string_view protocol, PythonRuntime::Fields fi
     head.headers.add("sec-websocket-protocol", protocol);
   }
   listener_.onHead(std::move(head));
+  if (const std::string early = std::exchange(early_, {}); !early.empty()) {
+    const auto bytes = std::span(reinterpret_cast<const std::uint8_t*>(early.data()), early.size());
+    unconsumed_ -= bytes.size();
+    sendData(bytes, false);
+  }
 }
 
 void WebSocketCall::onMessage(bool text, std::string_view message) {

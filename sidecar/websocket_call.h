@@ -52,6 +52,7 @@ class WebSocketCall final : public PythonExecutor::Call,
   const std::size_t buffer_;
   WebSocketReader reader_;
   runtime::PythonRuntime::Id running_ = 0;
+  std::string early_;  // what the client sent before it was accepted; at most a stream's window
   bool accepted_ = false;
   bool close_sent_ = false;
   net::Timer give_up_;

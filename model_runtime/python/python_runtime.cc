@@ -89,10 +89,12 @@ PythonRuntime::~PythonRuntime() {
 
 std::expected<PythonRuntime::Id, PythonRuntime::Refusal> PythonRuntime::submit(
     Submission submission, Listener& listener) {
-  if (draining_ || !ready_ || requests_.size() >= options_.max_in_flight) {
+  const bool can_wait = submission.operation != Operation::kWebSocket;
+  const bool takes = ready_ || (takesRequests() && can_wait);
+  if (draining_ || !takes || requests_.size() >= options_.max_in_flight) {
     metrics_.refused();
     return std::unexpected(draining_ ? Refusal::kDraining
-                           : ready_  ? Refusal::kFull
+                           : takes   ? Refusal::kFull
                                      : Refusal::kNotReady);
   }
   net::UniqueFd file;

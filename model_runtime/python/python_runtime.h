@@ -139,6 +139,8 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   void kill();
   // A worker with a loaded model is there.
   bool ready() const { return ready_; }
+  // Requests are taken: a worker is there, or on its way back. (WebSockets only while it is there.)
+  bool takesRequests() const { return loaded_once_ && !draining_ && !stopping_; }
   // Known once the model has been loaded.
   bool offers(Operation operation) const { return operations_.contains(operation); }
   // The model's schema as JSON, or empty.

@@ -158,13 +158,14 @@ def test_what_a_worker_dies_of_is_not_run_again_however_short_predict_is(tmp_pat
     assert served.sidecar.metric("penstock_worker_restarts_total") == 1
 
 
-def test_while_there_is_no_worker_it_is_unready_and_refuses_as_not_executed(served):
+def test_while_there_is_no_worker_it_is_unready_and_who_comes_waits_for_the_next(served):
     os.kill(served.worker(), signal.SIGKILL)
     served.sidecar.wait_log("the model's worker ended")
-    refused = served.fetch(body(id="early"))
-    assert refused.status == 503 and refused.header("x-penstock-not-executed") == "true"
-    assert served.get("/v1/models/t").status == 503
-    assert served.get("/").status == 200
+    with served.call(body(id="early")) as early:
+        assert served.get("/v1/models/t").status == 503
+        assert served.get("/health/ready").status == 503
+        assert served.get("/").status == 200
+        assert early.response().json() == {"id": "early"}
     equals(lambda: served.get("/v1/models/t").status, 200)
 
 

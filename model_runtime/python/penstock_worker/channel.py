@@ -58,11 +58,12 @@ class Channel:
         self.flush()
 
     def drain(self) -> None:
-        """Returns when everything that was put has been written."""
-        self.flush()
+        """Returns when everything that was put before has been written."""
         with self._writing:
-            pass
-        self.flush()
+            try:
+                self._write_some()
+            except OSError:
+                self._lost()
 
     def _write_some(self) -> None:
         outgoing = self._outgoing

@@ -12,18 +12,19 @@ from .scheduler import Scheduler
 
 class Lane:
     """Takes calls from the scheduler, one after the other; sleeps while there are none. run(call)
-    predicts, and returns the lane's next call if the scheduler gave it one."""
+    predicts, and returns the lane's next call if the scheduler gave it one; write() writes what was
+    put, STARTED of the call to be run included."""
 
     def __init__(
         self,
         number: int,
         scheduler: Scheduler,
         run: Callable[[Call], Optional[Call]],
-        flush: Callable[[], None],
+        write: Callable[[], None],
     ):
         self._scheduler = scheduler
         self._run = run
-        self._flush = flush
+        self._write = write
         self._wakeup = threading.Lock()
         self._wakeup.acquire()
         threading.Thread(target=self._serve, name=f"predict-{number}", daemon=True).start()
@@ -38,7 +39,7 @@ class Lane:
         take, wake, run = self._scheduler.take, self._wakeup.release, self._run
         while True:
             call = take(False, wake)
-            self._flush()
+            self._write()
             if call is None:
                 self._wakeup.acquire()
             while call is not None:

@@ -82,9 +82,7 @@ class Predicting:
         """Runs sync calls for as long as there are any that may start."""
         call = self._scheduler.take(False)
         while call is not None:
-            # The sidecar has to know of the first before it runs: should the process die of it, it
-            # would be run again.
-            self._channel.drain()
+            self._write(call)
             while call is not None:
                 call = self.run_on_lane(call)
             call = self._scheduler.take(False)
@@ -119,8 +117,16 @@ class Predicting:
             when = time.monotonic_ns()
             operation.took(when - begin)
             following = self._end(call, result, when, False)
-        self._channel.flush()
+        self._write(following)
         return following
+
+    def _write(self, following: Optional[Call]) -> None:
+        """What is begun next is known to the sidecar before it runs: should the process die of it,
+        it would be run again."""
+        if following is None:
+            self._channel.flush()
+        else:
+            self._channel.drain()
 
     def _is_for_loop(self, result: Any) -> bool:
         return (
@@ -137,6 +143,7 @@ class Predicting:
             generator,
             lambda: following.append(self._scheduler.switch(call, time.monotonic_ns(), False)),
         )
+        self._write(following[0])
         return following[0]
 
     # A sync generator, on any thread that may wait.
@@ -194,6 +201,7 @@ class Predicting:
 
     async def _run_async(self, call: Call, pending: Any) -> None:
         """Predict on the loop. pending: what a sync predict returned, to be awaited here."""
+        self._channel.drain()
         operation = call.operation
         try:
             if operation.name == "websocket":

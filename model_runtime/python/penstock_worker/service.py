@@ -97,7 +97,7 @@ class Service:
 
     def _start_lane(self) -> None:
         self._lanes += 1
-        Lane(self._lanes, self._scheduler, self._predicting.run_on_lane, self._channel.flush)
+        Lane(self._lanes, self._scheduler, self._predicting.run_on_lane, self._channel.drain)
 
     def _wake_loop(self) -> None:
         self._loop.call(self._predicting.start_on_loop)

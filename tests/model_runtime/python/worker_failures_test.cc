@@ -133,6 +133,21 @@ TEST_F(WorkerFailuresTest, WhoIsCancelledWhileThereIsNoWorkerIsGone) {
   EXPECT_EQ(runtime_->inFlight(), 0u);
 }
 
+TEST_F(WorkerFailuresTest, WhoComesWhileThereIsNoWorkerWaitsForTheNext) {
+  start();
+  Heard guilty, plain, websocket;
+  submit(guilty, R"([["await","go"],["started"],["exit",3]])");
+  runUntilOver(guilty);
+  ASSERT_FALSE(runtime_->ready());
+  submit(plain, kPlain);
+  PythonRuntime::Submission hello;
+  hello.operation = Operation::kWebSocket;
+  EXPECT_EQ(runtime_->submit(std::move(hello), websocket).error(),
+            PythonRuntime::Refusal::kNotReady);
+  runUntilOver(plain);
+  EXPECT_EQ(plain.status, 200);
+}
+
 TEST_F(WorkerFailuresTest, IsLetGoInItsOwnWay) {
   start();
   Heard heard;
