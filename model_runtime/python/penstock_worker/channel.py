@@ -64,6 +64,8 @@ class Channel:
                 self._write_some()
             except OSError:
                 self._lost()
+        # What came meanwhile was left to this thread.
+        self.flush()
 
     def _write_some(self) -> None:
         outgoing = self._outgoing
