@@ -316,13 +316,10 @@ void PythonRuntime::finish(Request& request, End end) {
 void PythonRuntime::count(const Request& request, End end) {
   using Kind = Outcome::Kind;
   Outcome outcome;
-  outcome.stage = request.begun          ? Stage::kPostprocess
-                  : request.prepared     ? Stage::kGate
-                  : request.preprocesses ? Stage::kPreprocess
-                                         : Stage::kGate;
-  if (request.state == Request::State::kPredicting) {
-    outcome.stage = Stage::kPredict;
-  }
+  const bool was_ready = request.prepared || !request.preprocesses;
+  outcome.stage = request.begun ? Stage::kPostprocess
+                  : was_ready   ? Stage::kGate
+                                : Stage::kPreprocess;
   switch (end) {
     case End::kFinished:
       outcome.kind = Kind::kSucceeded;
