@@ -1,8 +1,23 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
+#include "proxy/scaling/desired_replicas.h"
+
 namespace penstock::proxy {
+
+// Starts and stops replicas as it is told to. Main loop only.
+class ReplicaScaler {
+ public:
+  virtual ~ReplicaScaler() = default;
+  // How many there should be. What is missing is started now. Of too many those go that are not
+  // ready, then the idle, then the least busy; they get nothing new, finish what they have, and are
+  // stopped then.
+  virtual void scaleTo(std::uint32_t replicas) = 0;
+  // One that crashed and will be started again counts as starting.
+  virtual Fleet fleet() const = 0;
+};
 
 // Where the replicas of one cluster come from. It tells ReplicaHealth which there are. Main loop
 // only.
@@ -13,6 +28,8 @@ class ReplicaProvider {
   // Takes down what it started itself; stopped is called once, later than from here, when that is
   // done.
   virtual void stop(std::move_only_function<void()> stopped) = 0;
+  // Null where somebody else decides how many replicas there are.
+  virtual ReplicaScaler* scaler() { return nullptr; }
 };
 
 }  // namespace penstock::proxy

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "proxy/config/config.h"
+#include "proxy/scaling/load_window.h"
+
+namespace penstock::proxy {
+
+struct ScalingSettings {
+  std::uint32_t concurrency_target = 1;
+  AutoscalingConfig autoscaling;
+};
+
+// The replicas of a cluster that count as capacity. Those that drain are neither.
+struct Fleet {
+  std::uint32_t ready = 0;
+  std::uint32_t starting = 0;  // on their way
+
+  std::uint32_t size() const { return ready + starting; }
+};
+
+// How many replicas the load asks for, before the bounds on scaling down.
+struct DesiredReplicas {
+  std::uint32_t lasting = 0;  // by the mean over the window
+  std::uint32_t burst = 0;    // by the short window and by who is here now
+  // The load is at least twice what the fleet was made for: burst is to be followed.
+  bool bursting = false;
+  double demand = 0;        // requests waiting or in flight, mean over the window
+  double short_demand = 0;  // the same over the short window
+};
+
+// A tenth of the window, at least 1 s.
+Duration shortWindow(Duration window);
+
+// ceil(demand ÷ (concurrency_target × target_utilization)), not yet clamped to any bounds.
+std::uint32_t replicasFor(double demand, const ScalingSettings& settings);
+
+// Pure. lasting: replicasFor the mean demand over the window. bursting: the demand over the short
+// window asks for at least twice fleet.size() replicas (compared as real numbers: a ceiling would
+// call a single busy replica a burst), or somebody waits and there is no fleet. While replicas
+// start, the line that grows for want of them is no reason for more: demand is then at most what
+// the requests that come need by their rate and their mean service time (Little's law).
+DesiredReplicas desiredReplicas(const LoadWindow& load, const ScalingSettings& settings,
+                                const Fleet& fleet);
+
+}  // namespace penstock::proxy
