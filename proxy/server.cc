@@ -95,6 +95,8 @@ Result<void> Server::openClusters() {
     health_.push_back(
         std::make_unique<ReplicaHealth>(loop_, *clusters_.back(), cluster_tls_.back().get(), log_));
     providers_.push_back(makeProvider(clusters_.size() - 1));
+    autoscalers_.push_back(std::make_unique<Autoscaler>(
+        loop_, *clusters_.back(), *health_.back(), providers_.back()->scaler(), metrics_, log_));
   }
   return {};
 }
@@ -152,6 +154,7 @@ AdminSources Server::adminSources() {
                                     .workers = static_cast<unsigned>(workers_.size())};
               },
           .clusters = [this] { return clusterStatuses(); },
+          .scaling = [this] { return scalingStatuses(); },
           .metrics = [this] { return metrics_.render(); },
           .config_dump = dumpConfig(config_)};
 }
@@ -164,12 +167,20 @@ std::vector<ClusterStatus> Server::clusterStatuses() const {
   return statuses;
 }
 
+std::vector<ScalingStatus> Server::scalingStatuses() const {
+  std::vector<ScalingStatus> statuses;
+  for (const auto& autoscaler : autoscalers_) {
+    statuses.push_back(autoscaler->status());
+  }
+  return statuses;
+}
+
 std::unique_ptr<ReplicaProvider> Server::makeProvider(std::size_t cluster_index) {
   const ClusterConfig& config = clusters_[cluster_index]->config();
   ReplicaHealth& health = *health_[cluster_index];
   const auto* fixed = std::get_if<StaticReplicas>(&config.replicas);
   if (fixed == nullptr) {
-    return std::make_unique<ProcessProvider>(loop_, config, health, log_);
+    return std::make_unique<ProcessProvider>(loop_, config, health, metrics_, log_);
   }
   std::vector<net::Address> addresses;
   for (const std::string& address : fixed->addresses) {
@@ -184,6 +195,9 @@ int Server::run() {
   net::SignalWatch on_interrupt(loop_, SIGINT, [this] { stop(1); });
   for (const auto& provider : providers_) {
     provider->start();
+  }
+  for (const auto& autoscaler : autoscalers_) {
+    autoscaler->start();
   }
   for (const auto& worker : workers_) {
     worker->start();
@@ -215,6 +229,9 @@ void Server::onWorkerDrained() {
 }
 
 void Server::stopReplicas() {
+  for (const auto& autoscaler : autoscalers_) {
+    autoscaler->stop();
+  }
   for (const auto& provider : providers_) {
     provider->stop([this] {
       if (++stopped_providers_ == providers_.size()) {

@@ -15,6 +15,7 @@
 #include "proxy/config/config.h"
 #include "proxy/http/buffer_budget.h"
 #include "proxy/listener_shared.h"
+#include "proxy/scaling/autoscaler.h"
 #include "proxy/scaling/replica_provider.h"
 #include "proxy/worker.h"
 
@@ -45,6 +46,7 @@ class Server {
   Result<void> openAdmin();
   AdminSources adminSources();
   std::vector<ClusterStatus> clusterStatuses() const;
+  std::vector<ScalingStatus> scalingStatuses() const;
   std::unique_ptr<ReplicaProvider> makeProvider(std::size_t cluster_index);
   void drain();
   void onWorkerDrained();
@@ -66,6 +68,7 @@ class Server {
   // By cluster.
   std::vector<std::unique_ptr<ReplicaHealth>> health_;
   std::vector<std::unique_ptr<ReplicaProvider>> providers_;
+  std::vector<std::unique_ptr<Autoscaler>> autoscalers_;
   WorkerContext worker_context_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<AdminServer> admin_;

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "proxy/admin/scaling_page.h"
+
 namespace penstock::proxy {
 namespace {
 
@@ -17,6 +19,7 @@ constexpr std::string_view kIndex =
     "/ready        200 while it serves, 503 before and while it drains\n"
     "/metrics      Prometheus' text format\n"
     "/clusters     replicas and queues, JSON\n"
+    "/autoscaler   how many replicas there should be, and why, JSON\n"
     "/config_dump  the configuration in effect, JSON\n"
     "/server_info  version, state, uptime, JSON\n";
 
@@ -114,6 +117,9 @@ AdminPage adminPage(const AdminSources& sources, std::string_view path) {
   }
   if (path == "/clusters") {
     return page(kJson, clustersJson(sources.clusters()));
+  }
+  if (path == "/autoscaler") {
+    return page(kJson, scalingJson(sources.scaling()));
   }
   if (path == "/config_dump") {
     return page(kJson, sources.config_dump);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "proxy/cluster/cluster_status.h"
+#include "proxy/scaling/autoscaler.h"
 
 namespace penstock::proxy {
 
@@ -24,6 +25,7 @@ struct ServerStatus {
 struct AdminSources {
   std::function<ServerStatus()> server;
   std::function<std::vector<ClusterStatus>()> clusters;
+  std::function<std::vector<ScalingStatus>()> scaling;
   std::function<std::string()> metrics;  // in Prometheus' text format
   std::string config_dump;               // JSON
 };

@@ -352,6 +352,7 @@ AdmissionQueue::Snapshot AdmissionQueue::snapshot() const {
   const TimePoint now = std::max(clock_now, accounted_until_);
   const double dt = seconds(now - accounted_until_);
   return {
+      .at = now,
       .target = target_,
       .waiting = waiting_,
       .backing_off = backing_off_,
@@ -387,6 +388,12 @@ std::vector<AdmissionQueue::ReplicaSnapshot> AdmissionQueue::replicas() const {
                       .failed = e->failed.load(std::memory_order_relaxed)});
   }
   return result;
+}
+
+std::uint32_t AdmissionQueue::inFlight(ReplicaId id) const {
+  std::lock_guard lock(mutex_);
+  const auto it = std::ranges::find(entries_, id, [](const auto& entry) { return entry->id; });
+  return it == entries_.end() ? 0 : (*it)->in_flight;
 }
 
 bool AdmissionQueue::anyAvailable() const {

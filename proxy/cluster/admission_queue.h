@@ -76,6 +76,7 @@ class AdmissionQueue {
     std::uint64_t failed;
   };
   struct Snapshot {
+    TimePoint at;
     std::uint32_t target;
     std::uint64_t waiting;  // tickets in the queue or backing off
     std::uint64_t backing_off;
@@ -97,6 +98,8 @@ class AdmissionQueue {
   };
   Snapshot snapshot() const;
   std::vector<ReplicaSnapshot> replicas() const;
+  // Slots of one replica that are out; 0 if there is none with that id.
+  std::uint32_t inFlight(ReplicaId id) const;
   // Whether any replica may be sent requests.
   bool anyAvailable() const;
   // How long until a request that arrives now would be served: queue length ÷ slots freed a second,

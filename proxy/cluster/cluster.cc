@@ -137,6 +137,21 @@ void Cluster::replicaUnreachable(Replica& replica) {
   }
 }
 
+void Cluster::requestWaits() {
+  // Mostly false: read before writing, so that the cache line stays shared.
+  if (tell_of_waiting_.load(std::memory_order_relaxed) && tell_of_waiting_.exchange(false)) {
+    on_waiting_();
+  }
+}
+
+void Cluster::tellWhenSomebodyWaits() {
+  tell_of_waiting_.store(true);
+}
+
+void Cluster::setWaitingListener(std::move_only_function<void() const> listener) {
+  on_waiting_ = std::move(listener);
+}
+
 void Cluster::setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener) {
   on_unreachable_ = std::move(listener);
 }

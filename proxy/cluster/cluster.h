@@ -38,6 +38,12 @@ class Cluster {
   void observeWaiting(Duration waited);
   void observeTotal(Duration total);
   void countRetry();
+  // A request has begun to wait. Called for each; the listener hears of the first after
+  // tellWhenSomebodyWaits().
+  void requestWaits();
+  void tellWhenSomebodyWaits();
+  // Called from any worker; set before traffic begins.
+  void setWaitingListener(std::move_only_function<void() const> listener);
   // The replica refused a request because it counted more than its limit.
   void countLimitExceeded();
 
@@ -61,6 +67,8 @@ class Cluster {
   AdmissionQueue queue_;
   std::move_only_function<void(ReplicaId) const> on_failing_;
   std::move_only_function<void(ReplicaId) const> on_unreachable_;
+  std::move_only_function<void() const> on_waiting_;
+  std::atomic<bool> tell_of_waiting_{false};
   Histogram waiting_seconds_;
   Histogram request_seconds_;
   Counter retries_;

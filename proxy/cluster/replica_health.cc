@@ -261,6 +261,15 @@ void ReplicaHealth::readmitIfNoneIsAvailable() {
   }
 }
 
+bool ReplicaHealth::isReady(ReplicaId id) const {
+  const Entry* entry = find(id);
+  return entry != nullptr && entry->state == ReplicaState::kReady;
+}
+
+std::uint32_t ReplicaHealth::inFlight(ReplicaId id) const {
+  return cluster_.queue().inFlight(id);
+}
+
 std::vector<ReplicaStatus> ReplicaHealth::replicas() const {
   std::vector<ReplicaStatus> result;
   for (const AdmissionQueue::ReplicaSnapshot& replica : cluster_.queue().replicas()) {

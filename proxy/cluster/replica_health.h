@@ -61,6 +61,9 @@ class ReplicaHealth {
   // It is gone.
   void remove(ReplicaId id);
 
+  bool isReady(ReplicaId id) const;
+  // Slots out; also of one that drains.
+  std::uint32_t inFlight(ReplicaId id) const;
   // In the order in which they came; those that are gone but still have slots out are draining.
   std::vector<ReplicaStatus> replicas() const;
 

@@ -67,6 +67,7 @@ ProcessReplicas readProcess(const YamlValue& value) {
     checkCommand(*map.find("command"), replicas.command);
   }
   map.optional("start_timeout", replicas.start_timeout, kAnyTimeout);
+  map.optional("drain_timeout", replicas.drain_timeout, kAnyDelay);
   map.optional("stop_timeout", replicas.stop_timeout, kAnyDelay);
   map.finish();
   return replicas;
@@ -126,7 +127,7 @@ RetryConfig readRetry(const YamlValue& value) {
 AutoscalingConfig readAutoscaling(const YamlValue& value) {
   AutoscalingConfig autoscaling;
   YamlMap map(value);
-  map.optional("min_replicas", autoscaling.min_replicas, {1, 1'000});
+  map.optional("min_replicas", autoscaling.min_replicas, {0, 1'000});
   autoscaling.max_replicas = std::max(autoscaling.max_replicas, autoscaling.min_replicas);
   if (map.optional("max_replicas", autoscaling.max_replicas, {1, 1'000}) &&
       autoscaling.max_replicas < autoscaling.min_replicas) {
@@ -192,12 +193,6 @@ ClusterConfig readCluster(const YamlValue& value, std::set<std::string>& names) 
   readResilience(map, cluster);
   if (const auto autoscaling = map.find("autoscaling")) {
     cluster.autoscaling = readAutoscaling(*autoscaling);
-    const auto* fixed = std::get_if<StaticReplicas>(&cluster.replicas);
-    if (fixed != nullptr && !fixed->addresses.empty()) {
-      map.keyPlace("autoscaling")
-          ->error(
-              "autoscaling: expected only with process replicas; static ones cannot be started");
-    }
   }
   map.finish();
   return cluster;

@@ -104,7 +104,8 @@ struct ProcessReplicas {
   // Program and arguments; "{address}" in an argument becomes the replica's address.
   std::vector<std::string> command;
   Duration start_timeout = 600s;  // until ready, else it is stopped and started again
-  Duration stop_timeout = 30s;    // from SIGTERM to SIGKILL
+  Duration drain_timeout = 1200s;  // until one that is to go has finished what it has
+  Duration stop_timeout = 30s;     // from SIGTERM to SIGKILL
 };
 
 struct HealthCheckConfig {

@@ -75,6 +75,7 @@ Json dump(const std::variant<StaticReplicas, ProcessReplicas>& replicas) {
   return {{"process",
            {{"command", process.command},
             {"start_timeout", toString(process.start_timeout)},
+            {"drain_timeout", toString(process.drain_timeout)},
             {"stop_timeout", toString(process.stop_timeout)}}}};
 }
 

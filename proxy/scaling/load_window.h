@@ -11,7 +11,7 @@ namespace penstock::proxy {
 // What an admission queue says of itself at one moment. The integrals and counts run since its
 // start.
 struct LoadSample {
-  TimePoint at;
+  TimePoint at{};
   double waiting_seconds = 0;    // ∫ waiting dt
   double in_flight_seconds = 0;  // ∫ in_flight dt
   std::uint64_t arrivals = 0;

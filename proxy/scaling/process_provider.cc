@@ -7,24 +7,65 @@
 namespace penstock::proxy {
 
 ProcessProvider::ProcessProvider(net::EventLoop& loop, const ClusterConfig& cluster,
-                                 ReplicaHealth& health, Logger& logger, const RestartPolicy& policy)
-    : cluster_(cluster.name), config_(std::get<ProcessReplicas>(cluster.replicas)) {
-  const std::uint32_t count = std::max(cluster.autoscaling.min_replicas, 1u);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    processes_.push_back(
-        std::make_unique<ReplicaProcess>(loop, cluster_, config_, policy, health, logger));
+                                 ReplicaHealth& health, Metrics& metrics, Logger& logger,
+                                 const RestartPolicy& policy)
+    : loop_(loop),
+      cluster_(cluster.name),
+      config_(std::get<ProcessReplicas>(cluster.replicas)),
+      initial_(cluster.autoscaling.min_replicas),
+      policy_(policy),
+      health_(health),
+      logger_(logger),
+      times_(metrics, cluster_) {}
+
+void ProcessProvider::start() {
+  scaleTo(initial_);
+}
+
+void ProcessProvider::scaleTo(std::uint32_t replicas) {
+  while (processes_.size() < replicas) {
+    processes_.push_back(std::make_unique<ReplicaProcess>(loop_, cluster_, config_, policy_,
+                                                          health_, times_, logger_));
+    processes_.back()->start();
+  }
+  while (processes_.size() > replicas) {
+    retire(leastNeeded());
   }
 }
 
-void ProcessProvider::start() {
-  for (const auto& process : processes_) {
-    process->start();
-  }
+Fleet ProcessProvider::fleet() const {
+  const auto ready = static_cast<std::uint32_t>(
+      std::ranges::count_if(processes_, [](const auto& process) { return process->ready(); }));
+  return {.ready = ready, .starting = static_cast<std::uint32_t>(processes_.size()) - ready};
+}
+
+// Of equals the youngest, so that the others' caches stay warm.
+ProcessProvider::Processes::iterator ProcessProvider::leastNeeded() {
+  const auto need = [](const auto& process) {
+    return std::pair(process->ready(), process->inFlight());
+  };
+  const auto last = std::ranges::min_element(processes_.rbegin(), processes_.rend(), {}, need);
+  return std::prev(last.base());
+}
+
+void ProcessProvider::retire(Processes::iterator process) {
+  ReplicaProcess* const retired = process->get();
+  retiring_.push_back(std::move(*process));
+  processes_.erase(process);
+  retired->retire([this, retired] {
+    std::erase_if(retiring_, [&](const auto& one) { return one.get() == retired; });
+  });
 }
 
 void ProcessProvider::stop(std::move_only_function<void()> stopped) {
   stopped_ = std::move(stopped);
+  std::ranges::move(retiring_, std::back_inserter(processes_));
+  retiring_.clear();
   running_ = processes_.size();
+  if (running_ == 0) {
+    loop_.post(std::move(stopped_));
+    return;
+  }
   for (const auto& process : processes_) {
     process->stop([this] {
       if (--running_ == 0) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "net/event_loop.h"
 #include "proxy/cluster/replica_health.h"
 #include "proxy/config/config.h"
@@ -15,23 +16,39 @@
 
 namespace penstock::proxy {
 
-// Replicas that are processes of this machine: min_replicas of them, at least one, are kept
-// running. They go down with this program. Loop thread only; that thread is to live as long as the
+// Replicas that are processes of this machine: as many as it is told are kept running, min_replicas
+// at first. They go down with this program. Loop thread only; that thread is to live as long as the
 // program.
-class ProcessProvider final : public ReplicaProvider {
+class ProcessProvider final : public ReplicaProvider, private ReplicaScaler {
  public:
   // cluster.replicas holds ProcessReplicas. Everything referred to outlives this.
   ProcessProvider(net::EventLoop& loop, const ClusterConfig& cluster, ReplicaHealth& health,
-                  Logger& logger, const RestartPolicy& policy = {});
+                  Metrics& metrics, Logger& logger, const RestartPolicy& policy = {});
 
   void start() override;
   // Every process at once; stopped is called when the last one has ended.
   void stop(std::move_only_function<void()> stopped) override;
+  ReplicaScaler* scaler() override { return this; }
 
  private:
+  using Processes = std::vector<std::unique_ptr<ReplicaProcess>>;
+
+  void scaleTo(std::uint32_t replicas) override;
+  Fleet fleet() const override;
+  // The one that is missed least.
+  Processes::iterator leastNeeded();
+  void retire(Processes::iterator process);
+
+  net::EventLoop& loop_;
   const std::string cluster_;
   const ProcessReplicas config_;
-  std::vector<std::unique_ptr<ReplicaProcess>> processes_;
+  const std::uint32_t initial_;
+  const RestartPolicy policy_;
+  ReplicaHealth& health_;
+  Logger& logger_;
+  ReplicaTimes times_;
+  Processes processes_;
+  Processes retiring_;  // they finish what they have
   std::size_t running_ = 0;
   std::move_only_function<void()> stopped_;
 };

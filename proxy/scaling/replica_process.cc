@@ -27,21 +27,39 @@ void replaceAll(std::string& text, std::string_view what, std::string_view by) {
   }
 }
 
+// How often one that is to go is looked at. Nobody waits for that.
+constexpr Duration kIdleCheck = std::chrono::milliseconds(50);
+
+double seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 }  // namespace
+
+ReplicaTimes::ReplicaTimes(Metrics& metrics, const std::string& cluster)
+    : start_seconds(metrics.histogram("penstock_replica_start_seconds",
+                                      "Time from the start of a replica's process to ready.",
+                                      {{"cluster", cluster}}, Metrics::latencyBounds())),
+      stop_seconds(metrics.histogram(
+          "penstock_replica_stop_seconds",
+          "Time from the decision to stop a replica to the end of its process, draining included.",
+          {{"cluster", cluster}}, Metrics::latencyBounds())) {}
 
 ReplicaProcess::ReplicaProcess(net::EventLoop& loop, const std::string& cluster,
                                const ProcessReplicas& config, const RestartPolicy& policy,
-                               ReplicaHealth& health, Logger& logger)
+                               ReplicaHealth& health, ReplicaTimes& times, Logger& logger)
     : loop_(loop),
       cluster_(cluster),
       config_(config),
       policy_(policy),
       health_(health),
+      times_(times),
       logger_(logger),
       back_off_(policy.first),
       restart_(loop, [this] { start(); }),
       start_timeout_(loop, [this] { onStartTimeout(); }),
-      kill_(loop, [this] { child_->kill(); }) {}
+      kill_(loop, [this] { child_->kill(); }),
+      idle_check_(loop, [this] { endWhenIdle(); }) {}
 
 ReplicaProcess::~ReplicaProcess() = default;
 
@@ -91,6 +109,7 @@ Result<void> ReplicaProcess::launch() {
                                    {"pid", std::int64_t{child_->pid()}},
                                    {"command", *program}});
   start_timeout_.armAfter(config_.start_timeout);
+  started_at_ = loop_.now();
   id_ = health_.addStarting(*address, [this] { onReady(); });
   return {};
 }
@@ -98,6 +117,15 @@ Result<void> ReplicaProcess::launch() {
 void ReplicaProcess::onReady() {
   start_timeout_.disarm();
   ready_since_ = loop_.now();
+  times_.start_seconds.observe(seconds(*ready_since_ - started_at_));
+}
+
+bool ReplicaProcess::ready() const {
+  return id_.has_value() && ready_since_.has_value() && health_.isReady(*id_);
+}
+
+std::uint32_t ReplicaProcess::inFlight() const {
+  return id_.has_value() ? health_.inFlight(*id_) : 0;
 }
 
 void ReplicaProcess::onStartTimeout() {
@@ -117,6 +145,7 @@ void ReplicaProcess::end() {
 void ReplicaProcess::onExit(const std::string& how) {
   kill_.disarm();
   start_timeout_.disarm();
+  idle_check_.disarm();
   log_->finish();
   log_.reset();
   health_.remove(*std::exchange(id_, std::nullopt));
@@ -127,6 +156,7 @@ void ReplicaProcess::onExit(const std::string& how) {
                {"how", how}});
   loop_.destroyLater(std::move(child_));
   if (stopping_) {
+    times_.stop_seconds.observe(seconds(loop_.now() - stop_asked_at_));
     loop_.post(std::move(stopped_));
     return;
   }
@@ -142,9 +172,32 @@ void ReplicaProcess::startAgainLater() {
   back_off_ = std::min(back_off_ * 2, policy_.longest);
 }
 
-void ReplicaProcess::stop(std::move_only_function<void()> stopped) {
+void ReplicaProcess::retire(std::move_only_function<void()> stopped) {
+  if (!ready_since_.has_value() || kill_.armed()) {
+    return stop(std::move(stopped));
+  }
   stopping_ = true;
+  stop_asked_at_ = loop_.now();
+  stopped_ = std::move(stopped);
+  drained_by_ = Deadline::after(stop_asked_at_, config_.drain_timeout);
+  health_.drain(*id_);
+  endWhenIdle();
+}
+
+void ReplicaProcess::endWhenIdle() {
+  if (inFlight() == 0 || drained_by_.passed(loop_.now())) {
+    end();
+  } else {
+    idle_check_.armAfter(kIdleCheck);
+  }
+}
+
+void ReplicaProcess::stop(std::move_only_function<void()> stopped) {
+  if (!std::exchange(stopping_, true)) {
+    stop_asked_at_ = loop_.now();
+  }
   restart_.disarm();
+  idle_check_.disarm();
   if (child_ == nullptr) {
     loop_.post(std::move(stopped));
     return;

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "net/event_loop.h"
 #include "net/process/child_log.h"
 #include "net/process/child_process.h"
@@ -24,20 +26,35 @@ struct RestartPolicy {
   Duration reset_after = std::chrono::seconds(30);
 };
 
+// How long replicas of a cluster take to start and to stop.
+struct ReplicaTimes {
+  ReplicaTimes(Metrics& metrics, const std::string& cluster);
+
+  Histogram start_seconds;  // from the start of the process to ready
+  Histogram stop_seconds;   // from the decision to stop it to its end
+};
+
 // One replica of this machine that is kept running: started at a free loopback address, named to
 // ReplicaHealth as a new incarnation each time, started again after a back-off when it ends or is
-// not ready in time, until stop(). Loop thread only.
+// not ready in time, until retire() or stop(). Loop thread only.
 class ReplicaProcess {
  public:
   // Everything referred to outlives this. cluster: the name, for the log.
   ReplicaProcess(net::EventLoop& loop, const std::string& cluster, const ProcessReplicas& config,
-                 const RestartPolicy& policy, ReplicaHealth& health, Logger& logger);
+                 const RestartPolicy& policy, ReplicaHealth& health, ReplicaTimes& times,
+                 Logger& logger);
   ~ReplicaProcess();
 
   void start();
+  // Gets nothing new; when it has finished what it has, or after drain_timeout, as stop().
+  void retire(std::move_only_function<void()> stopped);
   // SIGTERM, and SIGKILL after stop_timeout; stopped is called once it has ended, later than from
-  // here.
+  // here. After retire(): at once, and instead of that one's stopped.
   void stop(std::move_only_function<void()> stopped);
+
+  bool ready() const;
+  // Requests that it has been given and has not finished.
+  std::uint32_t inFlight() const;
 
  private:
   std::vector<std::string> command(const net::Address& address) const;
@@ -47,24 +64,30 @@ class ReplicaProcess {
   void onStartTimeout();
   void onExit(const std::string& how);
   void startAgainLater();
+  void endWhenIdle();
 
   net::EventLoop& loop_;
   const std::string& cluster_;
   const ProcessReplicas& config_;
   const RestartPolicy policy_;
   ReplicaHealth& health_;
+  ReplicaTimes& times_;
   Logger& logger_;
   std::unique_ptr<net::ChildProcess> child_;
   std::optional<net::ChildLog> log_;
   std::optional<ReplicaId> id_;
   std::string address_;
+  TimePoint started_at_{};
   std::optional<TimePoint> ready_since_;
+  TimePoint stop_asked_at_{};
+  Deadline drained_by_ = Deadline::never();
   Duration back_off_;
   bool stopping_ = false;
   std::move_only_function<void()> stopped_;
   net::Timer restart_;
   net::Timer start_timeout_;
   net::Timer kill_;
+  net::Timer idle_check_;
 };
 
 }  // namespace penstock::proxy

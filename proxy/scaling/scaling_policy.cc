@@ -10,6 +10,8 @@ std::string_view toString(ScalingReason reason) {
       return "demand";
     case ScalingReason::kBurst:
       return "burst";
+    case ScalingReason::kFromZero:
+      return "from_zero";
     case ScalingReason::kAfterBurst:
       return "after_burst";
     case ScalingReason::kScaleDownDelay:
@@ -54,11 +56,13 @@ ScalingDecision ScalingPolicy::decide(const LoadSample& sample, const ScalingSet
       decision.reason = why;
     }
   };
-  if (after_burst) {
+  if (decision.desired.bursting && decision.desired.burst >= replicas) {
+    replicas = decision.desired.burst;
+    decision.reason = fleet.size() == 0 ? ScalingReason::kFromZero : ScalingReason::kBurst;
+  } else if (after_burst) {
     raise(decision.desired.burst, ScalingReason::kBurst);
   }
-  wanted_.add(now, std::clamp(replicas, limits.min_replicas, limits.max_replicas),
-              limits.scale_down_delay);
+  wanted_.add(now, std::min(replicas, limits.max_replicas), limits.scale_down_delay);
   if (after_burst) {
     raise(fleet.size(), ScalingReason::kAfterBurst);
   }

@@ -13,6 +13,7 @@ namespace penstock::proxy {
 enum class ScalingReason : std::uint8_t {
   kDemand,          // the mean demand over the window
   kBurst,           // the short window or the line asked for more than that
+  kFromZero,        // somebody waits and there is no replica
   kAfterBurst,      // kept: the last burst is less than a window ago
   kScaleDownDelay,  // kept: more were wanted within scale_down_delay
   kScaleDownRate,   // not fewer yet: max_scale_down_rate
@@ -25,7 +26,7 @@ std::string_view toString(ScalingReason reason);
 struct ScalingDecision {
   std::uint32_t replicas = 0;  // that there should be, those that start included
   ScalingReason reason = ScalingReason::kDemand;
-  DesiredReplicas desired;
+  DesiredReplicas desired{};
 };
 
 // How many replicas there should be, from the load, one decision after the other: desiredReplicas,

@@ -52,6 +52,7 @@ bool ConcurrencyTargetFilter::ask() {
   } else {
     waiting_since_ = now;
     exchange_.setTimer(*this, queue_deadline_);
+    exchange_.cluster().cluster().requestWaits();
   }
   return false;
 }

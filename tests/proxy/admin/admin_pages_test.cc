@@ -31,6 +31,17 @@ ClusterStatus someCluster() {
                         .failed = 2}}};
 }
 
+ScalingStatus someScaling() {
+  const TimePoint now{100s};
+  ScalingRecord record{.at = now - 2s,
+                       .settings = {.concurrency_target = 10, .autoscaling = {.max_replicas = 8}},
+                       .fleet = {.ready = 3, .starting = 1},
+                       .load = {.waiting = 5, .in_flight = 20},
+                       .decision = {.replicas = 4, .reason = ScalingReason::kDemand}};
+  record.decision.desired = {.lasting = 4, .burst = 2, .demand = 25, .short_demand = 12.5};
+  return {.cluster = "denoise", .now = now, .latest = record, .changes = {record}};
+}
+
 class AdminPagesTest : public ::testing::Test {
  protected:
   AdminPage get(std::string_view path) { return adminPage(sources, path); }
@@ -39,6 +50,7 @@ class AdminPagesTest : public ::testing::Test {
       .version = "1.2.3", .state = ServerState::kServing, .uptime = 2500ms, .workers = 4};
   AdminSources sources{.server = [this] { return server; },
                        .clusters = [] { return std::vector{someCluster()}; },
+                       .scaling = [] { return std::vector{someScaling()}; },
                        .metrics = [] { return std::string("a_metric 1\n"); },
                        .config_dump = "{\"clusters\":[]}"};
 };
@@ -52,6 +64,27 @@ TEST_F(AdminPagesTest, ReadyIsForWhoServesOnly) {
   server.state = ServerState::kStarting;
   EXPECT_EQ(get("/ready").status, 503);
   EXPECT_EQ(get("/ready").body, "starting\n");
+}
+
+TEST_F(AdminPagesTest, AutoscalerTellsWhyThisNumber) {
+  const auto answer = nlohmann::json::parse(get("/autoscaler").body);
+  const auto& cluster = answer["clusters"][0];
+  EXPECT_EQ(cluster["name"], "denoise");
+  EXPECT_EQ(cluster["advice_only"], false);
+  EXPECT_EQ(cluster["settings"]["concurrency_target"], 10);
+  EXPECT_EQ(cluster["settings"]["max_replicas"], 8);
+  EXPECT_EQ(cluster["settings"]["window_seconds"], 60);
+  const auto& latest = cluster["latest"];
+  EXPECT_EQ(latest["seconds_ago"], 2);
+  EXPECT_EQ(latest["replicas"], 4);
+  EXPECT_EQ(latest["reason"], "demand");
+  EXPECT_EQ(latest["ready"], 3);
+  EXPECT_EQ(latest["starting"], 1);
+  EXPECT_EQ(latest["demand"], 25);
+  EXPECT_EQ(latest["short_demand"], 12.5);
+  EXPECT_EQ(latest["waiting"], 5);
+  EXPECT_EQ(latest["by_window"], 4);
+  EXPECT_EQ(cluster["changes"].size(), 1u);
 }
 
 TEST_F(AdminPagesTest, ClustersTellsQueueAndReplicas) {

@@ -60,6 +60,7 @@ class AdminServerTest : public ::testing::Test {
   AdminSources sources{
       .server = [] { return ServerStatus{.version = "1.2.3", .state = ServerState::kServing}; },
       .clusters = [] { return std::vector<ClusterStatus>{}; },
+      .scaling = [] { return std::vector<ScalingStatus>{}; },
       .metrics = [] { return std::string("a_metric 1\n"); },
       .config_dump = "{}"};
   std::unique_ptr<AdminServer> server = std::make_unique<AdminServer>(

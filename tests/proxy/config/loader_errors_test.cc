@@ -302,12 +302,5 @@ TEST(ConfigErrors, FewerReplicasAtMostThanAtLeast) {
       "2");
 }
 
-TEST(ConfigErrors, AutoscalingOfStaticReplicas) {
-  EXPECT_EQ(complaint(minimalText("", "", "autoscaling: {min_replicas: 1}")),
-            "p.yaml:10:5: clusters[]: autoscaling: expected only with process replicas; static "
-            "ones cannot "
-            "be started");
-}
-
 }  // namespace
 }  // namespace penstock::proxy

@@ -4,6 +4,7 @@
 #include "proxy/scaling/process_provider.h"
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <set>
 
@@ -39,6 +40,19 @@ print("serving", flush=True)
 http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 )";
 
+// A request that has a slot.
+struct TakenSlot final : Ticket::Owner {
+  explicit TakenSlot(AdmissionQueue& queue) : inbox(queue, [] {}), ticket(inbox, *this) {
+    slot = std::get<Slot>(queue.acquire(ticket, {}));
+  }
+  void onGranted(Slot) override {}
+  void onExpired() override {}
+
+  Inbox inbox;
+  Ticket ticket;
+  Slot slot;
+};
+
 class ProcessProviderTest : public ::testing::Test {
  protected:
   ProcessProviderTest() {
@@ -57,13 +71,15 @@ class ProcessProviderTest : public ::testing::Test {
     config.replicas = process;
     cluster = std::make_unique<Cluster>(config, clock, metrics);
     health = std::make_unique<ReplicaHealth>(loop, *cluster, nullptr, log.logger());
-    provider = std::make_unique<ProcessProvider>(loop, config, *health, log.logger(), policy);
+    provider =
+        std::make_unique<ProcessProvider>(loop, config, *health, metrics, log.logger(), policy);
     provider->start();
   }
   void startServer() {
     folder.program("server", kServer);
     start({folder.path("server"), "{address}", folder.path("ready")});
   }
+  ReplicaScaler& scaler() { return *provider->scaler(); }
   void becomeReady() { std::ofstream(folder.path("ready")) << "x"; }
   void stop() {
     bool stopped = false;
@@ -133,10 +149,87 @@ TEST_F(ProcessProviderTest, StartsAsManyAsAreConfiguredAtAddressesOfTheirOwn) {
   EXPECT_EQ(addresses.size(), 3u);
 }
 
-TEST_F(ProcessProviderTest, StartsOneWhereNoneIsAskedFor) {
+TEST_F(ProcessProviderTest, StartsNoneWhereNoneIsAskedFor) {
   config.autoscaling.min_replicas = 0;
   startServer();
-  EXPECT_THAT(states(), ElementsAre(ReplicaState::kStarting));
+  EXPECT_THAT(states(), IsEmpty());
+  bool stopped = false;
+  provider->stop([&] { stopped = true; });
+  EXPECT_TRUE(runUntil([&] { return stopped; }));
+  provider.reset();
+}
+
+TEST_F(ProcessProviderTest, StartsAndStopsAsItIsTold) {
+  config.autoscaling.min_replicas = 0;
+  startServer();
+  scaler().scaleTo(3);
+  EXPECT_EQ(scaler().fleet().starting, 3u);
+  becomeReady();
+  ASSERT_TRUE(runUntil([&] { return scaler().fleet().ready == 3; }));
+  scaler().scaleTo(1);
+  EXPECT_EQ(scaler().fleet().size(), 1u) << "those that drain do not count";
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  EXPECT_EQ(event("replica ended", 1)["how"], "exit code 0");
+  EXPECT_THAT(metrics.render(), HasSubstr("penstock_replica_start_seconds_count{cluster=\"m\"} 3"));
+  EXPECT_THAT(metrics.render(), HasSubstr("penstock_replica_stop_seconds_count{cluster=\"m\"} 2"));
+}
+
+TEST_F(ProcessProviderTest, TheIdleReplicaGoesAndABusyOneFinishesFirst) {
+  config.autoscaling.min_replicas = 2;
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady, ReplicaState::kReady}));
+  TakenSlot taken(cluster->queue());
+  const ReplicaId busy = taken.slot.replica().id;
+  scaler().scaleTo(1);
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  EXPECT_EQ(health->replicas()[0].incarnation, busy) << "the idle one went";
+
+  scaler().scaleTo(0);
+  EXPECT_FALSE(cluster->queue().anyAvailable());
+  // Some looks at it later it is still there.
+  TimePoint until = clock.now() + 200ms;
+  runUntil([&] { return clock.now() >= until; });
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kDraining));
+  EXPECT_EQ(log.events("replica ended").size(), 1u);
+  taken.slot = {};
+  ASSERT_TRUE(runUntilLogged("replica ended", 2));
+  ASSERT_TRUE(runUntilStates({}));
+}
+
+TEST_F(ProcessProviderTest, OneThatDoesNotFinishIsStoppedAfterTheDrainTimeout) {
+  process.drain_timeout = 30ms;
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  TakenSlot taken(cluster->queue());
+  scaler().scaleTo(0);
+  ASSERT_TRUE(runUntilLogged("replica ended"));
+}
+
+TEST_F(ProcessProviderTest, OneThatIsNotReadyGoesBeforeOneThatIs) {
+  config.autoscaling.min_replicas = 1;
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  const ReplicaId ready = health->replicas()[0].incarnation;
+  std::filesystem::remove(folder.path("ready"));
+  scaler().scaleTo(2);
+  ASSERT_EQ(scaler().fleet().starting, 1u);
+  scaler().scaleTo(1);
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  EXPECT_EQ(health->replicas()[0].incarnation, ready);
+}
+
+TEST_F(ProcessProviderTest, StopHastensThoseThatDrain) {
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  TakenSlot taken(cluster->queue());
+  scaler().scaleTo(0);
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kDraining));
+  stop();
+  EXPECT_EQ(event("replica ended")["how"], "exit code 0");
 }
 
 TEST_F(ProcessProviderTest, ACrashedReplicaComesBackAsANewIncarnation) {
