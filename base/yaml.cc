@@ -80,6 +80,12 @@ std::size_t editDistance(std::string_view from, std::string_view to) {
   return row.back();
 }
 
+std::vector<YamlTree::Note> inOrder(std::vector<YamlTree::Note> notes) {
+  std::ranges::stable_sort(
+      notes, {}, [](const YamlTree::Note& note) { return std::pair(note.line, note.column); });
+  return notes;
+}
+
 std::string joinPath(const std::string& path, std::string_view key) {
   return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }
@@ -339,16 +345,20 @@ YamlValue YamlDocument::root() const {
 }
 
 Result<void> YamlDocument::check() const {
-  std::vector<YamlTree::Note> notes = tree_->notes;
-  std::stable_sort(notes.begin(), notes.end(), [](const auto& left, const auto& right) {
-    return std::pair(left.line, left.column) < std::pair(right.line, right.column);
-  });
   std::string message;
-  for (const YamlTree::Note& note : notes) {
+  for (const YamlTree::Note& note : inOrder(tree_->notes)) {
     message += fmt::format("{}{}: {}", message.empty() ? "" : "\n",
                            tree_->place(note.line, note.column), note.message);
   }
-  return notes.empty() ? Result<void>() : failure(std::move(message));
+  return message.empty() ? Result<void>() : failure(std::move(message));
+}
+
+std::vector<std::string> YamlDocument::mistakes() const {
+  std::vector<std::string> messages;
+  for (YamlTree::Note& note : inOrder(tree_->notes)) {
+    messages.push_back(std::move(note.message));
+  }
+  return messages;
 }
 
 const std::set<std::string>& YamlDocument::askedPaths() const {

@@ -249,6 +249,8 @@ class YamlDocument {
   YamlValue root() const;
   // All mistakes noted so far, in the order of the file, one a line.
   Result<void> check() const;
+  // The same without their places, for a document that nobody has before them.
+  std::vector<std::string> mistakes() const;
   // Paths of every key that was asked for, whether it was there or not.
   const std::set<std::string>& askedPaths() const;
 

@@ -41,11 +41,8 @@ class AdmissionQueue::Change {
 };
 
 AdmissionQueue::AdmissionQueue(const Clock& clock, const Settings& settings)
-    : clock_(clock),
-      settings_(settings),
-      target_(settings.concurrency_target),
-      accounted_until_(clock.now()) {
-  PENSTOCK_CHECK(target_ >= 1, "a concurrency target is at least 1");
+    : clock_(clock), settings_(settings), accounted_until_(clock.now()) {
+  PENSTOCK_CHECK(settings_.concurrency_target >= 1, "a concurrency target is at least 1");
 }
 
 AdmissionQueue::~AdmissionQueue() {
@@ -145,12 +142,18 @@ void AdmissionQueue::removeReplica(ReplicaId id) {
 void AdmissionQueue::setTarget(std::uint32_t concurrency_target) {
   PENSTOCK_CHECK(concurrency_target >= 1, "a concurrency target is at least 1");
   Change change(*this);
-  target_ = concurrency_target;
+  settings_.concurrency_target = concurrency_target;
   free_slots_ = 0;
   for (const auto& entry : entries_) {
     free_slots_ += freeSlots(*entry);
   }
   grantWaiting(change);
+}
+
+void AdmissionQueue::setBounds(std::uint64_t max_requests, std::uint64_t max_bytes) {
+  std::lock_guard lock(mutex_);
+  settings_.max_requests = max_requests;
+  settings_.max_bytes = max_bytes;
 }
 
 void AdmissionQueue::drain() {
@@ -245,7 +248,8 @@ void AdmissionQueue::addInbox() {
 }
 
 std::uint64_t AdmissionQueue::freeSlots(const Entry& entry) const {
-  return entry.available && entry.in_flight < target_ ? target_ - entry.in_flight : 0;
+  const std::uint32_t target = settings_.concurrency_target;
+  return entry.available && entry.in_flight < target ? target - entry.in_flight : 0;
 }
 
 AdmissionQueue::Entry* AdmissionQueue::find(ReplicaId id) {
@@ -353,7 +357,7 @@ AdmissionQueue::Snapshot AdmissionQueue::snapshot() const {
   const double dt = seconds(now - accounted_until_);
   return {
       .at = now,
-      .target = target_,
+      .target = settings_.concurrency_target,
       .waiting = waiting_,
       .backing_off = backing_off_,
       .in_flight = in_flight_,

@@ -62,6 +62,8 @@ class AdmissionQueue {
   // Gets nothing more; is freed when its last slot comes back.
   void removeReplica(ReplicaId id);
   void setTarget(std::uint32_t concurrency_target);
+  // Of newcomers; who waits already stays, even beyond them.
+  void setBounds(std::uint64_t max_requests, std::uint64_t max_bytes);
   // Refuses newcomers from now on; who waits already is served.
   void drain();
 
@@ -137,9 +139,8 @@ class AdmissionQueue {
   void account(TimePoint now);
 
   const Clock& clock_;
-  const Settings settings_;
   mutable std::mutex mutex_;
-  std::uint32_t target_;
+  Settings settings_;
   bool draining_ = false;
   std::size_t inboxes_ = 0;
   std::vector<std::unique_ptr<Entry>> entries_;

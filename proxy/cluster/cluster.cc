@@ -22,7 +22,11 @@ double seconds(Duration duration) {
 }  // namespace
 
 Cluster::Cluster(const ClusterConfig& config, const Clock& clock, Metrics& metrics)
-    : config_(config), metrics_(metrics), queue_(clock, queueSettings(config)) {
+    : config_(config),
+      settings_(config),
+      queue_timeout_(config.queue.timeout),
+      metrics_(metrics),
+      queue_(clock, queueSettings(config)) {
   const MetricLabels labels{{"cluster", config_.name}};
   waiting_seconds_ =
       metrics.histogram("penstock_cluster_waiting_seconds",
@@ -65,6 +69,28 @@ void Cluster::publishQueue() {
     metrics_.callback(figure.name, figure.help, {{"cluster", config_.name}}, figure.counter,
                       [this, read = figure.read] { return read(queue_.snapshot()); });
   }
+}
+
+ClusterSettings Cluster::settings() const {
+  std::lock_guard lock(settings_mutex_);
+  return settings_;
+}
+
+void Cluster::changeSettings(const ClusterSettings& settings) {
+  {
+    std::lock_guard lock(settings_mutex_);
+    settings_ = settings;
+  }
+  queue_timeout_.store(settings.queue.timeout, std::memory_order_relaxed);
+  queue_.setBounds(settings.queue.max_requests, settings.queue.max_bytes.count);
+  queue_.setTarget(settings.concurrency_target);
+  if (on_settings_) {
+    on_settings_(settings);
+  }
+}
+
+void Cluster::setSettingsListener(std::move_only_function<void(const ClusterSettings&)> listener) {
+  on_settings_ = std::move(listener);
 }
 
 void Cluster::countOutcome(int status, Reason reason) {

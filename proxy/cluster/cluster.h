@@ -27,10 +27,21 @@ class Cluster {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
+  // As of the start; what of it may change since is in settings().
   const ClusterConfig& config() const { return config_; }
   const std::string& name() const { return config_.name; }
   AdmissionQueue& queue() { return queue_; }
   const AdmissionQueue& queue() const { return queue_; }
+
+  // The settings in effect.
+  ClusterSettings settings() const;
+  // How long a request that asks now may wait. No lock.
+  Duration queueTimeout() const { return queue_timeout_.load(std::memory_order_relaxed); }
+  // Puts them into effect; they are valid (see contradiction()). Who waits or runs goes on: a lower
+  // target takes slots as they come back, lower bounds and another timeout are for who comes later.
+  // Tells the listener, if there is one, on this thread. Main loop only.
+  void changeSettings(const ClusterSettings& settings);
+  void setSettingsListener(std::move_only_function<void(const ClusterSettings&)> listener);
 
   // One request has ended: counted by status and reason; where there is a reason, under the status
   // that goes with it, whatever the client saw of the answer. No lock after the first of its kind.
@@ -63,6 +74,10 @@ class Cluster {
   Counter& requestCounter(std::atomic<Counter*>& place, int status, std::string_view reason);
 
   const ClusterConfig config_;
+  mutable std::mutex settings_mutex_;
+  ClusterSettings settings_;
+  std::atomic<Duration> queue_timeout_;
+  std::move_only_function<void(const ClusterSettings&)> on_settings_;
   Metrics& metrics_;
   AdmissionQueue queue_;
   std::move_only_function<void(ReplicaId) const> on_failing_;

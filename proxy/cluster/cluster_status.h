@@ -18,7 +18,7 @@ struct ClusterStatus {
 inline ClusterStatus statusOf(const Cluster& cluster, const ReplicaHealth& health) {
   return {.name = cluster.name(),
           .queue = cluster.queue().snapshot(),
-          .bounds = cluster.config().queue,
+          .bounds = cluster.settings().queue,
           .replicas = health.replicas()};
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "proxy/config/loader_parts.h"
+#include "proxy/config/settings.h"
 
 namespace penstock::proxy {
 namespace {
@@ -19,16 +20,6 @@ ClusterTlsConfig readTls(const YamlValue& value) {
   readText(map, "server_name", tls.server_name);
   map.finish();
   return tls;
-}
-
-QueueConfig readQueue(const YamlValue& value) {
-  QueueConfig queue;
-  YamlMap map(value);
-  map.optional("max_requests", queue.max_requests, {0, kMaxCount});
-  map.optional("max_bytes", queue.max_bytes);
-  map.optional("timeout", queue.timeout, kAnyTimeout);
-  map.finish();
-  return queue;
 }
 
 StaticReplicas readStatic(const YamlValue& value) {
@@ -124,26 +115,6 @@ RetryConfig readRetry(const YamlValue& value) {
   return retry;
 }
 
-AutoscalingConfig readAutoscaling(const YamlValue& value) {
-  AutoscalingConfig autoscaling;
-  YamlMap map(value);
-  map.optional("min_replicas", autoscaling.min_replicas, {0, 1'000});
-  autoscaling.max_replicas = std::max(autoscaling.max_replicas, autoscaling.min_replicas);
-  if (map.optional("max_replicas", autoscaling.max_replicas, {1, 1'000}) &&
-      autoscaling.max_replicas < autoscaling.min_replicas) {
-    map.find("max_replicas")
-        ->error(fmt::format("expected at least min_replicas ({}), got {}", autoscaling.min_replicas,
-                            autoscaling.max_replicas));
-  }
-  // The ranges are Baseten's.
-  map.optional("window", autoscaling.window, {10s, 1h});
-  map.optional("scale_down_delay", autoscaling.scale_down_delay, {0s, 1h});
-  map.optional("target_utilization", autoscaling.target_utilization, {1, 100});
-  map.optional("max_scale_down_rate", autoscaling.max_scale_down_rate, {1, 50});
-  map.finish();
-  return autoscaling;
-}
-
 // How the proxy speaks to the replicas.
 void readConnections(YamlMap& map, ClusterConfig& cluster) {
   map.choice<UpstreamProtocol>("protocol", cluster.protocol,
@@ -182,18 +153,15 @@ ClusterConfig readCluster(const YamlValue& value, std::set<std::string>& names) 
   ClusterConfig cluster;
   YamlMap map(value);
   readName(map, cluster.name, names);
-  map.optional("concurrency_target", cluster.concurrency_target, {1, kMaxCount});
-  if (const auto queue = map.find("queue")) {
-    cluster.queue = readQueue(*queue);
-  }
   if (const auto replicas = map.need("replicas")) {
     cluster.replicas = readReplicas(*replicas);
   }
   readConnections(map, cluster);
   readResilience(map, cluster);
-  if (const auto autoscaling = map.find("autoscaling")) {
-    cluster.autoscaling = readAutoscaling(*autoscaling);
-  }
+  SettingsLayer settings;
+  readSettings(map, settings, takesAutoscaling(cluster));
+  static_cast<ClusterSettings&>(cluster) = settings.values;
+  cluster.settings_given = settings.given;
   map.finish();
   return cluster;
 }

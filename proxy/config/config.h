@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bitset>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -19,6 +20,11 @@ using namespace std::chrono_literals;
 struct AdminConfig {
   // Loopback unless the operator says otherwise; port 0 takes a free one.
   std::string address = "127.0.0.1:9901";
+  // Holds the token that changes must bring; empty: none is asked for, and changes are taken on
+  // loopback only.
+  std::string token_file;
+  // Where accepted changes of settings are kept for the next start; empty: nowhere.
+  std::string overrides_file;
 };
 
 enum class AccessLogFormat { kDefault, kJson };
@@ -87,6 +93,8 @@ struct QueueConfig {
   std::uint32_t max_requests = 1'000;
   ByteSize max_bytes = 256_MiB;
   Duration timeout = 600s;
+
+  bool operator==(const QueueConfig&) const = default;
 };
 
 enum class UpstreamProtocol { kAuto, kHttp2, kHttp1 };
@@ -139,14 +147,40 @@ struct AutoscalingConfig {
   Duration scale_down_delay = 900s;
   std::uint32_t target_utilization = 70;   // percent
   std::uint32_t max_scale_down_rate = 50;  // percent per delay
+
+  bool operator==(const AutoscalingConfig&) const = default;
 };
 
-struct ClusterConfig {
-  std::string name;
+// What of a cluster may change while it serves.
+struct ClusterSettings {
   std::uint32_t concurrency_target = 1;  // requests per replica at a time
+  QueueConfig queue;
+  AutoscalingConfig autoscaling;
+
+  bool operator==(const ClusterSettings&) const = default;
+};
+
+// Each of the settings by name; the order is that of the documentation.
+enum class Setting : std::uint8_t {
+  kConcurrencyTarget,
+  kMaxRequests,
+  kMaxBytes,
+  kTimeout,
+  kMinReplicas,
+  kMaxReplicas,
+  kWindow,
+  kScaleDownDelay,
+  kTargetUtilization,
+  kMaxScaleDownRate,
+};
+inline constexpr std::size_t kSettings = static_cast<std::size_t>(Setting::kMaxScaleDownRate) + 1;
+using SettingSet = std::bitset<kSettings>;
+
+struct ClusterConfig : ClusterSettings {
+  std::string name;
+  SettingSet settings_given;  // those of the settings that the file has
   UpstreamProtocol protocol = UpstreamProtocol::kAuto;
   std::optional<ClusterTlsConfig> tls;
-  QueueConfig queue;
   std::variant<StaticReplicas, ProcessReplicas> replicas;
   Duration connect_timeout = 1s;
   std::uint32_t max_connect_attempts = 3;       // replicas tried for one request, 25–250 ms apart
@@ -163,7 +197,6 @@ struct ClusterConfig {
   OnClientGone on_client_gone = OnClientGone::kWait;
   // Past its route's timeout: how long a request that nobody waits for keeps its slot.
   Duration cancel_grace = 30s;
-  AutoscalingConfig autoscaling;
 };
 
 struct Config {

@@ -1,5 +1,7 @@
 #include "proxy/config/dump.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "base/quantity.h"
@@ -9,6 +11,17 @@ namespace {
 
 // Keeps the order of insertion, which is the order of the documentation.
 using Json = nlohmann::ordered_json;
+
+Json dump(const AdminConfig& admin) {
+  Json json{{"address", admin.address}};
+  if (!admin.token_file.empty()) {
+    json["token_file"] = admin.token_file;
+  }
+  if (!admin.overrides_file.empty()) {
+    json["overrides_file"] = admin.overrides_file;
+  }
+  return json;
+}
 
 Json dump(const RouteConfig& route) {
   Json json{{"prefix", route.prefix}};
@@ -98,13 +111,51 @@ Json dump(const HealthCheckConfig& check) {
           {"healthy_threshold", check.healthy_threshold}};
 }
 
-Json dump(const AutoscalingConfig& autoscaling) {
-  return {{"min_replicas", autoscaling.min_replicas},
-          {"max_replicas", autoscaling.max_replicas},
-          {"window", toString(autoscaling.window)},
-          {"scale_down_delay", toString(autoscaling.scale_down_delay)},
-          {"target_utilization", autoscaling.target_utilization},
-          {"max_scale_down_rate", autoscaling.max_scale_down_rate}};
+Json dump(const ClusterSettings& settings, bool with_autoscaling) {
+  const QueueConfig& queue = settings.queue;
+  Json json{{"concurrency_target", settings.concurrency_target},
+            {"queue",
+             {{"max_requests", queue.max_requests},
+              {"max_bytes", toString(queue.max_bytes)},
+              {"timeout", toString(queue.timeout)}}}};
+  if (with_autoscaling) {
+    const AutoscalingConfig& autoscaling = settings.autoscaling;
+    json["autoscaling"] = {{"min_replicas", autoscaling.min_replicas},
+                           {"max_replicas", autoscaling.max_replicas},
+                           {"window", toString(autoscaling.window)},
+                           {"scale_down_delay", toString(autoscaling.scale_down_delay)},
+                           {"target_utilization", autoscaling.target_utilization},
+                           {"max_scale_down_rate", autoscaling.max_scale_down_rate}};
+  }
+  return json;
+}
+
+Json dump(const SettingsLayer& layer) {
+  const Json all = dump(layer.values, true);
+  Json json = Json::object();
+  for (const Setting setting : allSettings()) {
+    if (layer.given[indexOf(setting)]) {
+      std::string pointer = "/" + std::string(nameOf(setting));
+      std::ranges::replace(pointer, '.', '/');
+      const Json::json_pointer at(pointer);
+      json[at] = all[at];
+    }
+  }
+  return json;
+}
+
+Json dump(const SettingSources& sources, bool with_autoscaling) {
+  Json json;
+  for (const Setting setting : allSettings()) {
+    if (with_autoscaling || !nameOf(setting).starts_with("autoscaling.")) {
+      json[std::string(nameOf(setting))] = nameOf(sources[indexOf(setting)]);
+    }
+  }
+  return json;
+}
+
+std::string text(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
 std::string word(UpstreamProtocol protocol) {
@@ -120,10 +171,9 @@ std::string word(UpstreamProtocol protocol) {
 }
 
 Json dump(const ClusterConfig& cluster) {
-  Json json{{"name", cluster.name}, {"concurrency_target", cluster.concurrency_target}};
-  json["queue"] = {{"max_requests", cluster.queue.max_requests},
-                   {"max_bytes", toString(cluster.queue.max_bytes)},
-                   {"timeout", toString(cluster.queue.timeout)}};
+  const Json settings = dump(cluster, takesAutoscaling(cluster));
+  Json json{{"name", cluster.name}};
+  json.update(settings);
   json["replicas"] = dump(cluster.replicas);
   json["protocol"] = word(cluster.protocol);
   if (cluster.tls) {
@@ -146,16 +196,13 @@ Json dump(const ClusterConfig& cluster) {
                    {"min_concurrent", cluster.retry.min_concurrent}};
   json["on_client_gone"] = cluster.on_client_gone == OnClientGone::kWait ? "wait" : "reset";
   json["cancel_grace"] = toString(cluster.cancel_grace);
-  if (std::holds_alternative<ProcessReplicas>(cluster.replicas)) {
-    json["autoscaling"] = dump(cluster.autoscaling);
-  }
   return json;
 }
 
 }  // namespace
 
-std::string dumpConfig(const Config& config) {
-  Json json{{"admin", {{"address", config.admin.address}}}};
+std::string dumpConfig(const Config& config, std::span<const SettingSources> sources) {
+  Json json{{"admin", dump(config.admin)}};
   json["access_log"] = {
       {"path", config.access_log.path},
       {"format", config.access_log.format == AccessLogFormat::kJson ? "json" : "default"}};
@@ -172,7 +219,23 @@ std::string dumpConfig(const Config& config) {
   for (const ClusterConfig& cluster : config.clusters) {
     json["clusters"].push_back(dump(cluster));
   }
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const ClusterConfig& cluster = config.clusters[i];
+    json["sources"][cluster.name] = dump(sources[i], takesAutoscaling(cluster));
+  }
+  return text(json);
+}
+
+std::string dumpSettings(const ClusterSettings& settings, bool with_autoscaling) {
+  return text(dump(settings, with_autoscaling));
+}
+
+std::string dumpOverrides(const std::map<std::string, SettingsLayer>& clusters) {
+  Json json{{"clusters", Json::object()}};
+  for (const auto& [name, layer] : clusters) {
+    json["clusters"][name] = dump(layer);
+  }
+  return text(json);
 }
 
 }  // namespace penstock::proxy

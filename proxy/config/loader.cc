@@ -19,6 +19,8 @@ AdminConfig readAdmin(const YamlValue& value) {
       admin.address = std::move(*text);
     }
   }
+  readText(map, "token_file", admin.token_file);
+  readText(map, "overrides_file", admin.overrides_file);
   map.finish();
   return admin;
 }

@@ -29,6 +29,11 @@ Autoscaler::Autoscaler(net::EventLoop& loop, Cluster& cluster, const ReplicaHeal
       }
     });
   });
+  cluster.setSettingsListener([this](const ClusterSettings&) {
+    if (running_) {
+      decide();
+    }
+  });
 }
 
 Autoscaler::~Autoscaler() = default;
@@ -74,9 +79,10 @@ LoadSample Autoscaler::sample() const {
 }
 
 void Autoscaler::decide() {
+  const ClusterSettings settings = cluster_.settings();
   ScalingRecord record{.at = loop_.now(),
-                       .settings = {.concurrency_target = cluster_.config().concurrency_target,
-                                    .autoscaling = cluster_.config().autoscaling},
+                       .settings = {.concurrency_target = settings.concurrency_target,
+                                    .autoscaling = settings.autoscaling},
                        .fleet = fleet(),
                        .load = sample(),
                        .decision = {}};

@@ -34,7 +34,8 @@ struct ScalingStatus {
   std::vector<ScalingRecord> changes;  // oldest first; those that changed the number or its reason
 };
 
-// Asks the policy of one cluster every second, and at once when somebody begins to wait; tells the
+// Asks the policy of one cluster every second, and at once when somebody begins to wait or
+// the settings change; tells the
 // scaler, where there is one; says why in the log and the metrics. Loop thread only.
 class Autoscaler {
  public:

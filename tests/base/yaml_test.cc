@@ -181,6 +181,7 @@ TEST(Yaml, ListsUnknownKeysInsteadOfRefusingThem) {
   EXPECT_THAT(map.unknownKeys(), ElementsAre("b", "a"));
   map.keyPlace("a")->error("misplaced");
   EXPECT_EQ(document->check().error().message, "f:1:17: misplaced");
+  EXPECT_THAT(document->mistakes(), ElementsAre("misplaced"));
 }
 
 TEST(Yaml, ReadsEmptyValuesAsAbsentWhereAskedTo) {

@@ -1,6 +1,6 @@
 // The invariants of the admission queue under random events: arrive, cancel, expire, complete, put
-// back, replica added, lost, made available or not, target up and down, several workers that look
-// into their inboxes late. Time is driven by hand; a failure prints its seed.
+// back, replica added, lost, made available or not, target and bounds up and down, several workers
+// that look into their inboxes late. Time is driven by hand; a failure prints its seed.
 
 #include <map>
 #include <random>
@@ -35,7 +35,8 @@ class Simulation {
  public:
   Simulation(std::uint64_t seed, std::size_t workers)
       : random_(seed),
-        queue_(clock_, {.concurrency_target = 2, .max_requests = 40, .max_bytes = 4000}) {
+        queue_(clock_,
+               {.concurrency_target = 2, .max_requests = kMaxRequests, .max_bytes = kMaxBytes}) {
     for (std::size_t i = 0; i < workers; ++i) {
       woken_.push_back(false);
       inboxes_.push_back(std::make_unique<Inbox>(queue_, [this, i] { woken_[i] = true; }));
@@ -63,7 +64,13 @@ class Simulation {
   std::size_t put_backs() const { return put_backs_; }
   std::size_t refusals() const { return refusals_; }
 
+  // Refusals while more waited than the bounds of that time allow.
+  std::size_t beyond_bounds() const { return beyond_bounds_; }
+
  private:
+  static constexpr std::uint64_t kMaxRequests = 40;
+  static constexpr std::uint64_t kMaxBytes = 4000;
+
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
 
   void event() {
@@ -95,6 +102,8 @@ class Simulation {
       case 16:
       case 17:
         return withRandom(&Simulation::activate);
+      case 18:
+        return changeBounds();
       default:
         if (dice < 30)
           return advance();
@@ -115,7 +124,9 @@ class Simulation {
         .deadline = pick(3) == 0
                         ? Deadline::after(clock_.now(), std::chrono::milliseconds(pick(200)))
                         : Deadline::never()};
+    const AdmissionQueue::Snapshot before = queue_.snapshot();
     Admission admission = queue_.acquire(request->ticket, demand);
+    checkBounds(admission, demand, before);
     if (auto* slot = std::get_if<Slot>(&admission)) {
       EXPECT_FALSE(anyone_waits) << "a newcomer overtook";
       request->slot = std::move(*slot);
@@ -126,6 +137,23 @@ class Simulation {
       return;
     }
     requests_.push_back(std::move(request));
+  }
+
+  // A newcomer is refused for a bound exactly if there is no room within it now, whatever it was
+  // when the others came.
+  void checkBounds(const Admission& admission, const AdmissionQueue::Demand& demand,
+                   const AdmissionQueue::Snapshot& before) {
+    if (std::holds_alternative<Slot>(admission)) {
+      return;
+    }
+    const bool too_many = before.waiting >= max_requests_;
+    // One without a body is never too large, whatever the others hold.
+    const bool too_large = demand.bytes > 0 && before.waiting_bytes + demand.bytes > max_bytes_;
+    if (const auto* refusal = std::get_if<Refusal>(&admission)) {
+      EXPECT_EQ(*refusal, too_many ? Refusal::kQueueFull : Refusal::kQueueBytesFull);
+      beyond_bounds_ += before.waiting > max_requests_ || before.waiting_bytes > max_bytes_ ? 1 : 0;
+    }
+    EXPECT_EQ(std::holds_alternative<Refusal>(admission), too_many || too_large);
   }
 
   void withRandom(void (Simulation::*action)(Request&)) {
@@ -212,6 +240,18 @@ class Simulation {
     queue_.setTarget(target_);
   }
 
+  // Often to less than what waits; now and then back to where there is room.
+  void changeBounds() {
+    const AdmissionQueue::Snapshot before = queue_.snapshot();
+    const bool wide = pick(2) == 0;
+    max_requests_ = wide ? kMaxRequests : pick(kMaxRequests);
+    max_bytes_ = wide ? kMaxBytes : pick(kMaxBytes);
+    queue_.setBounds(max_requests_, max_bytes_);
+    const AdmissionQueue::Snapshot after = queue_.snapshot();
+    EXPECT_EQ(after.waiting, before.waiting) << "a bound dropped who waits";
+    EXPECT_EQ(after.done, before.done);
+  }
+
   std::map<ReplicaId, std::uint32_t> inFlightByReplica() const {
     std::map<ReplicaId, std::uint32_t> result;
     for (const auto& replica : queue_.replicas()) {
@@ -256,7 +296,7 @@ class Simulation {
     // WorkConserving.
     EXPECT_TRUE(s.waiting == s.backing_off || s.free_slots == 0);
     EXPECT_EQ(s.waiting - s.backing_off, eligible_.size());
-    EXPECT_LE(s.waiting, 40u + requests_.size());
+    EXPECT_LE(s.waiting, kMaxRequests + requests_.size());
     // NoLostWakeUp: who was granted something works for a worker that has been woken.
     for (const auto& [place, request] : granted_) {
       EXPECT_TRUE(woken_[request->worker]) << "a grant nobody was told of";
@@ -280,6 +320,8 @@ class Simulation {
   ManualClock clock_;
   AdmissionQueue queue_;
   std::uint32_t target_ = 2;
+  std::uint64_t max_requests_ = kMaxRequests;
+  std::uint64_t max_bytes_ = kMaxBytes;
   std::vector<bool> woken_;
   std::vector<std::unique_ptr<Inbox>> inboxes_;
   std::vector<ReplicaId> replicas_;
@@ -291,6 +333,7 @@ class Simulation {
   std::size_t expiries_ = 0;
   std::size_t put_backs_ = 0;
   std::size_t refusals_ = 0;
+  std::size_t beyond_bounds_ = 0;
 };
 
 void Request::onGranted(Slot granted) {
@@ -312,6 +355,7 @@ TEST(AdmissionQueueSimulation, KeepsEveryInvariantThroughAMillionEvents) {
     EXPECT_GT(simulation.expiries(), 10u);
     EXPECT_GT(simulation.put_backs(), 100u);
     EXPECT_GT(simulation.refusals(), 10u);
+    EXPECT_GT(simulation.beyond_bounds(), 10u);
     if (HasFailure()) {
       return;
     }

@@ -39,7 +39,7 @@ void ConcurrencyTargetFilter::onRequestBody() {
 
 bool ConcurrencyTargetFilter::ask() {
   const TimePoint now = exchange_.loop().now();
-  queue_deadline_ = Deadline::after(now, exchange_.cluster().config().queue.timeout);
+  queue_deadline_ = Deadline::after(now, exchange_.cluster().cluster().queueTimeout());
   ticket_.emplace(exchange_.cluster().inbox(), *this);
   Admission admission = queue().acquire(*ticket_, demand());
   if (auto* slot = std::get_if<Slot>(&admission)) {

@@ -151,6 +151,30 @@ TEST_F(AdmissionQueueTest, BytesAreFreeAgainOnceTheirRequestWaitsNoLonger) {
   collect();
 }
 
+TEST_F(AdmissionQueueTest, LoweredBoundsDropNobodyAndRefuseNewcomers) {
+  const auto callers = arrive(4);
+  queue.setBounds(2, 1000);
+  EXPECT_EQ(now().waiting, 4u);
+  EXPECT_EQ(arrive()->refusal, Refusal::kQueueFull);
+  queue.setBounds(5, 0);
+  EXPECT_EQ(arrive({.bytes = 1})->refusal, Refusal::kQueueBytesFull);
+  EXPECT_EQ(arrive()->refusal, std::nullopt);
+  queue.setTarget(4);
+  readyReplica();
+  collect();
+  for (const auto& caller : callers) {
+    EXPECT_TRUE(caller->hasSlot());
+  }
+}
+
+TEST_F(AdmissionQueueTest, RaisedBoundsTakeMoreAtOnce) {
+  auto callers = arrive(5);
+  EXPECT_EQ(arrive()->refusal, Refusal::kQueueFull);
+  queue.setBounds(6, 1000);
+  callers.push_back(arrive());
+  EXPECT_EQ(callers.back()->refusal, std::nullopt);
+}
+
 TEST_F(AdmissionQueueTest, BoundsAreForWaitersOnly) {
   queue.setTarget(10);
   readyReplica();

@@ -109,6 +109,23 @@ TEST_F(ClusterTest, TakesItsQueueFromTheConfiguration) {
   EXPECT_EQ(other.name(), "other");
 }
 
+TEST_F(ClusterTest, PutsNewSettingsIntoEffect) {
+  std::vector<std::uint32_t> told;
+  cluster.setSettingsListener(
+      [&](const ClusterSettings& settings) { told.push_back(settings.concurrency_target); });
+  ClusterSettings settings = cluster.settings();
+  EXPECT_EQ(settings, ClusterSettings());
+  settings.concurrency_target = 6;
+  settings.queue = {.max_requests = 0, .max_bytes = 0_B, .timeout = 7s};
+  settings.autoscaling.max_replicas = 8;
+  cluster.changeSettings(settings);
+  EXPECT_EQ(cluster.settings(), settings);
+  EXPECT_EQ(cluster.queue().snapshot().target, 6u);
+  EXPECT_EQ(cluster.queueTimeout(), 7s);
+  EXPECT_EQ(told, std::vector<std::uint32_t>{6});
+  EXPECT_EQ(cluster.config().concurrency_target, 1u);
+}
+
 TEST_F(ClusterTest, TellsOnceThatAReplicaFailsTooOften) {
   std::vector<ReplicaId> told;
   cluster.setFailureListener([&](ReplicaId id) { told.push_back(id); });

@@ -27,5 +27,19 @@ TEST(ConfigDump, HasTheDefaultsFilledIn) {
   EXPECT_FALSE(json["clusters"][0].contains("health_check"));
 }
 
+TEST(ConfigDump, TellsWhereEachSettingComesFrom) {
+  SettingSources sources{};
+  sources[indexOf(Setting::kConcurrencyTarget)] = SettingSource::kFile;
+  sources[indexOf(Setting::kTimeout)] = SettingSource::kOverrides;
+  sources[indexOf(Setting::kMaxBytes)] = SettingSource::kPatch;
+  const auto json = nlohmann::json::parse(dumpConfig(load(minimalText()), {&sources, 1}));
+  EXPECT_EQ(json["sources"], nlohmann::json::parse(R"({"m": {
+    "concurrency_target": "file", "queue.max_requests": "default",
+    "queue.max_bytes": "patch", "queue.timeout": "overrides",
+    "autoscaling.min_replicas": "default", "autoscaling.max_replicas": "default",
+    "autoscaling.window": "default", "autoscaling.scale_down_delay": "default",
+    "autoscaling.target_utilization": "default", "autoscaling.max_scale_down_rate": "default"}})"));
+}
+
 }  // namespace
 }  // namespace penstock::proxy

@@ -1,0 +1,73 @@
+#include "proxy/config/difference.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/proxy/config/config_text.h"
+
+namespace penstock::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+const std::string kTwo =
+    "listeners:\n"
+    "  - {name: a, address: 127.0.0.1:81, routes: [{prefix: /, cluster: m}]}\n"
+    "  - {name: b, address: 127.0.0.1:82, routes: [{prefix: /, cluster: n}]}\n"
+    "clusters:\n"
+    "  - {name: m, replicas: {static: [127.0.0.1:1]}}\n"
+    "  - {name: n, replicas: {process: {command: [a, '{address}']}}}\n";
+
+TEST(ConfigDifference, IsEmptyForTheSame) {
+  EXPECT_THAT(keysThatNeedRestart(load(kTwo), load(kTwo)), IsEmpty());
+}
+
+TEST(ConfigDifference, LeavesOutWhatCanChange) {
+  Config wanted = load(kTwo);
+  wanted.clusters[0].concurrency_target = 5;
+  wanted.clusters[0].queue.max_requests = 5;
+  wanted.clusters[1].autoscaling.max_replicas = 5;
+  std::get<StaticReplicas>(wanted.clusters[0].replicas).addresses = {"127.0.0.1:2"};
+  EXPECT_THAT(keysThatNeedRestart(load(kTwo), wanted), IsEmpty());
+}
+
+TEST(ConfigDifference, OrderOfClustersAndListenersIsNone) {
+  Config wanted = load(kTwo);
+  std::swap(wanted.clusters[0], wanted.clusters[1]);
+  std::swap(wanted.listeners[0], wanted.listeners[1]);
+  EXPECT_THAT(keysThatNeedRestart(load(kTwo), wanted), IsEmpty());
+}
+
+TEST(ConfigDifference, NamesEveryOtherKey) {
+  Config wanted = load(kTwo);
+  wanted.drain_timeout = 5s;
+  wanted.admin.token_file = "token";
+  wanted.listeners[0].address = "127.0.0.1:83";
+  wanted.listeners[1].routes[0].timeout = 5s;
+  wanted.clusters[0].health_check.emplace();
+  wanted.clusters[0].retry.budget = 5;
+  EXPECT_THAT(keysThatNeedRestart(load(kTwo), wanted),
+              UnorderedElementsAre("drain_timeout", "admin.token_file", "listeners[a].address",
+                                   "listeners[b].routes", "clusters[m].health_check",
+                                   "clusters[m].retry.budget"));
+}
+
+TEST(ConfigDifference, NamesClustersThatCameOrWent) {
+  Config wanted = load(kTwo);
+  wanted.clusters[0].name = "other";
+  EXPECT_THAT(keysThatNeedRestart(load(kTwo), wanted),
+              ElementsAre("clusters[m]", "clusters[other]"));
+}
+
+TEST(ConfigDifference, AnotherKindOfReplicasIsOne) {
+  Config wanted = load(kTwo);
+  wanted.clusters[1].replicas = StaticReplicas{.addresses = {"127.0.0.1:1"}};
+  EXPECT_THAT(keysThatNeedRestart(load(kTwo), wanted),
+              ElementsAre("clusters[n].replicas.process", "clusters[n].replicas.static"));
+}
+
+}  // namespace
+}  // namespace penstock::proxy
