@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, running and testing Penstock needs: Debian 12 packages, and for the tests
-# one package from PyPI, in a virtual environment of its own.
+# two packages from PyPI, in a virtual environment of its own.
 # Does nothing, and needs no rights, when everything is there already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -118,9 +118,9 @@ install_packages() {
   [[ $status -eq 0 ]] || fail "apt-get could not install: $*"
 }
 
-# The newest that goes with Debian 12's httpx and pydantic.
+# openai: the newest that goes with Debian 12's httpx and pydantic. kubernetes-validate: the published schemas.
 test_venv=build/test-venv
-test_venv_packages=(openai==1.30.5)
+test_venv_packages=(openai==1.30.5 kubernetes-validate==1.37.0)
 
 make_test_venv() {
   local made=$test_venv/made-for
