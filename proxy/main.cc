@@ -6,7 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
-#include "proxy/config/loader.h"
+#include "proxy/config/overrides.h"
 #include "proxy/server.h"
 
 namespace {
@@ -69,19 +69,21 @@ int main(int argc, char** argv) {
   if (const auto status = parseCommandLine(argc, argv, options)) {
     return *status;
   }
-  const auto config = loadConfig(options.config_file);
-  if (!config) {
-    return complain(config.error().message);
+  const auto start = loadStartConfig(options.config_file);
+  if (!start) {
+    return complain(start.error().message);
   }
   if (options.mode == "validate") {
     std::printf("%s: valid\n", options.config_file.c_str());
     return 0;
   }
   std::signal(SIGPIPE, SIG_IGN);
+  // Until the server listens for it: a reload that comes too early is none.
+  std::signal(SIGHUP, SIG_IGN);
   raiseOpenFileLimit();
   const SteadyClock clock;
   Logger log({.level = *parseLogLevel(options.log_level), .program = "penstock-proxy"});
-  auto server = Server::make(*config, PENSTOCK_VERSION, options.workers, clock, log);
+  auto server = Server::make(*start, PENSTOCK_VERSION, options.workers, clock, log);
   if (!server) {
     log.error("cannot start", {{"error", server.error().message}});
     return 1;

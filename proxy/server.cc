@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <csignal>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include "net/listener.h"
-#include "proxy/config/dump.h"
+#include "proxy/admin/change_access.h"
+#include "proxy/config/difference.h"
+#include "proxy/config/loader.h"
 #include "proxy/scaling/process_provider.h"
-#include "proxy/scaling/static_provider.h"
 
 namespace penstock::proxy {
 namespace {
@@ -26,26 +29,45 @@ std::uint32_t affordableConnections(std::uint32_t configured) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(configured, affordable));
 }
 
+// The loader has checked them.
+std::vector<net::Address> parsed(const std::vector<std::string>& addresses) {
+  std::vector<net::Address> result;
+  for (const std::string& address : addresses) {
+    result.push_back(*net::Address::parse(address));
+  }
+  return result;
+}
+
+Result<std::string> readAdminToken(const AdminConfig& admin) {
+  return admin.token_file.empty() ? std::string() : readToken(admin.token_file);
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::make(const Config& config, std::string version,
+Result<std::unique_ptr<Server>> Server::make(const StartConfig& start, std::string version,
                                              std::uint32_t workers, const Clock& clock,
                                              Logger& log) {
-  std::unique_ptr<Server> server(new Server(config, std::move(version), clock, log));
+  std::unique_ptr<Server> server(new Server(start, std::move(version), clock, log));
+  for (const std::string& cluster : start.overrides.unknown) {
+    log.warning("overrides of an unknown cluster are ignored",
+                {{"cluster", cluster}, {"file", start.config.admin.overrides_file}});
+  }
   if (auto opened = server->open(workers); !opened) {
     return std::unexpected(opened.error());
   }
   return server;
 }
 
-Server::Server(const Config& config, std::string version, const Clock& clock, Logger& log)
-    : config_(config),
+Server::Server(const StartConfig& start, std::string version, const Clock& clock, Logger& log)
+    : config_(start.effective()),
       version_(std::move(version)),
       clock_(clock),
       started_(clock.now()),
       log_(log),
       loop_(clock),
-      budget_(config.limits.max_buffered.value_or(BufferBudget::defaultLimit())),
+      budget_(config_.limits.max_buffered.value_or(BufferBudget::defaultLimit())),
+      settings_(start.config, start.overrides, clusters_, log),
+      reloads_(start.file, metrics_, log),
       worker_context_{.config = config_,
                       .clock = clock_,
                       .clusters = clusters_,
@@ -94,6 +116,7 @@ Result<void> Server::openClusters() {
     }
     health_.push_back(
         std::make_unique<ReplicaHealth>(loop_, *clusters_.back(), cluster_tls_.back().get(), log_));
+    static_providers_.push_back(nullptr);
     providers_.push_back(makeProvider(clusters_.size() - 1));
     autoscalers_.push_back(std::make_unique<Autoscaler>(
         loop_, *clusters_.back(), *health_.back(), providers_.back()->scaler(), metrics_, log_));
@@ -135,6 +158,11 @@ Result<void> Server::openListeners(std::uint32_t workers) {
 }
 
 Result<void> Server::openAdmin() {
+  auto token = readAdminToken(config_.admin);
+  if (!token) {
+    return failure("admin: " + token.error().message);
+  }
+  admin_token_ = std::move(*token);
   const auto address = net::Address::parse(config_.admin.address);
   auto socket = address ? net::listenOn(*address, false) : std::unexpected(address.error());
   if (!socket) {
@@ -146,17 +174,28 @@ Result<void> Server::openAdmin() {
 }
 
 AdminSources Server::adminSources() {
-  return {.server =
-              [this] {
-                return ServerStatus{.version = version_,
-                                    .state = state_,
-                                    .uptime = loop_.now() - started_,
-                                    .workers = static_cast<unsigned>(workers_.size())};
-              },
+  return {.server = [this] { return status(); },
           .clusters = [this] { return clusterStatuses(); },
           .scaling = [this] { return scalingStatuses(); },
           .metrics = [this] { return metrics_.render(); },
-          .config_dump = dumpConfig(config_)};
+          .config_dump = [this] { return settings_.dump(); },
+          .settings = [this](std::string_view cluster) { return settings_.show(cluster); },
+          .change_settings =
+              [this](std::string_view cluster, std::string_view patch) {
+                return settings_.change(cluster, patch);
+              },
+          .token = [this] { return admin_token_; }};
+}
+
+ServerStatus Server::status() const {
+  const ReloadStatus& reloads = reloads_.status();
+  return {.version = version_,
+          .state = state_,
+          .uptime = loop_.now() - started_,
+          .workers = static_cast<unsigned>(workers_.size()),
+          .config_file = reloads_.file(),
+          .reloads = reloads,
+          .since_reload = loop_.now() - reloads.last.value_or(loop_.now())};
 }
 
 std::vector<ClusterStatus> Server::clusterStatuses() const {
@@ -182,17 +221,16 @@ std::unique_ptr<ReplicaProvider> Server::makeProvider(std::size_t cluster_index)
   if (fixed == nullptr) {
     return std::make_unique<ProcessProvider>(loop_, config, health, metrics_, log_);
   }
-  std::vector<net::Address> addresses;
-  for (const std::string& address : fixed->addresses) {
-    addresses.push_back(*net::Address::parse(address));
-  }
-  return std::make_unique<StaticProvider>(loop_, health, std::move(addresses));
+  auto provider = std::make_unique<StaticProvider>(loop_, health, parsed(fixed->addresses));
+  static_providers_[cluster_index] = provider.get();
+  return provider;
 }
 
 int Server::run() {
   net::SignalWatch on_terminate(loop_, SIGTERM,
                                 [this] { state_ == ServerState::kDraining ? stop(1) : drain(); });
   net::SignalWatch on_interrupt(loop_, SIGINT, [this] { stop(1); });
+  net::SignalWatch on_hang_up(loop_, SIGHUP, [this] { reloads_.add(takeOnFile(), loop_.now()); });
   for (const auto& provider : providers_) {
     provider->start();
   }
@@ -209,6 +247,32 @@ int Server::run() {
   }
   workers_.clear();
   return exit_status_;
+}
+
+Result<void> Server::takeOnFile() {
+  auto file = loadConfig(reloads_.file());
+  if (!file) {
+    return std::unexpected(file.error());
+  }
+  const auto keys = keysThatNeedRestart(settings_.file(), *file);
+  if (!keys.empty()) {
+    return failure(fmt::format("only a restart changes {}", fmt::join(keys, ", ")));
+  }
+  auto token = readAdminToken(file->admin);
+  if (!token) {
+    return std::unexpected(token.error());
+  }
+  if (auto taken = settings_.takeOn(std::move(*file)); !taken) {
+    return taken;
+  }
+  admin_token_ = std::move(*token);
+  for (std::size_t i = 0; i < static_providers_.size(); ++i) {
+    if (static_providers_[i] != nullptr) {
+      static_providers_[i]->setAddresses(
+          parsed(std::get<StaticReplicas>(settings_.file().clusters[i].replicas).addresses));
+    }
+  }
+  return {};
 }
 
 void Server::drain() {

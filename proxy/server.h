@@ -12,11 +12,14 @@
 #include "proxy/admin/admin_server.h"
 #include "proxy/cluster/cluster.h"
 #include "proxy/cluster/replica_health.h"
-#include "proxy/config/config.h"
+#include "proxy/config/overrides.h"
 #include "proxy/http/buffer_budget.h"
 #include "proxy/listener_shared.h"
 #include "proxy/scaling/autoscaler.h"
 #include "proxy/scaling/replica_provider.h"
+#include "proxy/scaling/static_provider.h"
+#include "proxy/settings/reload_record.h"
+#include "proxy/settings/runtime_settings.h"
 #include "proxy/worker.h"
 
 namespace penstock::proxy {
@@ -28,32 +31,36 @@ class Server {
  public:
   // Binds every port; nothing is served yet. An error says which listener, file or address is at
   // fault.
-  static Result<std::unique_ptr<Server>> make(const Config& config, std::string version,
+  static Result<std::unique_ptr<Server>> make(const StartConfig& start, std::string version,
                                               std::uint32_t workers, const Clock& clock,
                                               Logger& log);
   ~Server();
 
   // Serves until SIGTERM (drains: everything admitted is finished, then 0) or SIGINT or a second
-  // SIGTERM (stops at once, 1). Returns the process's exit status.
+  // SIGTERM (stops at once, 1); SIGHUP reads the configuration again. Returns the process's exit
+  // status.
   int run();
 
  private:
-  Server(const Config& config, std::string version, const Clock& clock, Logger& log);
+  Server(const StartConfig& start, std::string version, const Clock& clock, Logger& log);
 
   Result<void> open(std::uint32_t workers);
   Result<void> openClusters();
   Result<void> openListeners(std::uint32_t workers);
   Result<void> openAdmin();
   AdminSources adminSources();
+  ServerStatus status() const;
   std::vector<ClusterStatus> clusterStatuses() const;
   std::vector<ScalingStatus> scalingStatuses() const;
   std::unique_ptr<ReplicaProvider> makeProvider(std::size_t cluster_index);
+  // The file as it is now, wholly or not at all.
+  Result<void> takeOnFile();
   void drain();
   void onWorkerDrained();
   void stopReplicas();
   void stop(int exit_status);
 
-  const Config config_;
+  const Config config_;  // as of the start, with its overrides
   const std::string version_;
   const Clock& clock_;
   const TimePoint started_;
@@ -68,7 +75,11 @@ class Server {
   // By cluster.
   std::vector<std::unique_ptr<ReplicaHealth>> health_;
   std::vector<std::unique_ptr<ReplicaProvider>> providers_;
+  std::vector<StaticProvider*> static_providers_;  // null: of another kind
   std::vector<std::unique_ptr<Autoscaler>> autoscalers_;
+  RuntimeSettings settings_;
+  ReloadRecord reloads_;
+  std::string admin_token_;
   WorkerContext worker_context_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<AdminServer> admin_;

@@ -19,6 +19,7 @@ constexpr std::string_view kIndex =
     "/ready        200 while it serves, 503 before and while it drains\n"
     "/metrics      Prometheus' text format\n"
     "/clusters     replicas and queues, JSON\n"
+    "/clusters/NAME/settings  what may be changed while it serves, JSON; PATCH changes it\n"
     "/autoscaler   how many replicas there should be, and why, JSON\n"
     "/config_dump  the configuration in effect, JSON\n"
     "/server_info  version, state, uptime, JSON\n";
@@ -75,12 +76,33 @@ AdminPage readyPage(ServerState state) {
   return result;
 }
 
+Json configJson(const ServerStatus& server) {
+  const ReloadStatus& reloads = server.reloads;
+  Json json{{"file", server.config_file},
+            {"reloads", {{"success", reloads.succeeded}, {"failure", reloads.failed}}}};
+  if (reloads.last) {
+    json["last_reload"] = {{"success", reloads.last_error.empty()},
+                           {"seconds_ago", seconds(server.since_reload)}};
+    if (!reloads.last_error.empty()) {
+      json["last_reload"]["error"] = reloads.last_error;
+    }
+  }
+  return json;
+}
+
 AdminPage serverPage(const ServerStatus& server) {
   return page(kJson, dump(Json{{"version", server.version},
                                {"state", toString(server.state)},
                                {"uptime_seconds", seconds(server.uptime)},
                                {"workers", server.workers},
-                               {"pid", ::getpid()}}));
+                               {"pid", ::getpid()},
+                               {"config", configJson(server)}}));
+}
+
+AdminPage settingsPage(const AdminSources& sources, std::string_view cluster) {
+  auto settings = sources.settings(cluster);
+  return settings ? page(kJson, std::move(*settings))
+                  : AdminPage{.status = 404, .content_type = {}, .body = {}};
 }
 
 }  // namespace
@@ -105,6 +127,36 @@ std::string clustersJson(const std::vector<ClusterStatus>& clusters) {
   return dump(Json{{"clusters", std::move(list)}});
 }
 
+std::optional<std::string_view> settingsPath(std::string_view path) {
+  constexpr std::string_view kBefore = "/clusters/";
+  constexpr std::string_view kAfter = "/settings";
+  if (path.size() <= kBefore.size() + kAfter.size() || !path.starts_with(kBefore) ||
+      !path.ends_with(kAfter)) {
+    return std::nullopt;
+  }
+  path.remove_prefix(kBefore.size());
+  path.remove_suffix(kAfter.size());
+  return path;
+}
+
+AdminPage changeSettings(const AdminSources& sources, std::string_view cluster,
+                         std::string_view patch) {
+  using Result = SettingsAnswer::Result;
+  const SettingsAnswer answer = sources.change_settings(cluster, patch);
+  if (answer.result == Result::kInvalid || answer.result == Result::kNotKept) {
+    return errorPage(answer.result == Result::kInvalid ? 400 : 500, answer.text);
+  }
+  const bool accepted = answer.result == Result::kAccepted;
+  return page(kJson, dump(Json{{"result", accepted ? "ACCEPTED" : "UNCHANGED"},
+                               {"settings", Json::parse(answer.text)}}));
+}
+
+AdminPage errorPage(int status, std::string_view message) {
+  return {.status = status,
+          .content_type = std::string(kJson),
+          .body = dump(Json{{"error", {{"code", status}, {"message", message}}}})};
+}
+
 AdminPage adminPage(const AdminSources& sources, std::string_view path) {
   if (path == "/") {
     return page(kText, std::string(kIndex));
@@ -122,7 +174,10 @@ AdminPage adminPage(const AdminSources& sources, std::string_view path) {
     return page(kJson, scalingJson(sources.scaling()));
   }
   if (path == "/config_dump") {
-    return page(kJson, sources.config_dump);
+    return page(kJson, sources.config_dump());
+  }
+  if (const auto cluster = settingsPath(path)) {
+    return settingsPage(sources, *cluster);
   }
   if (path == "/server_info") {
     return serverPage(sources.server());

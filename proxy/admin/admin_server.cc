@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "net/connection.h"
+#include "proxy/admin/change_access.h"
 #include "proxy/admin/host_check.h"
 
 namespace penstock::proxy {
@@ -19,25 +20,87 @@ http::Limits adminLimits() {
   return limits;
 }
 
-LocalReply refusal(Reason reason, std::string_view detail) {
+constexpr std::string_view kReads = "GET, HEAD";
+constexpr std::string_view kReadsAndChanges = "GET, HEAD, PATCH";
+
+LocalReply refusal(Reason reason, std::string_view detail, std::string_view allowed = kReads) {
   LocalReply reply = makeLocalReply(reason, detail, {}, false, Duration::zero());
   if (reason == Reason::kMethodNotAllowed) {
-    reply.head.headers.set("allow", "GET, HEAD");
+    reply.head.headers.set("allow", allowed);
   }
   return reply;
 }
 
+LocalReply replyOf(AdminPage page) {
+  LocalReply reply;
+  reply.head.status = page.status;
+  reply.head.content_length = page.body.size();
+  reply.head.headers.add("content-type", page.content_type);
+  reply.head.headers.add("cache-control", "no-store");
+  reply.head.headers.add("x-content-type-options", "nosniff");
+  if (page.status == 401) {
+    reply.head.headers.add("www-authenticate", "Bearer");
+  }
+  reply.body = std::move(page.body);
+  return reply;
+}
+
+std::string_view pathOf(const http::RequestHead& head) {
+  return std::string_view(head.path).substr(0, head.path.find('?'));
+}
+
 }  // namespace
 
-// One request: answered as soon as its head is there; a body is read and forgotten.
+// One request: answered as soon as its head is there, or, if it is a change that may be made, its
+// body. Any other body is read and forgotten.
 class AdminServer::Request final : public http::RequestHandler {
  public:
   Request(AdminServer& server, Connection& connection, http::ServerStream& stream)
       : server_(server), connection_(connection), stream_(stream) {}
 
-  void onRequestHead(http::RequestHead head, bool) override {
-    const LocalReply reply = server_.answer(head);
-    const bool without_body = head.method == "HEAD" || reply.body.empty();
+  void onRequestHead(http::RequestHead head, bool end_stream) override {
+    if (const auto reply = server_.answer(head)) {
+      send(*reply, head.method == "HEAD");
+      return;
+    }
+    change_ = std::move(head);
+    if (end_stream) {
+      makeChange();
+    } else {
+      stream_.sendContinue();
+    }
+  }
+  void onData(std::span<const std::uint8_t> data, bool end_stream) override {
+    stream_.consume(data.size());
+    if (!change_) {
+      return;
+    }
+    if (data.size() > kMaxBody - body_.size()) {
+      change_.reset();
+      send(refusal(Reason::kPayloadTooLarge, {}), false);
+      return;
+    }
+    body_.append(data.begin(), data.end());
+    if (end_stream) {
+      makeChange();
+    }
+  }
+  void onTrailers(http::Headers) override {
+    if (change_) {
+      makeChange();
+    }
+  }
+  void onSendReady() override {}
+  void onEnd(http::StreamEnd) override;
+
+ private:
+  void makeChange() {
+    const LocalReply reply = server_.answerChange(*change_, body_);
+    change_.reset();
+    send(reply, false);
+  }
+  void send(const LocalReply& reply, bool head_only) {
+    const bool without_body = head_only || reply.body.empty();
     stream_.sendHead(reply.head, without_body);
     if (!without_body) {
       net::Buffer body;
@@ -45,15 +108,12 @@ class AdminServer::Request final : public http::RequestHandler {
       stream_.sendData(body, true);
     }
   }
-  void onData(std::span<const std::uint8_t> data, bool) override { stream_.consume(data.size()); }
-  void onTrailers(http::Headers) override {}
-  void onSendReady() override {}
-  void onEnd(http::StreamEnd) override;
 
- private:
   AdminServer& server_;
   Connection& connection_;
   http::ServerStream& stream_;
+  std::optional<http::RequestHead> change_;  // until it is made
+  std::string body_;
 };
 
 class AdminServer::Connection final : public http::ServerConnection::Owner {
@@ -127,26 +187,42 @@ void AdminServer::onClosed(Connection& connection) {
   listener_.setAccepting(true);
 }
 
-LocalReply AdminServer::answer(const http::RequestHead& head) const {
+std::optional<LocalReply> AdminServer::answer(const http::RequestHead& head) const {
   // Only HTTP/1.0 may come without a host, which a browser never does.
   if (loopback_ && !head.authority.empty() && !isLoopbackAuthority(head.authority)) {
     return refusal(Reason::kMisdirected, "the admin port is for localhost");
   }
-  if (head.method != "GET" && head.method != "HEAD") {
+  const auto cluster = settingsPath(pathOf(head));
+  const bool reads = head.method == "GET" || head.method == "HEAD";
+  if (!reads && !cluster) {
     return refusal(Reason::kMethodNotAllowed, {});
   }
-  AdminPage page = adminPage(sources_, std::string_view(head.path).substr(0, head.path.find('?')));
-  if (page.status == 404) {
-    return refusal(Reason::kNotFound, "no such page; / lists them");
+  if (!reads && sources_.settings(*cluster)) {
+    return answerWriting(head);
   }
-  LocalReply reply;
-  reply.head.status = page.status;
-  reply.head.content_length = page.body.size();
-  reply.head.headers.add("content-type", page.content_type);
-  reply.head.headers.add("cache-control", "no-store");
-  reply.head.headers.add("x-content-type-options", "nosniff");
-  reply.body = std::move(page.body);
-  return reply;
+  AdminPage page = adminPage(sources_, pathOf(head));
+  if (page.status == 404) {
+    return refusal(Reason::kNotFound, cluster ? "no such cluster" : "no such page; / lists them");
+  }
+  return replyOf(std::move(page));
+}
+
+// A method that does not only read, on settings that exist.
+std::optional<LocalReply> AdminServer::answerWriting(const http::RequestHead& head) const {
+  if (head.method != "PATCH") {
+    return refusal(Reason::kMethodNotAllowed, {}, kReadsAndChanges);
+  }
+  if (auto page = refuseChange(head, loopback_, sources_.token())) {
+    return replyOf(std::move(*page));
+  }
+  if (head.content_length.value_or(0) > kMaxBody) {
+    return refusal(Reason::kPayloadTooLarge, {});
+  }
+  return std::nullopt;
+}
+
+LocalReply AdminServer::answerChange(const http::RequestHead& head, std::string_view body) const {
+  return replyOf(changeSettings(sources_, *settingsPath(pathOf(head)), body));
 }
 
 }  // namespace penstock::proxy

@@ -159,7 +159,7 @@ ClusterConfig readCluster(const YamlValue& value, std::set<std::string>& names) 
   readConnections(map, cluster);
   readResilience(map, cluster);
   SettingsLayer settings;
-  readSettings(map, settings, takesAutoscaling(cluster));
+  readSettings(map, settings);
   static_cast<ClusterSettings&>(cluster) = settings.values;
   cluster.settings_given = settings.given;
   map.finish();

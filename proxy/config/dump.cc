@@ -111,27 +111,25 @@ Json dump(const HealthCheckConfig& check) {
           {"healthy_threshold", check.healthy_threshold}};
 }
 
-Json dump(const ClusterSettings& settings, bool with_autoscaling) {
+Json dump(const ClusterSettings& settings) {
   const QueueConfig& queue = settings.queue;
-  Json json{{"concurrency_target", settings.concurrency_target},
-            {"queue",
-             {{"max_requests", queue.max_requests},
-              {"max_bytes", toString(queue.max_bytes)},
-              {"timeout", toString(queue.timeout)}}}};
-  if (with_autoscaling) {
-    const AutoscalingConfig& autoscaling = settings.autoscaling;
-    json["autoscaling"] = {{"min_replicas", autoscaling.min_replicas},
-                           {"max_replicas", autoscaling.max_replicas},
-                           {"window", toString(autoscaling.window)},
-                           {"scale_down_delay", toString(autoscaling.scale_down_delay)},
-                           {"target_utilization", autoscaling.target_utilization},
-                           {"max_scale_down_rate", autoscaling.max_scale_down_rate}};
-  }
-  return json;
+  const AutoscalingConfig& autoscaling = settings.autoscaling;
+  return {{"concurrency_target", settings.concurrency_target},
+          {"queue",
+           {{"max_requests", queue.max_requests},
+            {"max_bytes", toString(queue.max_bytes)},
+            {"timeout", toString(queue.timeout)}}},
+          {"autoscaling",
+           {{"min_replicas", autoscaling.min_replicas},
+            {"max_replicas", autoscaling.max_replicas},
+            {"window", toString(autoscaling.window)},
+            {"scale_down_delay", toString(autoscaling.scale_down_delay)},
+            {"target_utilization", autoscaling.target_utilization},
+            {"max_scale_down_rate", autoscaling.max_scale_down_rate}}}};
 }
 
 Json dump(const SettingsLayer& layer) {
-  const Json all = dump(layer.values, true);
+  const Json all = dump(layer.values);
   Json json = Json::object();
   for (const Setting setting : allSettings()) {
     if (layer.given[indexOf(setting)]) {
@@ -144,12 +142,10 @@ Json dump(const SettingsLayer& layer) {
   return json;
 }
 
-Json dump(const SettingSources& sources, bool with_autoscaling) {
+Json dump(const SettingSources& sources) {
   Json json;
   for (const Setting setting : allSettings()) {
-    if (with_autoscaling || !nameOf(setting).starts_with("autoscaling.")) {
-      json[std::string(nameOf(setting))] = nameOf(sources[indexOf(setting)]);
-    }
+    json[std::string(nameOf(setting))] = nameOf(sources[indexOf(setting)]);
   }
   return json;
 }
@@ -171,7 +167,7 @@ std::string word(UpstreamProtocol protocol) {
 }
 
 Json dump(const ClusterConfig& cluster) {
-  const Json settings = dump(cluster, takesAutoscaling(cluster));
+  const Json settings = dump(static_cast<const ClusterSettings&>(cluster));
   Json json{{"name", cluster.name}};
   json.update(settings);
   json["replicas"] = dump(cluster.replicas);
@@ -220,14 +216,13 @@ std::string dumpConfig(const Config& config, std::span<const SettingSources> sou
     json["clusters"].push_back(dump(cluster));
   }
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    const ClusterConfig& cluster = config.clusters[i];
-    json["sources"][cluster.name] = dump(sources[i], takesAutoscaling(cluster));
+    json["sources"][config.clusters[i].name] = dump(sources[i]);
   }
   return text(json);
 }
 
-std::string dumpSettings(const ClusterSettings& settings, bool with_autoscaling) {
-  return text(dump(settings, with_autoscaling));
+std::string dumpSettings(const ClusterSettings& settings) {
+  return text(dump(settings));
 }
 
 std::string dumpOverrides(const std::map<std::string, SettingsLayer>& clusters) {

@@ -15,7 +15,7 @@ namespace penstock::proxy {
 // configuration tells for each cluster where its settings come from.
 std::string dumpConfig(const Config& config, std::span<const SettingSources> sources = {});
 
-std::string dumpSettings(const ClusterSettings& settings, bool with_autoscaling);
+std::string dumpSettings(const ClusterSettings& settings);
 // What loadOverrides reads, by the names of clusters.
 std::string dumpOverrides(const std::map<std::string, SettingsLayer>& clusters);
 

@@ -11,13 +11,14 @@
 
 #include "net/unique_fd.h"
 #include "proxy/config/dump.h"
+#include "proxy/config/loader.h"
 
 namespace penstock::proxy {
 namespace {
 
 void readCluster(const YamlValue& value, const ClusterConfig& cluster, SettingsLayer& layer) {
   YamlMap map(value);
-  readSettings(map, layer, takesAutoscaling(cluster));
+  readSettings(map, layer);
   map.finish();
   if (const auto why = contradiction(overlay(cluster, layer))) {
     value.error(fmt::format("{} (over the configuration file)", *why));
@@ -73,6 +74,28 @@ void syncFolderOf(const std::string& file) {
 }
 
 }  // namespace
+
+Config StartConfig::effective() const {
+  Config result = config;
+  for (std::size_t i = 0; i < result.clusters.size(); ++i) {
+    ClusterSettings& settings = result.clusters[i];
+    settings = overlay(settings, overrides.clusters[i]);
+  }
+  return result;
+}
+
+Result<StartConfig> loadStartConfig(const std::string& file) {
+  auto config = loadConfig(file);
+  if (!config) {
+    return std::unexpected(config.error());
+  }
+  auto overrides = loadOverrides(*config);
+  if (!overrides) {
+    return std::unexpected(overrides.error());
+  }
+  return StartConfig{
+      .file = file, .config = std::move(*config), .overrides = std::move(*overrides)};
+}
 
 Result<Overrides> loadOverrides(const Config& config) {
   const std::string& file = config.admin.overrides_file;

@@ -19,6 +19,19 @@ struct Overrides {
   std::vector<std::string> unknown;
 };
 
+// What the proxy starts from.
+struct StartConfig {
+  std::string file;
+  Config config;  // as the file has it
+  Overrides overrides;
+
+  // With the overrides in it.
+  Config effective() const;
+};
+
+// The file and the overrides that go with it.
+Result<StartConfig> loadStartConfig(const std::string& file);
+
 // Reads config.admin.overrides_file; without one, or if it does not exist yet, there are none.
 // Mistakes are told as by the loader, a line for each: "file:line:column: what was expected".
 Result<Overrides> loadOverrides(const Config& config);

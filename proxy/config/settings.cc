@@ -159,10 +159,6 @@ ClusterSettings overlay(const ClusterSettings& base, const SettingsLayer& layer)
   return result;
 }
 
-bool takesAutoscaling(const ClusterConfig&) {
-  return true;
-}
-
 std::optional<std::string> contradiction(const ClusterSettings& settings) {
   const AutoscalingConfig& autoscaling = settings.autoscaling;
   if (autoscaling.max_replicas < autoscaling.min_replicas) {
@@ -172,7 +168,7 @@ std::optional<std::string> contradiction(const ClusterSettings& settings) {
   return std::nullopt;
 }
 
-void readSettings(YamlMap& map, SettingsLayer& layer, bool with_autoscaling) {
+void readSettings(YamlMap& map, SettingsLayer& layer) {
   Reader read(map, layer);
   read(Setting::kConcurrencyTarget, layer.values.concurrency_target, {1, kMaxCount});
   if (const auto queue = map.find("queue")) {
@@ -180,11 +176,6 @@ void readSettings(YamlMap& map, SettingsLayer& layer, bool with_autoscaling) {
   }
   if (const auto autoscaling = map.find("autoscaling")) {
     readAutoscaling(YamlMap(*autoscaling), layer);
-    if (!with_autoscaling) {
-      map.keyPlace("autoscaling")
-          ->error(
-              "autoscaling: expected only with process replicas; static ones cannot be started");
-    }
   }
 }
 

@@ -44,14 +44,11 @@ SettingSet difference(const ClusterSettings& one, const ClusterSettings& other);
 // What is in effect when the layer lies over the base.
 ClusterSettings overlay(const ClusterSettings& base, const SettingsLayer& layer);
 
-// Whether replicas of that kind are started and stopped as the load wants; else the autoscaling
-// settings mean nothing and are refused.
-bool takesAutoscaling(const ClusterConfig& cluster);
 // Why values that are each in range cannot be in effect together, beginning with the key at fault.
 std::optional<std::string> contradiction(const ClusterSettings& settings);
 
 // Reads those that the mapping has; the one place that knows their ranges. Mistakes go to the
-// document. with_autoscaling: see takesAutoscaling.
-void readSettings(YamlMap& map, SettingsLayer& layer, bool with_autoscaling);
+// document.
+void readSettings(YamlMap& map, SettingsLayer& layer);
 
 }  // namespace penstock::proxy

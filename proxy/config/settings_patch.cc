@@ -85,7 +85,7 @@ void takeResets(Json& object, const std::string& group, SettingSet& reset) {
 
 }  // namespace
 
-Result<SettingsPatch> parseSettingsPatch(std::string_view json, bool with_autoscaling) {
+Result<SettingsPatch> parseSettingsPatch(std::string_view json) {
   Result<Json> parsed = parseStrictly(json);
   if (!parsed) {
     return std::unexpected(parsed.error());
@@ -98,7 +98,7 @@ Result<SettingsPatch> parseSettingsPatch(std::string_view json, bool with_autosc
     return std::unexpected(document.error());
   }
   YamlMap map(document->root());
-  readSettings(map, patch.set, with_autoscaling);
+  readSettings(map, patch.set);
   map.finish();
   if (const auto mistakes = document->mistakes(); !mistakes.empty()) {
     return failure(fmt::format("{}", fmt::join(mistakes, "; ")));

@@ -16,6 +16,6 @@ struct SettingsPatch {
 // Reads a JSON merge patch (RFC 7396) for what dumpSettings writes: {"queue": {"timeout": "60s"}}.
 // null means reset, for a setting or for a group of them. As strict as the loader of the file; the
 // error tells every mistake, each with its key and what was expected.
-Result<SettingsPatch> parseSettingsPatch(std::string_view json, bool with_autoscaling);
+Result<SettingsPatch> parseSettingsPatch(std::string_view json);
 
 }  // namespace penstock::proxy

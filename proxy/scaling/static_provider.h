@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "net/address.h"
@@ -9,7 +10,7 @@
 
 namespace penstock::proxy {
 
-// Replicas that somebody else runs, at addresses that never change.
+// Replicas that somebody else runs, at addresses that the configuration lists.
 class StaticProvider final : public ReplicaProvider {
  public:
   // The loop and health outlive this.
@@ -17,11 +18,20 @@ class StaticProvider final : public ReplicaProvider {
 
   void start() override;
   void stop(std::move_only_function<void()> stopped) override;
+  // Another list: who is new joins, who is missing finishes what it has, the others notice nothing.
+  // After start().
+  void setAddresses(const std::vector<net::Address>& addresses);
 
  private:
+  struct Known {
+    std::string address;
+    ReplicaId id;
+  };
+
   net::EventLoop& loop_;
   ReplicaHealth& health_;
   const std::vector<net::Address> addresses_;
+  std::vector<Known> replicas_;
 };
 
 }  // namespace penstock::proxy

@@ -46,13 +46,24 @@ class AdminPagesTest : public ::testing::Test {
  protected:
   AdminPage get(std::string_view path) { return adminPage(sources, path); }
 
-  ServerStatus server{
-      .version = "1.2.3", .state = ServerState::kServing, .uptime = 2500ms, .workers = 4};
+  ServerStatus server{.version = "1.2.3",
+                      .state = ServerState::kServing,
+                      .uptime = 2500ms,
+                      .workers = 4,
+                      .config_file = "p.yaml",
+                      .reloads = {}};
   AdminSources sources{.server = [this] { return server; },
                        .clusters = [] { return std::vector{someCluster()}; },
                        .scaling = [] { return std::vector{someScaling()}; },
                        .metrics = [] { return std::string("a_metric 1\n"); },
-                       .config_dump = "{\"clusters\":[]}"};
+                       .config_dump = [] { return std::string("{\"clusters\":[]}"); },
+                       .settings =
+                           [](std::string_view cluster) {
+                             return cluster == "m" ? std::optional<std::string>("{}")
+                                                   : std::nullopt;
+                           },
+                       .change_settings = nullptr,
+                       .token = nullptr};
 };
 
 TEST_F(AdminPagesTest, ReadyIsForWhoServesOnly) {
@@ -122,6 +133,33 @@ TEST_F(AdminPagesTest, ServerInfoTellsWhoItIs) {
   EXPECT_EQ(info["uptime_seconds"], 2.5);
   EXPECT_EQ(info["workers"], 4);
   EXPECT_EQ(info["pid"], ::getpid());
+}
+
+TEST_F(AdminPagesTest, ServerInfoTellsHowReloadsWent) {
+  const auto config = [this] { return json::parse(get("/server_info").body)["config"]; };
+  EXPECT_EQ(config(), json::parse(R"({"file":"p.yaml","reloads":{"success":0,"failure":0}})"));
+  server.reloads = {.succeeded = 2, .failed = 0, .last = TimePoint(), .last_error = ""};
+  server.since_reload = 1500ms;
+  EXPECT_EQ(config()["last_reload"], json::parse(R"({"success":true,"seconds_ago":1.5})"));
+  server.reloads.failed = 1;
+  server.reloads.last_error = "p.yaml:1:1: wrong";
+  EXPECT_EQ(config(), json::parse(R"({"file":"p.yaml","reloads":{"success":2,"failure":1},
+      "last_reload":{"success":false,"seconds_ago":1.5,"error":"p.yaml:1:1: wrong"}})"));
+}
+
+TEST_F(AdminPagesTest, TheNameInAPathOfSettings) {
+  EXPECT_EQ(settingsPath("/clusters/m/settings"), "m");
+  EXPECT_EQ(settingsPath("/clusters/a/settings/settings"), "a/settings");
+  for (const char* path : {"/clusters", "/clusters/settings", "/clusters//settings",
+                           "/clusters/m/setting", "/clusters/m/settings/", "/cluster/m/settings"}) {
+    EXPECT_EQ(settingsPath(path), std::nullopt) << path;
+  }
+}
+
+TEST_F(AdminPagesTest, SettingsAreShownAsTheyAre) {
+  EXPECT_EQ(get("/clusters/m/settings").body, "{}");
+  EXPECT_EQ(get("/clusters/m/settings").content_type, "application/json");
+  EXPECT_EQ(get("/clusters/n/settings").status, 404);
 }
 
 TEST_F(AdminPagesTest, TheIndexListsEveryPage) {

@@ -17,6 +17,8 @@ namespace penstock::proxy {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -46,6 +48,16 @@ class AdminServerTest : public ::testing::Test {
     return std::string(method).append(" ").append(path).append(" HTTP/1.1\r\nhost: ").append(host) +
            "\r\nconnection: close\r\n\r\n";
   }
+  static std::string patch(std::string_view body, std::string_view fields = "") {
+    return std::string(
+               "PATCH /clusters/a/m/settings HTTP/1.1\r\nhost: localhost\r\n"
+               "connection: close\r\ncontent-type: application/json\r\ncontent-length: ")
+        .append(std::to_string(body.size()))
+        .append("\r\n")
+        .append(fields)
+        .append("\r\n")
+        .append(body);
+  }
   // The whole answer to one request.
   std::string ask(std::string_view text) {
     Client client(loop, server->address());
@@ -57,12 +69,25 @@ class AdminServerTest : public ::testing::Test {
 
   SteadyClock clock;
   net::EventLoop loop{clock};
+  const std::string settings = "{\"concurrency_target\": 1}\n";
+  std::string token;
+  SettingsAnswer outcome{SettingsAnswer::Result::kAccepted, settings};
+  std::vector<std::string> patches;
   AdminSources sources{
       .server = [] { return ServerStatus{.version = "1.2.3", .state = ServerState::kServing}; },
       .clusters = [] { return std::vector<ClusterStatus>{}; },
       .scaling = [] { return std::vector<ScalingStatus>{}; },
       .metrics = [] { return std::string("a_metric 1\n"); },
-      .config_dump = "{}"};
+      .config_dump = [] { return std::string("{}"); },
+      .settings = [this](std::string_view cluster) -> std::optional<std::string> {
+        return cluster == "a/m" ? std::optional(settings) : std::nullopt;
+      },
+      .change_settings =
+          [this](std::string_view, std::string_view patch) {
+            patches.emplace_back(patch);
+            return outcome;
+          },
+      .token = [this] { return token; }};
   std::unique_ptr<AdminServer> server = std::make_unique<AdminServer>(
       loop, net::listenOn(net::Address::loopback(0), false).value(), sources);
 };
@@ -105,6 +130,76 @@ TEST_F(AdminServerTest, ABodyDoesNotDisturbIt) {
       ask("POST /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
           "content-length: 5\r\n\r\nhello");
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 405"));
+}
+
+TEST_F(AdminServerTest, ShowsSettings) {
+  const std::string shown = get("/clusters/a/m/settings");
+  EXPECT_THAT(shown, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(shown, HasSubstr("content-type: application/json\r\n"));
+  EXPECT_THAT(shown, EndsWith("\r\n\r\n" + settings));
+  EXPECT_THAT(get("/clusters/n/settings"), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(get("/clusters//settings"), StartsWith("HTTP/1.1 404"));
+}
+
+TEST_F(AdminServerTest, PassesAChangeOn) {
+  const std::string changed = ask(patch("{\"concurrency_target\": 1}"));
+  EXPECT_THAT(changed, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(changed, HasSubstr("\"result\": \"ACCEPTED\",\n  \"settings\": {\n"));
+  EXPECT_THAT(patches, ElementsAre("{\"concurrency_target\": 1}"));
+  outcome.result = SettingsAnswer::Result::kUnchanged;
+  EXPECT_THAT(ask(patch("{}")), HasSubstr("\"result\": \"UNCHANGED\""));
+}
+
+TEST_F(AdminServerTest, SaysWhyAChangeWasNotMade) {
+  outcome = {SettingsAnswer::Result::kInvalid, "queue: wrong"};
+  const std::string invalid = ask(patch("{}"));
+  EXPECT_THAT(invalid, StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(invalid, HasSubstr("\"message\": \"queue: wrong\""));
+  outcome = {SettingsAnswer::Result::kNotKept, "disk full"};
+  EXPECT_THAT(ask(patch("{}")), StartsWith("HTTP/1.1 500"));
+}
+
+TEST_F(AdminServerTest, OnlyPatchChangesSettings) {
+  for (const char* method : {"POST", "PUT", "DELETE", "OPTIONS"}) {
+    const std::string refused = ask(request(method, "/clusters/a/m/settings", "localhost"));
+    EXPECT_THAT(refused, StartsWith("HTTP/1.1 405")) << method;
+    EXPECT_THAT(refused, HasSubstr("allow: GET, HEAD, PATCH\r\n"));
+  }
+  EXPECT_THAT(ask(request("PATCH", "/clusters/n/settings", "localhost")),
+              StartsWith("HTTP/1.1 404"));
+}
+
+TEST_F(AdminServerTest, BoundsTheBodyOfAChange) {
+  EXPECT_THAT(ask(patch(std::string(AdminServer::kMaxBody, ' '))), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(ask(patch(std::string(AdminServer::kMaxBody + 1, ' '))), StartsWith("HTTP/1.1 413"));
+  const std::string head =
+      "PATCH /clusters/a/m/settings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+      "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+  const std::string chunk = "8000\r\n" + std::string(0x8000, ' ') + "\r\n";
+  EXPECT_THAT(ask(head + chunk + chunk + "0\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(ask(head + chunk + chunk + "1\r\n \r\n0\r\n\r\n"), StartsWith("HTTP/1.1 413"));
+  EXPECT_EQ(patches.size(), 2u);
+}
+
+TEST_F(AdminServerTest, AsksForABodyThatIsAnnounced) {
+  Client client(loop, server->address());
+  client.send(
+      "PATCH /clusters/a/m/settings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+      "content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n");
+  ASSERT_TRUE(
+      net::runUntil(loop, [&] { return client.handler.received.starts_with("HTTP/1.1 100"); }));
+  client.send("{}");
+  ASSERT_TRUE(net::runUntil(loop, [&] { return client.handler.peer_closed > 0; }));
+  EXPECT_THAT(client.handler.received, HasSubstr("HTTP/1.1 200"));
+}
+
+TEST_F(AdminServerTest, AChangeNeedsWhatItsRulesSay) {
+  token = "0123456789abcdef";
+  EXPECT_THAT(ask(patch("{}")), StartsWith("HTTP/1.1 401"));
+  EXPECT_THAT(ask(patch("{}")), HasSubstr("www-authenticate: Bearer\r\n"));
+  EXPECT_THAT(ask(patch("{}", "authorization: Bearer 0123456789abcdef\r\n")),
+              StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(patches.size(), 1u);
 }
 
 TEST_F(AdminServerTest, BoundToLoopbackItIsForLoopbackOnly) {
@@ -178,7 +273,8 @@ TEST_F(AdminServerTest, OneConnectionTooManyWaitsUntilAnotherIsClosed) {
 }
 
 TEST_F(AdminServerTest, DestroyedWithAnswersUnderWayItEndsThem) {
-  sources.config_dump = std::string(8 << 20, 'x');
+  const std::size_t size = 8 << 20;
+  sources.config_dump = [=] { return std::string(size, 'x'); };
   server = std::make_unique<AdminServer>(
       loop, net::listenOn(net::Address::loopback(0), false).value(), sources);
   Client client(loop, server->address());
@@ -190,7 +286,7 @@ TEST_F(AdminServerTest, DestroyedWithAnswersUnderWayItEndsThem) {
   client.connection->resume(net::PauseReason::kOverloaded);
   EXPECT_TRUE(net::runUntil(
       loop, [&] { return client.handler.peer_closed > 0 || client.handler.closed > 0; }));
-  EXPECT_LT(client.handler.received.size(), sources.config_dump.size());
+  EXPECT_LT(client.handler.received.size(), size);
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ TEST(ConfigDump, TellsWhereEachSettingComesFrom) {
     "queue.max_bytes": "patch", "queue.timeout": "overrides",
     "autoscaling.min_replicas": "default", "autoscaling.max_replicas": "default",
     "autoscaling.window": "default", "autoscaling.scale_down_delay": "default",
-    "autoscaling.target_utilization": "default", "autoscaling.max_scale_down_rate": "default"}})"));
+    "autoscaling.target_utilization": "default",
+    "autoscaling.max_scale_down_rate": "default"}})"));
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-std::string complaintOf(std::string_view json, bool with_autoscaling = true) {
-  const auto patch = parseSettingsPatch(json, with_autoscaling);
+std::string complaintOf(std::string_view json) {
+  const auto patch = parseSettingsPatch(json);
   return patch ? "" : patch.error().message;
 }
 
@@ -27,8 +27,7 @@ SettingSet setOf(std::initializer_list<Setting> settings) {
 TEST(SettingsPatch, GivesWhatItHolds) {
   const auto patch =
       parseSettingsPatch(R"({"concurrency_target":4,"queue":{"max_bytes":"1MiB","timeout":"90s"},)"
-                         R"("autoscaling":{"min_replicas":0}})",
-                         true);
+                         R"("autoscaling":{"min_replicas":0}})");
   ASSERT_TRUE(patch) << patch.error().message;
   EXPECT_EQ(patch->set.given, setOf({Setting::kConcurrencyTarget, Setting::kMaxBytes,
                                      Setting::kTimeout, Setting::kMinReplicas}));
@@ -41,21 +40,21 @@ TEST(SettingsPatch, GivesWhatItHolds) {
 
 TEST(SettingsPatch, TakesWhatTheSettingsAreShownAs) {
   const ClusterSettings defaults;
-  const auto patch = parseSettingsPatch(dumpSettings(defaults, true), true);
+  const auto patch = parseSettingsPatch(dumpSettings(defaults));
   ASSERT_TRUE(patch) << patch.error().message;
   EXPECT_TRUE(patch->set.given.all());
   EXPECT_EQ(patch->set.values, defaults);
 }
 
 TEST(SettingsPatch, AnEmptyOneChangesNothing) {
-  const auto patch = parseSettingsPatch("{}", true);
+  const auto patch = parseSettingsPatch("{}");
   ASSERT_TRUE(patch);
   EXPECT_TRUE(patch->set.given.none() && patch->reset.none());
 }
 
 TEST(SettingsPatch, NullResetsASettingOrAGroup) {
   const auto patch = parseSettingsPatch(
-      R"({"concurrency_target": null, "queue": null, "autoscaling": {"window": null}})", true);
+      R"({"concurrency_target": null, "queue": null, "autoscaling": {"window": null}})");
   ASSERT_TRUE(patch) << patch.error().message;
   EXPECT_EQ(patch->reset, setOf({Setting::kConcurrencyTarget, Setting::kMaxRequests,
                                  Setting::kMaxBytes, Setting::kTimeout, Setting::kWindow}));
@@ -122,11 +121,6 @@ TEST(SettingsPatch, TellsEveryMistake) {
             "queue.timeout: expected a duration from 1ms to 24h with its unit (ns, us, ms, s, m, "
             "h), such as 30s, got \"1\"; concurrency_target: expected a whole number from 1 to "
             "1000000, got \"0\"");
-}
-
-TEST(SettingsPatch, RefusesAutoscalingWhereNothingCanBeStarted) {
-  EXPECT_THAT(complaintOf(R"({"autoscaling": {"max_replicas": 2}})", false),
-              HasSubstr("autoscaling: expected only with process replicas"));
 }
 
 TEST(SettingsPatch, ReadsNoDeeperThanSettingsGo) {

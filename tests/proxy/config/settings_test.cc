@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 TEST(Settings, EachHasItsNameItsValueAndItsPlace) {
   const ClusterSettings defaults;
-  const nlohmann::json dumped = nlohmann::json::parse(dumpSettings(defaults, true));
+  const nlohmann::json dumped = nlohmann::json::parse(dumpSettings(defaults));
   std::set<std::string_view> names;
   for (const Setting setting : allSettings()) {
     names.insert(nameOf(setting));
