@@ -23,13 +23,17 @@ std::uint32_t ceiling(double replicas) {
                  static_cast<double>(std::numeric_limits<std::uint32_t>::max())));
 }
 
-double demandOver(const LoadWindow& load, Duration length, const Fleet& fleet) {
+double seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+
+double demandOver(const LoadWindow& load, Duration length, Duration window, const Fleet& fleet) {
   const double demand = load.demand(length);
-  const auto service = load.serviceSeconds();
-  if (fleet.starting == 0 || !service.has_value()) {
+  if (fleet.starting == 0) {
     return demand;
   }
-  const double by_arrivals = load.arrivalRate(length) * *service;
+  const double service = load.serviceSeconds().value_or(seconds(shortWindow(window)));
+  const double by_arrivals = load.arrivalRate(length) * service;
   return std::min(demand, std::max(by_arrivals, load.inFlight(length)));
 }
 
@@ -47,8 +51,8 @@ DesiredReplicas desiredReplicas(const LoadWindow& load, const ScalingSettings& s
                                 const Fleet& fleet) {
   const Duration window = settings.autoscaling.window;
   DesiredReplicas result;
-  result.demand = demandOver(load, window, fleet);
-  result.short_demand = demandOver(load, shortWindow(window), fleet);
+  result.demand = demandOver(load, window, window, fleet);
+  result.short_demand = demandOver(load, shortWindow(window), window, fleet);
   result.lasting = replicasFor(result.demand, settings);
   result.burst = replicasFor(result.short_demand, settings);
 

@@ -18,6 +18,8 @@ std::string_view toString(ScalingReason reason) {
       return "scale_down_delay";
     case ScalingReason::kScaleDownRate:
       return "scale_down_rate";
+    case ScalingReason::kWaiting:
+      return "waiting";
     case ScalingReason::kMinReplicas:
       return "min_replicas";
     case ScalingReason::kMaxReplicas:
@@ -71,6 +73,9 @@ ScalingDecision ScalingPolicy::decide(const LoadSample& sample, const ScalingSet
   const std::uint32_t from = decided_.value();
   const std::uint32_t may_go = std::max(from * limits.max_scale_down_rate / 100, 1u);
   raise(std::min(fleet.size(), from - std::min(from, may_go)), ScalingReason::kScaleDownRate);
+  if (sample.waiting > 0) {
+    raise(fleet.size(), ScalingReason::kWaiting);
+  }
 
   // What the operator says holds at once, in both directions.
   raise(limits.min_replicas, ScalingReason::kMinReplicas);

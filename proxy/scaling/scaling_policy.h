@@ -17,6 +17,7 @@ enum class ScalingReason : std::uint8_t {
   kAfterBurst,      // kept: the last burst is less than a window ago
   kScaleDownDelay,  // kept: more were wanted within scale_down_delay
   kScaleDownRate,   // not fewer yet: max_scale_down_rate
+  kWaiting,         // kept: somebody waits
   kMinReplicas,
   kMaxReplicas,
 };
@@ -33,7 +34,8 @@ struct ScalingDecision {
 // then what keeps a fleet from flapping. A burst is followed at once and nothing is taken away
 // until a window after its last moment. Otherwise the highest number wanted within scale_down_delay
 // holds; from there at most max_scale_down_rate of the fleet goes per delay (or per window, if that
-// is longer), but one may always go. The last one goes only after a window without any demand.
+// is longer), but one may always go, and none while somebody waits. The last one goes only after a
+// window without any demand.
 // No clock and no I/O: the simulator runs this class.
 class ScalingPolicy {
  public:
