@@ -232,9 +232,13 @@ void Exchange::reply(Reason reason, std::string_view detail) {
   report_.reason = reason;
   dropRequest();
   if (response_started_) {
-    http::ServerStream* stream = std::exchange(stream_, nullptr);
-    stream->reset(http::ResetReason::kInternal);
-    finish();
+    response_ended_ = true;
+    // After the flush of what was sent in this turn, which the reset would overtake.
+    abort_.emplace(loop(), [this] {
+      std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
+      finish();
+    });
+    abort_->schedule();
     return;
   }
   const Duration retry_after =
@@ -302,6 +306,7 @@ void Exchange::onSendReady() {
 
 void Exchange::onEnd(http::StreamEnd end) {
   stream_ = nullptr;
+  abort_.reset();
   if (end != http::StreamEnd::kComplete && report_.reason == Reason::kNone) {
     report_.reason = reasonOf(end, request_complete_ || is_websocket_);
     if (!response_started_) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -147,6 +148,7 @@ class Exchange final : public http::RequestHandler {
   Deadline filter_deadline_ = Deadline::never();
   Filter* timer_filter_ = nullptr;
   net::Timer timer_;
+  std::optional<net::Deferred> abort_;
   Slot slot_;
   std::size_t unconsumed_ = 0;
   std::size_t upstream_backlog_ = 0;

@@ -85,6 +85,20 @@ def test_a_response_cut_off_in_the_middle_is_not_passed_off_as_whole(replica):
     proxy.wait_empty()
 
 
+def test_what_came_in_one_read_with_the_cut_reaches_the_client(replica):
+    fake = replica(protocol="h1")
+    proxy = Proxy(proxy_config([fake], cluster={"protocol": "http1"}))
+    with H2Client(proxy.address) as client:
+        stream = client.request()
+        # The second chunk is no chunk.
+        fake.request(0).send_raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+                                 b"e\r\nthe first half\r\nnonsense\r\n")
+        answer = stream.end()
+        assert answer.body == b"the first half"
+        assert answer.reset is not None and not stream.complete
+    proxy.wait_empty()
+
+
 def test_a_killed_sidecar_costs_only_what_it_ran():
     sidecars = [Sidecar(EXAMPLES / "stages"), Sidecar(EXAMPLES / "stages")]
     proxy = Proxy(proxy_config(sidecars, target=2))

@@ -11,12 +11,12 @@ many; scripts that hang or crash.
 
 import json
 import signal
-import threading
 import urllib.request
 
 from support.configs import proxy_config
 from support.h2_client import H2Client
-from support.models import EXAMPLES, stages_body
+from support.load import Load, predict
+from support.models import EXAMPLES
 from support.programs import Proxy, binary
 from support.waiting import SLOWNESS, equals, eventually
 
@@ -44,35 +44,8 @@ def ready(proxy, count, name="m", timeout=60):
     equals(lambda: states(proxy, name), ["ready"] * count, timeout=timeout)
 
 
-def predict(client, path="/predict", **fields):
-    return client.request(path=path, body=stages_body(**fields))
-
-
 def limit_exceeded(proxy):
     return proxy.metric("penstock_cluster_limit_exceeded_total", cluster="m") or 0
-
-
-class Load:
-    """Clients that ask again as soon as they are answered, until stopped; the statuses of all answers."""
-
-    def __init__(self, proxy, clients, **fields):
-        self.proxy, self.fields = proxy, fields
-        self.statuses = []
-        self.over = threading.Event()
-        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _ask(self):
-        with H2Client(self.proxy.address) as client:
-            while not self.over.is_set():
-                self.statuses.append(predict(client, **self.fields).response(120).status)
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(180)
-        return set(self.statuses)
 
 
 def test_from_zero_to_three_and_back_to_zero():

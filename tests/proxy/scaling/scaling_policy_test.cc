@@ -60,7 +60,7 @@ TEST_F(ScalingPolicyTest, WakesFromZeroInTheSameMomentThatSomebodyWaits) {
   load_.set(0, 1);
   const ScalingDecision decision = decide();
   EXPECT_EQ(decision.replicas, 1u);
-  EXPECT_EQ(toString(decision.reason), "burst");
+  EXPECT_EQ(toString(decision.reason), "from_zero");
 }
 
 TEST_F(ScalingPolicyTest, WakesForAllWhoWaitAtZero) {

@@ -1,0 +1,33 @@
+"""Requests to examples/stages, one by one and without a pause."""
+
+import threading
+
+from support.h2_client import H2Client
+from support.models import stages_body
+
+
+def predict(client, path="/predict", **fields):
+    return client.request(path=path, body=stages_body(**fields))
+
+
+class Load:
+    """Clients that ask again as soon as they are answered, until stopped; the statuses of all answers."""
+
+    def __init__(self, proxy, clients, **fields):
+        self.proxy, self.fields = proxy, fields
+        self.statuses = []
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self):
+        with H2Client(self.proxy.address) as client:
+            while not self.over.is_set():
+                self.statuses.append(predict(client, **self.fields).response(120).status)
+
+    def stop(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(180)
+        return set(self.statuses)
