@@ -17,6 +17,8 @@ from support.h2_client import H2Client
 from support.load import Load, predict
 from support.models import EXAMPLES
 from support.programs import Proxy
+from support.readers import metric
+from support.sockets import parse
 from support.waiting import SLOWNESS, equals, eventually
 
 STAGES = ["penstock-sidecar", "--model", str(EXAMPLES / "stages"), "--listen", "{address}",
@@ -84,7 +86,9 @@ def test_one_that_crashes_while_it_drains_is_not_started_again():
     proxy = start(2)
     with H2Client(proxy.address) as client:
         streams = [predict(client, predict_ms=int(30000 * SLOWNESS)) for _ in range(2)]
-        proxy.wait_queue(waiting=0, in_flight=2)
+        # Not only admitted: what its replica has not seen would be sent to the other one.
+        for replica in proxy.cluster()["replicas"]:
+            equals(lambda: metric(parse(replica["address"]), "penstock_gate_in_predict"), 1)
         scale(proxy, 1)
         equals(lambda: sorted(states(proxy)), ["draining", "ready"])
         gone = next(r["address"] for r in proxy.cluster()["replicas"] if r["state"] == "draining")
