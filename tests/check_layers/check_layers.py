@@ -25,8 +25,9 @@ OWN_INCLUDES = {
     "model_runtime/python": ["base", "net", "model_runtime"],
     "proxy": ["base", "net", "proxy"],
     "sidecar": ["base", "net", "model_runtime", "sidecar"],
+    "simulator": ["base", "proxy", "simulator"],
     "examples": ["base", "model_runtime", "examples"],
-    "tests": ["base", "net", "model_runtime", "proxy", "sidecar", "examples", "tests"],
+    "tests": ["base", "net", "model_runtime", "proxy", "sidecar", "simulator", "examples", "tests"],
 }
 
 # Inside a folder: (files under this, must not include anything under this, because).
@@ -40,6 +41,10 @@ FORBIDDEN = [
     ("proxy/http", "proxy/filters", "the chain does not know which filters there are"),
     ("proxy/upstream", "proxy/filters", "a pool knows no filters"),
     ("proxy/admin", "proxy/filters", "the admin server knows no filters"),
+    ("simulator", "proxy/http", "the simulator runs the queue and the scaling rule only"),
+    ("simulator", "proxy/filters", "the simulator runs the queue and the scaling rule only"),
+    ("simulator", "proxy/upstream", "the simulator runs the queue and the scaling rule only"),
+    ("simulator", "proxy/admin", "the simulator runs the queue and the scaling rule only"),
 ]
 # The part of "net" that the first row is not about.
 EXCEPT = {("net", "net/http"): "net/http"}
@@ -62,7 +67,7 @@ LIBRARIES = [
     Library("spdlog", r"spdlog/", ("base/*.cc",), most_files=1),
     Library("prometheus-cpp", r"prometheus/", ("base/*.cc",), most_files=1),
     Library("fmt", r"fmt/", ("**/*.cc", "**/*.h")),
-    Library("CLI11", r"CLI/", ("proxy/main.cc", "sidecar/main.cc")),
+    Library("CLI11", r"CLI/", ("proxy/main.cc", "sidecar/main.cc", "simulator/options.cc")),
     Library(
         "nlohmann-json",
         r"nlohmann/",
