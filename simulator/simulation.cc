@@ -232,7 +232,8 @@ class Run {
 
   proxy::Fleet fleet() const {
     return {.ready = static_cast<std::uint32_t>(ready_.size()),
-            .starting = static_cast<std::uint32_t>(starting_.size())};
+            .starting = static_cast<std::uint32_t>(starting_.size()),
+            .start_up = measured_start_up_};
   }
 
   proxy::LoadSample sample() const {
@@ -249,11 +250,12 @@ class Run {
   void scaleTo(std::uint32_t replicas) {
     note(replicas);
     while (fleet().size() < replicas) {
-      const std::size_t id = next_start_++;
+      const std::size_t id = started_at_.size();
       starting_.push_back(id);
       const auto spread = (scenario_.start_up.longest - scenario_.start_up.shortest).count();
       const Duration more(std::uniform_int_distribution<Duration::rep>(0, spread)(random_));
       schedule(clock_.now() + scenario_.start_up.shortest + more, What::kReady, id);
+      started_at_.push_back(clock_.now());
     }
     while (fleet().size() > replicas && !starting_.empty()) {
       starting_.pop_back();
@@ -278,6 +280,7 @@ class Run {
   void onStarted(std::size_t start) {
     // It may have been told to go before it was ready.
     if (std::erase(starting_, start) > 0) {
+      measured_start_up_ = std::max(clock_.now() - started_at_[start], Duration(1));
       becomeReady();
     }
   }
@@ -335,7 +338,8 @@ class Run {
   std::vector<Replica> replicas_;  // by id - 1, those that are gone included
   std::vector<std::size_t> ready_;
   std::vector<std::size_t> starting_;
-  std::size_t next_start_ = 0;
+  std::vector<TimePoint> started_at_;  // by the number of the start
+  Duration measured_start_up_ = proxy::Fleet{}.start_up;
   std::uint32_t draining_ = 0;
   std::uint32_t desired_ = 0;
 

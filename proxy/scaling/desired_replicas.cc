@@ -27,14 +27,23 @@ double seconds(Duration d) {
   return std::chrono::duration<double>(d).count();
 }
 
-double demandOver(const LoadWindow& load, Duration length, Duration window, const Fleet& fleet) {
+// What replicas are needed for, of the demand over so long a time.
+double needOver(const LoadWindow& load, Duration length, const ScalingSettings& settings,
+                const Fleet& fleet) {
   const double demand = load.demand(length);
-  if (fleet.starting == 0) {
+  const double service =
+      load.serviceSeconds().value_or(seconds(shortWindow(settings.autoscaling.window)));
+  const double by_arrivals = load.arrivalRate(length) * service;
+  // They come as fast as the fleet can serve, or faster: the line does not get shorter. Who waits
+  // may be users that come again as soon as they are served, so that the rate says nothing.
+  const double slots = double{1} * fleet.ready * settings.concurrency_target;
+  if (fleet.starting == 0 && by_arrivals >= slots) {
     return demand;
   }
-  const double service = load.serviceSeconds().value_or(seconds(shortWindow(window)));
-  const double by_arrivals = load.arrivalRate(length) * service;
-  return std::min(demand, std::max(by_arrivals, load.inFlight(length)));
+  const double steady = std::max(by_arrivals, load.inFlight(length));
+  // A new replica comes too late for those who will have been served before it is ready.
+  const double line = static_cast<double>(load.now().waiting) * service / seconds(fleet.start_up);
+  return std::min(demand, fleet.starting > 0 ? steady : steady + line);
 }
 
 }  // namespace
@@ -50,15 +59,17 @@ std::uint32_t replicasFor(double demand, const ScalingSettings& settings) {
 DesiredReplicas desiredReplicas(const LoadWindow& load, const ScalingSettings& settings,
                                 const Fleet& fleet) {
   const Duration window = settings.autoscaling.window;
-  DesiredReplicas result;
-  result.demand = demandOver(load, window, window, fleet);
-  result.short_demand = demandOver(load, shortWindow(window), window, fleet);
-  result.lasting = replicasFor(result.demand, settings);
-  result.burst = replicasFor(result.short_demand, settings);
+  const Duration brief = shortWindow(window);
+  const double need = needOver(load, window, settings, fleet);
+  const double short_need = needOver(load, brief, settings, fleet);
+  DesiredReplicas result{.lasting = replicasFor(need, settings),
+                         .burst = replicasFor(short_need, settings),
+                         .demand = load.demand(window),
+                         .short_demand = load.demand(brief)};
 
   const LoadSample& now = load.now();
   const bool nobody_serves = fleet.size() == 0 && now.waiting > 0;
-  const double over = result.short_demand / capacityOfOne(settings);
+  const double over = short_need / capacityOfOne(settings);
   result.bursting = nobody_serves || over >= kBurstFactor * std::max(fleet.size(), 1u);
   if (result.bursting && fleet.starting == 0) {
     // Enough for everybody who is here, without room to spare: the mean of the short window lags.

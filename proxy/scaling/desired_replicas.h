@@ -17,6 +17,8 @@ struct ScalingSettings {
 struct Fleet {
   std::uint32_t ready = 0;
   std::uint32_t starting = 0;  // on their way
+  // From a start until ready, as last measured; more than 0.
+  Duration start_up = std::chrono::seconds(10);
 
   std::uint32_t size() const { return ready + starting; }
 };
@@ -39,9 +41,12 @@ std::uint32_t replicasFor(double demand, const ScalingSettings& settings);
 
 // Pure. lasting: replicasFor the mean demand over the window. bursting: the demand over the short
 // window asks for at least twice fleet.size() replicas (compared as real numbers: a ceiling would
-// call a single busy replica a burst), or somebody waits and there is no fleet. While replicas
-// start, the line that grows for want of them is no reason for more: demand is then at most what
-// the requests that come need by their rate and their mean service time (Little's law).
+// call a single busy replica a burst), or somebody waits and there is no fleet.
+//
+// A line that the fleet is going to serve is no reason for more. What comes needs rate × mean
+// service time slots (Little's law). Where that is less than the slots that are ready, the line
+// gets shorter by itself, and counts as the slots that serve it within one start-up time; while
+// replicas start, it does not count at all. Only a line that does not get shorter counts in full.
 DesiredReplicas desiredReplicas(const LoadWindow& load, const ScalingSettings& settings,
                                 const Fleet& fleet);
 

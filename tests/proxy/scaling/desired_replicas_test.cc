@@ -121,5 +121,35 @@ TEST_F(DesiredReplicasTest, BeforeAnyRequestHasEndedEachIsTakenToLastAShortWindo
             replicasFor(60, settingsFor(1)));
 }
 
+// Ten a second of half a second each: five slots. Eight are ready, and a line is left from before.
+TEST_F(DesiredReplicasTest, ALineThatGetsShorterCountsAsWhatServesItWithinAStartUp) {
+  load_.serve(20, 500ms);
+  window_.add(load_.sample(), 60s);
+  load_.set(8, 600);
+  for (int second = 0; second < 60; ++second) {
+    load_.arrive(10);
+    pass(1s);
+  }
+  const DesiredReplicas desired =
+      desiredReplicas(window_, settingsFor(1, 100), {.ready = 8, .start_up = 60s});
+  // 600 of half a second within 60 s are 5 slots more than the 8 that are busy.
+  EXPECT_EQ(desired.burst, 13u);
+  EXPECT_FALSE(desired.bursting);
+}
+
+TEST_F(DesiredReplicasTest, ALineThatDoesNotGetShorterCountsInFull) {
+  load_.serve(20, 500ms);
+  window_.add(load_.sample(), 60s);
+  // Ten users: whoever is served comes again at once.
+  load_.set(1, 9);
+  for (int second = 0; second < 6; ++second) {
+    load_.arrive(2);
+    pass(1s);
+  }
+  const DesiredReplicas desired = desiredReplicas(window_, settingsFor(1), {.ready = 1});
+  EXPECT_EQ(desired.burst, 15u);
+  EXPECT_TRUE(desired.bursting);
+}
+
 }  // namespace
 }  // namespace penstock::proxy
