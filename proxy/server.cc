@@ -7,10 +7,12 @@
 #include <fmt/ranges.h>
 #include <sys/resource.h>
 
+#include "net/dns/dns_lookup.h"
 #include "net/listener.h"
 #include "proxy/admin/change_access.h"
 #include "proxy/config/difference.h"
 #include "proxy/config/loader.h"
+#include "proxy/scaling/dns_provider.h"
 #include "proxy/scaling/process_provider.h"
 
 namespace penstock::proxy {
@@ -117,7 +119,11 @@ Result<void> Server::openClusters() {
     health_.push_back(
         std::make_unique<ReplicaHealth>(loop_, *clusters_.back(), cluster_tls_.back().get(), log_));
     static_providers_.push_back(nullptr);
-    providers_.push_back(makeProvider(clusters_.size() - 1));
+    auto provider = makeProvider(clusters_.size() - 1);
+    if (!provider) {
+      return std::unexpected(provider.error());
+    }
+    providers_.push_back(std::move(*provider));
     autoscalers_.push_back(std::make_unique<Autoscaler>(
         loop_, *clusters_.back(), *health_.back(), providers_.back()->scaler(), metrics_, log_));
   }
@@ -214,14 +220,25 @@ std::vector<ScalingStatus> Server::scalingStatuses() const {
   return statuses;
 }
 
-std::unique_ptr<ReplicaProvider> Server::makeProvider(std::size_t cluster_index) {
+Result<std::unique_ptr<ReplicaProvider>> Server::makeProvider(std::size_t cluster_index) {
   const ClusterConfig& config = clusters_[cluster_index]->config();
   ReplicaHealth& health = *health_[cluster_index];
-  const auto* fixed = std::get_if<StaticReplicas>(&config.replicas);
-  if (fixed == nullptr) {
+  if (std::holds_alternative<ProcessReplicas>(config.replicas)) {
     return std::make_unique<ProcessProvider>(loop_, config, health, metrics_, log_);
   }
-  auto provider = std::make_unique<StaticProvider>(loop_, health, parsed(fixed->addresses));
+  if (const auto* dns = std::get_if<DnsReplicas>(&config.replicas)) {
+    auto lookup = net::DnsLookup::make(loop_, {.name = dns->name,
+                                               .port = dns->port,
+                                               .srv = dns->srv,
+                                               .servers = dns->resolvers,
+                                               .timeout = dns->timeout});
+    if (!lookup) {
+      return failure("cluster \"" + config.name + "\": " + lookup.error().message);
+    }
+    return std::make_unique<DnsProvider>(loop_, config, std::move(*lookup), health, metrics_, log_);
+  }
+  const auto& fixed = std::get<StaticReplicas>(config.replicas);
+  auto provider = std::make_unique<StaticProvider>(loop_, health, parsed(fixed.addresses));
   static_providers_[cluster_index] = provider.get();
   return provider;
 }

@@ -52,7 +52,7 @@ class Server {
   ServerStatus status() const;
   std::vector<ClusterStatus> clusterStatuses() const;
   std::vector<ScalingStatus> scalingStatuses() const;
-  std::unique_ptr<ReplicaProvider> makeProvider(std::size_t cluster_index);
+  Result<std::unique_ptr<ReplicaProvider>> makeProvider(std::size_t cluster_index);
   // The file as it is now, wholly or not at all.
   Result<void> takeOnFile();
   void drain();

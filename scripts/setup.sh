@@ -16,7 +16,7 @@ TEXT
 
 build_packages=(
   g++ cmake ninja-build pkg-config lld
-  libevent-dev libjemalloc-dev libnghttp2-dev libssl-dev libyaml-cpp-dev libboost-dev libfmt-dev
+  libc-ares-dev libevent-dev libjemalloc-dev libnghttp2-dev libssl-dev libyaml-cpp-dev libboost-dev libfmt-dev
   prometheus-cpp-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev libpng-dev
   libjpeg62-turbo-dev
 )

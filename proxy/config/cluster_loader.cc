@@ -64,17 +64,52 @@ ProcessReplicas readProcess(const YamlValue& value) {
   return replicas;
 }
 
-std::variant<StaticReplicas, ProcessReplicas> readReplicas(const YamlValue& value) {
-  std::variant<StaticReplicas, ProcessReplicas> replicas;
+void readResolvers(const YamlValue& value, std::vector<std::string>& resolvers) {
+  for (const YamlValue& item : value.items()) {
+    if (auto text = item.string(); text && checkAddress(item, *text, false)) {
+      resolvers.push_back(std::move(*text));
+    }
+  }
+}
+
+DnsReplicas readDns(const YamlValue& value) {
+  DnsReplicas replicas;
+  YamlMap map(value);
+  if (map.required("name", replicas.name) && replicas.name.empty()) {
+    map.find("name")->error("expected the name of the replicas");
+  }
+  map.optional("srv", replicas.srv);
+  if (replicas.srv) {
+    if (const auto port = map.find("port")) {
+      port->error("expected no port with srv: its records bring the ports");
+    }
+  } else {
+    map.required("port", replicas.port, {1, 65'535});
+  }
+  if (const auto resolvers = map.find("resolvers")) {
+    readResolvers(*resolvers, replicas.resolvers);
+  }
+  map.optional("min_refresh", replicas.min_refresh, {10ms, 1h});
+  map.optional("max_refresh", replicas.max_refresh, {10ms, 1h});
+  map.optional("timeout", replicas.timeout, {10ms, 1min});
+  map.finish();
+  return replicas;
+}
+
+ReplicasConfig readReplicas(const YamlValue& value) {
+  ReplicasConfig replicas;
   YamlMap map(value);
   const auto addresses = map.find("static");
   const auto process = map.find("process");
-  if (value.isMap() && addresses.has_value() == process.has_value()) {
-    value.error("expected one of static and process");
+  const auto dns = map.find("dns");
+  if (value.isMap() && addresses.has_value() + process.has_value() + dns.has_value() != 1) {
+    value.error("expected one of static, process and dns");
   } else if (addresses) {
     replicas = readStatic(*addresses);
   } else if (process) {
     replicas = readProcess(*process);
+  } else if (dns) {
+    replicas = readDns(*dns);
   }
   map.finish();
   return replicas;

@@ -111,10 +111,22 @@ struct StaticReplicas {
 struct ProcessReplicas {
   // Program and arguments; "{address}" in an argument becomes the replica's address.
   std::vector<std::string> command;
-  Duration start_timeout = 600s;  // until ready, else it is stopped and started again
+  Duration start_timeout = 600s;   // until ready, else it is stopped and started again
   Duration drain_timeout = 1200s;  // until one that is to go has finished what it has
   Duration stop_timeout = 30s;     // from SIGTERM to SIGKILL
 };
+
+struct DnsReplicas {
+  std::string name;
+  std::uint16_t port = 0;              // with srv, the records bring it
+  bool srv = false;                    // look up SRV records, then their targets
+  std::vector<std::string> resolvers;  // ip:port of name servers; empty: those of resolv.conf
+  Duration min_refresh = 1s;           // the answer's time to live, but not shorter
+  Duration max_refresh = 30s;          // … and not longer
+  Duration timeout = 5s;               // of one lookup
+};
+
+using ReplicasConfig = std::variant<StaticReplicas, ProcessReplicas, DnsReplicas>;
 
 struct HealthCheckConfig {
   std::string path = "/health/ready";
@@ -181,7 +193,7 @@ struct ClusterConfig : ClusterSettings {
   SettingSet settings_given;  // those of the settings that the file has
   UpstreamProtocol protocol = UpstreamProtocol::kAuto;
   std::optional<ClusterTlsConfig> tls;
-  std::variant<StaticReplicas, ProcessReplicas> replicas;
+  ReplicasConfig replicas;
   Duration connect_timeout = 1s;
   std::uint32_t max_connect_attempts = 3;       // replicas tried for one request, 25–250 ms apart
   ByteSize max_response_header_bytes = 64_KiB;  // beyond: 502

@@ -80,7 +80,26 @@ Json dump(const ListenerConfig& listener) {
   return json;
 }
 
-Json dump(const std::variant<StaticReplicas, ProcessReplicas>& replicas) {
+Json dump(const DnsReplicas& dns) {
+  Json json{{"name", dns.name}};
+  if (dns.srv) {
+    json["srv"] = true;
+  } else {
+    json["port"] = dns.port;
+  }
+  if (!dns.resolvers.empty()) {
+    json["resolvers"] = dns.resolvers;
+  }
+  json["min_refresh"] = toString(dns.min_refresh);
+  json["max_refresh"] = toString(dns.max_refresh);
+  json["timeout"] = toString(dns.timeout);
+  return json;
+}
+
+Json dump(const ReplicasConfig& replicas) {
+  if (const auto* dns = std::get_if<DnsReplicas>(&replicas)) {
+    return {{"dns", dump(*dns)}};
+  }
   if (const auto* fixed = std::get_if<StaticReplicas>(&replicas)) {
     return {{"static", fixed->addresses}};
   }

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "net/address.h"
 #include "net/event_loop.h"
-#include "proxy/cluster/replica_health.h"
 #include "proxy/scaling/replica_provider.h"
+#include "proxy/scaling/replica_set.h"
 
 namespace penstock::proxy {
 
@@ -18,20 +17,13 @@ class StaticProvider final : public ReplicaProvider {
 
   void start() override;
   void stop(std::move_only_function<void()> stopped) override;
-  // Another list: who is new joins, who is missing finishes what it has, the others notice nothing.
-  // After start().
-  void setAddresses(const std::vector<net::Address>& addresses);
+  // Another list. After start().
+  void setAddresses(const std::vector<net::Address>& addresses) { replicas_.set(addresses); }
 
  private:
-  struct Known {
-    std::string address;
-    ReplicaId id;
-  };
-
   net::EventLoop& loop_;
-  ReplicaHealth& health_;
   const std::vector<net::Address> addresses_;
-  std::vector<Known> replicas_;
+  ReplicaSet replicas_;
 };
 
 }  // namespace penstock::proxy

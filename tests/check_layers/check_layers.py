@@ -60,6 +60,7 @@ class Library:
 
 LIBRARIES = [
     Library("libevent", r"event2/|event\.h$", ("net/*.cc",)),
+    Library("c-ares", r"ares\.h$", ("net/dns/*.cc",)),
     Library("OpenSSL", r"openssl/", ("net/*.cc",)),
     Library("nghttp2", r"nghttp2/", ("net/http/*.cc", "net/http/http2_*.h")),
     Library("Boost", r"boost/", ("net/http/*.cc",)),

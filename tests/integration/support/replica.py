@@ -26,7 +26,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n"
 
 class Replica:
     def __init__(self, protocol="both", handler=None, sidecar=False, reset_ends_work=False,
-                 settings=None, auto_window=True, threaded=False, tls=None, port=0):
+                 settings=None, auto_window=True, threaded=False, tls=None, port=0, host="127.0.0.1"):
         assert protocol in ("both", "h2", "h1")
         self.protocol = protocol
         self.handler = handler  # called with each complete request, on the connection's thread
@@ -49,6 +49,7 @@ class Replica:
         self.accepted = 0
         self.problems = []  # violations of the protocol by the peer
         self.port = port
+        self.host = host
         self.listen()
 
     def listen(self):
@@ -56,7 +57,7 @@ class Replica:
         self.dying = False
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.bind((self.host, self.port))
         self.listener.listen(512)
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, args=(self.listener,), daemon=True)
@@ -64,7 +65,7 @@ class Replica:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def ids(self):

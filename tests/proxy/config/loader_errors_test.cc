@@ -252,9 +252,9 @@ std::string withReplicas(const std::string& replicas) {
 
 TEST(ConfigErrors, NoOrTwoSourcesOfReplicas) {
   EXPECT_EQ(withReplicas("{}"),
-            "p.yaml:2:32: clusters[].replicas: expected one of static and process");
+            "p.yaml:2:32: clusters[].replicas: expected one of static, process and dns");
   EXPECT_EQ(withReplicas("{static: [127.0.0.1:1], process: {command: [a, '{address}']}}"),
-            "p.yaml:2:32: clusters[].replicas: expected one of static and process");
+            "p.yaml:2:32: clusters[].replicas: expected one of static, process and dns");
 }
 
 TEST(ConfigErrors, BadStaticReplicas) {
