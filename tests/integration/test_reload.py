@@ -14,9 +14,10 @@ import signal
 from support import readers
 from support.configs import proxy_config
 from support.h2_client import H2Client
+from support.load import Load
 from support.programs import Proxy
 from support.replica import Workers
-from support.settings import (Load, accepted, bearer, dump, patch, reload, reloads, settings, sources,
+from support.settings import (accepted, bearer, dump, patch, reload, reloads, settings, sources,
                               tagged)
 from support.waiting import equals, eventually
 
@@ -114,7 +115,7 @@ def test_static_replicas_join_and_leave_under_load(replica):
         fake.handler = Workers(lambda request: 0.003)
     config = proxy_config(fakes[:2], target=2)
     proxy = Proxy(config, workers=2)
-    load = Load(proxy, 4)
+    load = Load(proxy, 4, at_once=4)
     for members in [(0, 1, 2), (1, 2), (0,), (0, 1), (2,), (0, 1, 2)]:
         config["clusters"][0]["replicas"]["static"] = [fakes[i].address for i in members]
         assert reload(proxy, config) is None
@@ -125,7 +126,7 @@ def test_static_replicas_join_and_leave_under_load(replica):
             fakes[i].wait_count(counts[i] + 10)
         for i in set(range(3)) - set(members):
             assert len(fakes[i].requests) == counts[i], "one that has left gets nothing"
-    assert set(load.stop()) == {200}
+    assert load.stop() == {200}
     assert max(fake.max_in_flight for fake in fakes) == 2
     assert dump(proxy)["clusters"][0]["replicas"]["static"] == [fake.address for fake in fakes]
     proxy.wait_empty()

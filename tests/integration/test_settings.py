@@ -18,10 +18,11 @@ import pytest
 from support import readers
 from support.configs import proxy_config
 from support.h2_client import H2Client
+from support.load import Load
 from support.programs import Proxy, binary, run_to_end
 from support.replica import Workers
-from support.settings import (JSON, Load, accepted, bearer, dump, error_of, patch, path_of, settings,
-                              sources, tagged)
+from support.settings import (JSON, accepted, bearer, dump, error_of, patch, path_of, settings, sources,
+                              tagged)
 from support.waiting import eventually
 
 DEFAULTS = {
@@ -47,9 +48,10 @@ def test_they_are_shown_and_changed(replica):
     assert again.status == 200 and again.json() == {"result": "UNCHANGED", "settings": now}
     assert accepted(proxy, {"concurrency_target": None, "queue": None,
                             "autoscaling": None}) == DEFAULTS
-    logged = proxy.logged("settings changed", cluster="m", by="patch")
-    assert "concurrency_target 1 → 3, queue.timeout 10m → 90s" in logged[0]["changes"]
-    assert len(logged) == 2
+    first = proxy.wait_log("settings changed", cluster="m", by="patch")
+    assert "concurrency_target 1 → 3, queue.timeout 10m → 90s" in first["changes"]
+    proxy.wait_log("settings changed", count=2, cluster="m", by="patch")
+    assert len(proxy.logged("settings changed")) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -96,7 +98,7 @@ def test_the_target_goes_up_and_down_under_load(replica, workers):
     for fake in fakes:
         fake.handler = Workers(lambda request: 0.003)
     proxy = Proxy(proxy_config(fakes, target=8), workers=workers)
-    load = Load(proxy, 6)
+    load = Load(proxy, 6, at_once=4)
     for target in [1, 6, 2, 8, 1, 3, 7, 2]:
         accepted(proxy, {"concurrency_target": target})
         eventually(lambda: all(r["in_flight"] <= target for r in proxy.cluster()["replicas"]),
@@ -113,8 +115,7 @@ def test_the_target_goes_up_and_down_under_load(replica, workers):
                 assert fake.max_in_flight <= target
         eventually(lambda: any(fake.max_in_flight == target for fake in fakes),
                    "the target is made use of")
-    statuses = load.stop()
-    assert len(statuses) > 600 and set(statuses) == {200}
+    assert load.stop() == {200} and len(load.statuses) > 600
     proxy.wait_empty()
 
 

@@ -11,10 +11,13 @@ def predict(client, path="/predict", **fields):
 
 
 class Load:
-    """Clients that ask again as soon as they are answered, until stopped; the statuses of all answers."""
+    """Clients that ask again as soon as they are answered, until stopped; the statuses of all answers.
 
-    def __init__(self, proxy, clients, **fields):
-        self.proxy, self.fields = proxy, fields
+    at_once: requests that each client has under way.
+    """
+
+    def __init__(self, proxy, clients, at_once=1, **fields):
+        self.proxy, self.at_once, self.fields = proxy, at_once, fields
         self.statuses = []
         self.over = threading.Event()
         self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
@@ -24,7 +27,8 @@ class Load:
     def _ask(self):
         with H2Client(self.proxy.address) as client:
             while not self.over.is_set():
-                self.statuses.append(predict(client, **self.fields).response(120).status)
+                streams = [predict(client, **self.fields) for _ in range(self.at_once)]
+                self.statuses += [stream.response(120).status for stream in streams]
 
     def stop(self):
         self.over.set()

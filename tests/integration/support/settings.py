@@ -2,12 +2,10 @@
 
 import json
 import signal
-import threading
 
 import yaml
 
 from . import readers
-from .h2_client import H2Client
 from .waiting import equals
 
 JSON = ("content-type", "application/json")
@@ -77,26 +75,3 @@ def bearer(token):
 
 def tagged(number):
     return [("x-test-id", str(number))]
-
-
-class Load:
-    """Clients that ask again as soon as they are answered; the statuses of all answers."""
-
-    def __init__(self, proxy, clients):
-        self.statuses = []
-        self.over = threading.Event()
-        self.threads = [threading.Thread(target=self._ask, args=(proxy,)) for _ in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _ask(self, proxy):
-        with H2Client(proxy.address) as client:
-            while not self.over.is_set():
-                streams = [client.request(body=b"x") for _ in range(4)]
-                self.statuses += [stream.response(60).status for stream in streams]
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-        return self.statuses
