@@ -9,6 +9,9 @@ namespace {
 
 // A fleet is in a burst when it would have to grow to so many times its size.
 constexpr double kBurstFactor = 2;
+// Independent requests, as many as their mean says, are more by so many standard deviations (each
+// the root of the mean) about once in a thousand windows.
+constexpr double kDeviations = 3;
 // What a sum of doubles may be off, so that 7 ÷ 0.7 is 10 and not 11.
 constexpr double kRounding = 1e-9;
 
@@ -42,7 +45,8 @@ double needOver(const LoadWindow& load, Duration length, const ScalingSettings& 
   }
   const double steady = std::max(by_arrivals, load.inFlight(length));
   // A new replica comes too late for those who will have been served before it is ready.
-  const double line = static_cast<double>(load.now().waiting) * service / seconds(fleet.start_up);
+  const double waiting = demand - load.inFlight(length);
+  const double line = waiting * service / seconds(fleet.start_up);
   return std::min(demand, fleet.starting > 0 ? steady : steady + line);
 }
 
@@ -70,11 +74,16 @@ DesiredReplicas desiredReplicas(const LoadWindow& load, const ScalingSettings& s
   const LoadSample& now = load.now();
   const bool nobody_serves = fleet.size() == 0 && now.waiting > 0;
   const double over = short_need / capacityOfOne(settings);
-  result.bursting = nobody_serves || over >= kBurstFactor * std::max(fleet.size(), 1u);
+  const double by_chance = result.demand + kDeviations * std::sqrt(result.demand);
+  result.bursting = nobody_serves || (over >= kBurstFactor * std::max(fleet.size(), 1u) &&
+                                      result.short_demand >= by_chance);
   if (result.bursting && fleet.starting == 0) {
-    // Enough for everybody who is here, without room to spare: the mean of the short window lags.
+    // For everybody who is here: the mean of the short window lags. A first request wakes one
+    // replica, not one and room to spare.
     const auto here = static_cast<double>(now.waiting + now.in_flight);
-    result.burst = std::max(result.burst, ceiling(here / settings.concurrency_target));
+    result.burst =
+        std::max(result.burst, nobody_serves ? ceiling(here / settings.concurrency_target)
+                                             : replicasFor(here, settings));
   }
   return result;
 }

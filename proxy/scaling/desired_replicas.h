@@ -41,7 +41,8 @@ std::uint32_t replicasFor(double demand, const ScalingSettings& settings);
 
 // Pure. lasting: replicasFor the mean demand over the window. bursting: the demand over the short
 // window asks for at least twice fleet.size() replicas (compared as real numbers: a ceiling would
-// call a single busy replica a burst), or somebody waits and there is no fleet.
+// call a single busy replica a burst) and is beyond what chance makes of the window's mean, or
+// somebody waits and there is no fleet.
 //
 // A line that the fleet is going to serve is no reason for more. What comes needs rate × mean
 // service time slots (Little's law). Where that is less than the slots that are ready, the line

@@ -78,6 +78,18 @@ TEST_F(DesiredReplicasTest, TwiceWhatTheFleetIsMadeForIsABurst) {
   EXPECT_FALSE(desiredReplicas(window_, settingsFor(10), {.ready = 2}).bursting);
 }
 
+TEST_F(DesiredReplicasTest, WhatChanceMakesOfTheMeanIsNoBurst) {
+  load_.set(3);
+  pass(60s);
+  load_.set(9);
+  pass(6s);
+  // 9 are 3 × 3; of a mean of 3.6, chance makes up to 9.3.
+  EXPECT_FALSE(desiredReplicas(window_, settingsFor(1), {.ready = 5}).bursting);
+  load_.set(11);
+  pass(6s);
+  EXPECT_TRUE(desiredReplicas(window_, settingsFor(1), {.ready = 5}).bursting);
+}
+
 TEST_F(DesiredReplicasTest, ReplicasThatStartCountAsCapacity) {
   load_.set(14);
   pass(6s);
