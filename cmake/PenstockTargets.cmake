@@ -30,6 +30,26 @@ function(penstock_library name)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
+# penstock_protobuf(NAME FILE): the C++ that protoc makes of a .proto in this folder, included as
+# <folder/file.pb.h> by the one source that wraps it. Our warnings are not for what is generated.
+function(penstock_protobuf name file)
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  get_filename_component(stem ${file} NAME_WE)
+  set(root ${CMAKE_BINARY_DIR}/generated)
+  set(generated ${root}/${folder}/${stem}.pb)
+  add_custom_command(
+    OUTPUT ${generated}.cc ${generated}.h
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${root}
+    COMMAND protobuf::protoc -I ${CMAKE_SOURCE_DIR} --cpp_out=${root} ${folder}/${file}
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+    DEPENDS ${file}
+    VERBATIM)
+  add_library(${name} STATIC ${generated}.cc ${generated}.h)
+  target_compile_options(${name} PRIVATE -w)
+  target_include_directories(${name} SYSTEM PUBLIC ${root})
+  target_link_libraries(${name} PUBLIC protobuf::libprotobuf-lite)
+endfunction()
+
 # How every test runs: where the programs are, how long to be patient, how the sanitizers report.
 set(PENSTOCK_PYTHON /usr/bin/python3 CACHE FILEPATH "The Python that has Debian's python3-* packages")
 set(PENSTOCK_TEST_SLOWNESS 1)

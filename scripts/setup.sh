@@ -18,7 +18,7 @@ build_packages=(
   g++ cmake ninja-build pkg-config lld
   libc-ares-dev libevent-dev libjemalloc-dev libnghttp2-dev libssl-dev libyaml-cpp-dev libboost-dev libfmt-dev
   prometheus-cpp-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev libpng-dev
-  libjpeg62-turbo-dev
+  libjpeg62-turbo-dev libprotobuf-dev protobuf-compiler
 )
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-pytest python3-h2 python3-httpx python3-yaml

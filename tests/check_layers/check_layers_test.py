@@ -14,6 +14,7 @@ ALLOWED = [
     ("base/log.cc", "<vector>"),
     ("net/socket.cc", "<event2/event.h>"),
     ("net/tls.cc", "<openssl/ssl.h>"),
+    ("base/load_report/load_report_message.cc", "<base/load_report/orca.pb.h>"),
     ("net/http/http2_session.cc", "<nghttp2/nghttp2.h>"),
     ("net/http/http1_parser.cc", "<boost/beast/http.hpp>"),
     ("net/http/stream.h", '"net/buffer.h"'),
@@ -32,6 +33,9 @@ ALLOWED = [
 ]
 
 FORBIDDEN = [
+    ("base/load_report/load_report.h", "<base/load_report/orca.pb.h>"),
+    ("proxy/server.cc", '"base/load_report/orca.pb.h"'),
+    ("proxy/server.cc", "<google/protobuf/message_lite.h>"),
     ("base/log.cc", '"net/buffer.h"'),
     ("base/log.h", "<spdlog/spdlog.h>"),
     ("net/buffer.cc", '"proxy/main.h"'),
