@@ -24,6 +24,7 @@ test_packages=(
   libgtest-dev libgmock-dev python3 python3-pytest python3-h2 python3-httpx python3-yaml
   python3-pil python3-numpy python3-starlette python3-fastapi python3-pydantic python3-msgpack
   python3-uvicorn python3-requests python3-websockets python3-venv curl openssl ca-certificates
+  python3-grpcio python3-protobuf
 )
 dev_packages=(clang-format-19 clang-tidy-19 ccache)
 bench_packages=(

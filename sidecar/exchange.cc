@@ -62,6 +62,10 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
     case Route::kCancel:
       cancelOther(head);
       return;
+    case Route::kReports:
+      reports_.emplace(service_.loadReporter(), *stream_);
+      reports_->begin(head, end_stream);
+      return;
     case Route::kMethodNotAllowed:
       send(makeMethodNotAllowed(allowedMethods(head.path)));
       return;
@@ -84,6 +88,7 @@ void Exchange::cancelOther(const http::RequestHead& head) {
 
 void Exchange::begin(http::RequestHead head, bool end_stream) {
   request_id_ = head.headers.get("x-request-id").value_or("");
+  report_format_ = parseLoadReportFormat(head.headers.get(kLoadReportFormatHeader).value_or(""));
   auto intake = service_.executor().intake(head);
   if (!intake.has_value()) {
     send(std::move(intake.error()));
@@ -136,6 +141,10 @@ bool Exchange::readLimits(const http::RequestHead& head) {
 }
 
 void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
+  if (reports_.has_value()) {
+    reports_->onData(data, end_stream);
+    return;
+  }
   if (running_ && intake_ == Intake::kStreamed) {
     service_.executor().sendData(work_id_, data, end_stream);
     return;
@@ -160,7 +169,9 @@ void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
 }
 
 void Exchange::onTrailers(http::Headers) {
-  if (running_ && intake_ == Intake::kStreamed) {
+  if (reports_.has_value()) {
+    reports_->onRequestEnd();
+  } else if (running_ && intake_ == Intake::kStreamed) {
     service_.executor().sendData(work_id_, {}, true);
   } else if (reading_) {
     run();
@@ -181,6 +192,7 @@ void Exchange::run() {
   }
   running_ = true;
   work_id_ = *id;
+  service_.loadReporter().changed();
 }
 
 void Exchange::cancel() {
@@ -193,6 +205,7 @@ void Exchange::cancel() {
 
 void Exchange::onReply(Reply reply) {
   workEnded();
+  service_.loadReporter().answered(reply.head.status);
   if (stream_ != nullptr) {
     send(std::move(reply));
   }
@@ -201,6 +214,7 @@ void Exchange::onReply(Reply reply) {
 void Exchange::onHead(http::ResponseHead head) {
   if (stream_ != nullptr) {
     answered_ = true;
+    service_.loadReporter().answered(head.status);
     addOwnFields(head.headers);
     stream_->sendHead(head, false);
   }
@@ -288,6 +302,7 @@ void Exchange::onConsumed(std::size_t bytes) {
 void Exchange::workEnded() {
   running_ = false;
   stalled_.reset();
+  service_.loadReporter().changed();
   service_.removeAttempt(attempt_id_, *this);
   if (stream_ != nullptr) {
     return;
@@ -305,6 +320,7 @@ void Exchange::giveUp() {
 
 void Exchange::onEnd(http::StreamEnd) {
   stream_ = nullptr;
+  reports_.reset();
   reading_ = false;
   stalled_.reset();
   abort_.reset();
@@ -344,6 +360,9 @@ void Exchange::addOwnFields(http::Headers& headers) const {
   headers.set("x-penstock-sidecar", "1");
   if (!request_id_.empty()) {
     headers.set("x-request-id", request_id_);
+  }
+  if (report_format_.has_value()) {
+    headers.set(kLoadReportHeader, toHeader(service_.loadReporter().report(), *report_format_));
   }
 }
 

@@ -8,9 +8,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/load_report/load_report_header.h"
 #include "net/event_loop.h"
 #include "net/http/stream.h"
 #include "sidecar/executor.h"
+#include "sidecar/load_report_stream.h"
 #include "sidecar/reply.h"
 
 namespace penstock::sidecar {
@@ -68,6 +70,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   Linger linger_;
   std::move_only_function<void()> stop_lingering_;
 
+  std::optional<LoadReportStream> reports_;  // it is a subscription, and nothing else
+  std::optional<LoadReportFormat> report_format_;
   bool head_only_ = false;  // HEAD
   bool answered_ = false;
   bool reading_ = false;  // a body to be run

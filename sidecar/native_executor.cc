@@ -149,4 +149,8 @@ std::size_t NativeExecutor::inFlight() const {
   return runtime_ == nullptr ? 0 : runtime_->inFlight();
 }
 
+runtime::PredictGate::Snapshot NativeExecutor::gate() const {
+  return runtime_ == nullptr ? runtime::PredictGate::Snapshot() : runtime_->gate();
+}
+
 }  // namespace penstock::sidecar

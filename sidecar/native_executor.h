@@ -34,6 +34,7 @@ class NativeExecutor final : public Executor {
   void sendData(Id, std::span<const std::uint8_t>, bool) override {}
   void consumed(Id, std::size_t) override {}
   std::size_t inFlight() const override;
+  runtime::PredictGate::Snapshot gate() const override;
 
   // In place of start(): the model is there already.
   void use(std::unique_ptr<runtime::Model> model);

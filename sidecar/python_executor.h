@@ -29,6 +29,7 @@ class PythonExecutor final : public Executor, private runtime::PythonRuntime::Ow
   void sendData(Id id, std::span<const std::uint8_t> data, bool end) override;
   void consumed(Id id, std::size_t bytes) override;
   std::size_t inFlight() const override { return runtime_.inFlight(); }
+  runtime::PredictGate::Snapshot gate() const override { return runtime_.gate(); }
   void stop(std::move_only_function<void()> stopped) override { runtime_.stop(std::move(stopped)); }
   void kill() override { runtime_.kill(); }
 

@@ -1,5 +1,7 @@
 #include "sidecar/route.h"
 
+#include "base/load_report/load_report_message.h"
+
 namespace penstock::sidecar {
 namespace {
 
@@ -17,6 +19,9 @@ Route pathRoute(std::string_view path) {
   if (path == "/penstock/cancel") {
     return Route::kCancel;
   }
+  if (path == kLoadReportStreamPath) {
+    return Route::kReports;
+  }
   return Route::kModel;
 }
 
@@ -28,12 +33,13 @@ Route routeOf(std::string_view method, std::string_view path) {
     return route;
   }
   const bool fits =
-      route == Route::kCancel ? method == "POST" : method == "GET" || method == "HEAD";
+      allowedMethods(path) == "POST" ? method == "POST" : method == "GET" || method == "HEAD";
   return fits ? route : Route::kMethodNotAllowed;
 }
 
 std::string_view allowedMethods(std::string_view path) {
-  return pathRoute(path) == Route::kCancel ? "POST" : "GET, HEAD";
+  const Route route = pathRoute(path);
+  return route == Route::kCancel || route == Route::kReports ? "POST" : "GET, HEAD";
 }
 
 bool isPredictPath(std::string_view path) {

@@ -10,6 +10,7 @@ enum class Route {
   kReady,    // GET or HEAD /health/ready
   kMetrics,  // GET or HEAD /metrics
   kCancel,   // POST /penstock/cancel
+  kReports,  // POST: the stream of load reports, over gRPC
   kMethodNotAllowed,
   kModel,  // anything else is the executor's business
 };

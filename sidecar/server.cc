@@ -40,7 +40,10 @@ Server::Server(const Options& options, net::UniqueFd socket, const Clock& clock,
       service_(loop_, metrics_, *executor_,
                {.max_request_body = options_.model.max_request_body.count,
                 .max_held = options_.model.max_buffered.count,
-                .write_timeout = limits_.write_timeout}),
+                .write_timeout = limits_.write_timeout,
+                .load = {.limit = static_cast<std::uint32_t>(options_.concurrency_limit),
+                         .predict_concurrency =
+                             static_cast<std::uint32_t>(options_.model.predict_concurrency)}}),
       listener_(loop_, std::move(socket), *this),
       on_terminate_(loop_, SIGTERM, [this] { onTerminate(); }),
       on_interrupt_(loop_, SIGINT, [this] { stop(1, true); }) {

@@ -5,7 +5,11 @@
 namespace penstock::sidecar {
 
 Service::Service(net::EventLoop& loop, Metrics& metrics, Executor& executor, const Options& options)
-    : loop_(loop), metrics_(metrics), executor_(executor), options_(options) {
+    : loop_(loop),
+      metrics_(metrics),
+      executor_(executor),
+      options_(options),
+      load_reporter_(loop, metrics, executor, options.load) {
   metrics.callback("penstock_buffered_bytes", "Bytes of request bodies held", {}, false,
                    [this] { return static_cast<double>(held_); });
 }
@@ -14,6 +18,7 @@ Service::~Service() = default;
 
 void Service::drain(std::move_only_function<void()> on_idle) {
   executor_.drain();
+  load_reporter_.drain();
   on_idle_ = std::move(on_idle);
   if (exchanges_.empty()) {
     std::exchange(on_idle_, nullptr)();

@@ -14,6 +14,7 @@
 #include "net/event_loop.h"
 #include "sidecar/exchange.h"
 #include "sidecar/executor.h"
+#include "sidecar/load_reporter.h"
 #include "sidecar/reply.h"
 
 namespace penstock::sidecar {
@@ -26,6 +27,7 @@ class Service {
     std::uint64_t max_request_body;  // bytes
     std::uint64_t max_held;          // bytes of all bodies together
     Duration write_timeout;          // of a response that its client does not read
+    LoadReporter::Settings load{};
   };
 
   // executor outlives the exchanges.
@@ -43,6 +45,7 @@ class Service {
   // For exchanges.
 
   Executor& executor() { return executor_; }
+  LoadReporter& loadReporter() { return load_reporter_; }
   void addAttempt(const std::string& attempt, Exchange& exchange);
   void removeAttempt(const std::string& attempt, Exchange& exchange);
   // Whether there was one to be cancelled.
@@ -62,6 +65,7 @@ class Service {
   Metrics& metrics_;
   Executor& executor_;
   const Options options_;
+  LoadReporter load_reporter_;
   std::move_only_function<void()> on_idle_;
   std::uint64_t held_ = 0;
   std::uint64_t last_id_ = 0;

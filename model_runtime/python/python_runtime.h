@@ -158,6 +158,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   void checkHealth(std::move_only_function<void(bool)> answer);
 
   std::size_t inFlight() const { return requests_.size(); }
+  PredictGate::Snapshot gate() const { return gate_.snapshot(); }
 
  private:
   class Queued;

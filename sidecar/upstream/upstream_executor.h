@@ -44,6 +44,7 @@ class UpstreamExecutor final : public Executor,
   void sendData(Id id, std::span<const std::uint8_t> data, bool end) override;
   void consumed(Id id, std::size_t bytes) override { calls_.at(id)->consumed(bytes); }
   std::size_t inFlight() const override { return calls_.size(); }
+  runtime::PredictGate::Snapshot gate() const override { return gate_.snapshot(); }
   void stop(std::move_only_function<void()> stopped) override;
   void kill() override;
 

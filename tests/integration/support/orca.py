@@ -1,0 +1,82 @@
+"""Load reports over gRPC, by Google's own implementation, with code that protoc makes of orca.proto."""
+
+import importlib
+import pathlib
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+
+import grpc
+
+from .waiting import patience
+
+METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
+
+
+def _messages():
+    source = pathlib.Path(__file__).parent
+    with tempfile.TemporaryDirectory(prefix="penstock-proto-") as folder:
+        subprocess.run(["protoc", f"-I{source}", f"--python_out={folder}", "orca.proto"], check=True)
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module("orca_pb2")
+        finally:
+            sys.path.remove(folder)
+
+
+pb = _messages()
+
+
+class Subscription:
+    """StreamCoreMetrics of one replica: its reports as they come."""
+
+    def __init__(self, address, interval_ms=60_000):
+        self.channel = grpc.insecure_channel("%s:%d" % address)
+        request = pb.OrcaLoadReportRequest()
+        request.report_interval.FromMilliseconds(interval_ms)
+        self.call = self.channel.unary_stream(
+            METHOD, request_serializer=pb.OrcaLoadReportRequest.SerializeToString,
+            response_deserializer=pb.OrcaLoadReport.FromString)(request, timeout=patience(60))
+        self.reports = queue.Queue()
+        self.error = None
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        try:
+            for report in self.call:
+                self.reports.put(report)
+        except grpc.RpcError as error:
+            self.error = error
+        self.reports.put(None)
+
+    def next(self, timeout=20):
+        """The next report; None at the end."""
+        return self.reports.get(timeout=patience(timeout))
+
+    def until(self, timeout=20, **figures):
+        """Reads on until a report has these penstock.* figures, and returns it."""
+        seen = []
+        while (report := self.next(timeout)) is not None:
+            seen.append(named(report))
+            if all(seen[-1].get(name) == value for name, value in figures.items()):
+                return report
+        raise AssertionError(f"no report with {figures}: {seen}; {self.error}")
+
+    def close(self):
+        self.call.cancel()
+        self.channel.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def named(report):
+    """penstock.* of a report, without the prefix."""
+    return {name.removeprefix("penstock."): value for name, value in report.named_metrics.items()
+            if name.startswith("penstock.")}
