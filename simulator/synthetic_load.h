@@ -22,7 +22,7 @@ struct SyntheticLoad {
   double high = 10;
   Duration period = std::chrono::minutes(5);
   Duration length = std::chrono::hours(1);
-  ServiceTime service;
+  ServiceTime service{};
   bool closed_loop = false;
   std::uint64_t seed = 1;
 };
