@@ -112,7 +112,10 @@ class Run {
  private:
   static double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
-  bool over() const { return clock_.now() >= end_ && waiting_ == 0 && in_flight_ == 0; }
+  bool over() const {
+    return clock_.now() >= end_ && waiting_ == 0 && in_flight_ == 0 &&
+           std::ssize(outcome_.timeline) >= scenario_.load.length / row_length_;
+  }
 
   void schedule(TimePoint at, What what, std::size_t index = 0) {
     events_.push({.at = at, .what = what, .number = next_event_++, .index = index});

@@ -237,9 +237,9 @@ class Sidecar(Program):
         return readers.metric(self.address, name, **labels)
 
 
-def run_to_end(arguments, timeout=30, environment=None):
+def run_to_end(arguments, timeout=30, environment=None, cwd=None):
     """Runs a program that should end by itself; returns (exit code, stdout, stderr)."""
     done = subprocess.run([str(argument) for argument in arguments], stdin=subprocess.DEVNULL,
                           capture_output=True, timeout=patience(timeout), check=False,
-                          env={**os.environ, **(environment or {})})
+                          env={**os.environ, **(environment or {})}, cwd=cwd)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
