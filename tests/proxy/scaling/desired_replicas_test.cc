@@ -71,6 +71,17 @@ TEST_F(DesiredReplicasTest, OneBusyReplicaIsNoBurst) {
   EXPECT_FALSE(desired.bursting);
 }
 
+// 13.9 ÷ 0.7 is 19.9, and its ceiling twice ten.
+TEST_F(DesiredReplicasTest, AlmostTwiceTheFleetIsNoBurst) {
+  load_.set(139);
+  pass(600ms);
+  load_.set(0);
+  pass(5400ms);
+  const DesiredReplicas desired = desiredReplicas(window_, settingsFor(1), {.ready = 10});
+  EXPECT_EQ(desired.burst, 20u);
+  EXPECT_FALSE(desired.bursting);
+}
+
 TEST_F(DesiredReplicasTest, TwiceWhatTheFleetIsMadeForIsABurst) {
   load_.set(14);
   pass(6s);
