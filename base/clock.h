@@ -7,6 +7,14 @@ namespace penstock {
 using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
+// For figures that are divided, averaged or shown.
+inline double inSeconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+inline Duration fromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
 // Where the time comes from. Only the composition root makes a SteadyClock; everything below it is
 // handed a Clock, so that a test can drive time by hand. Thread-safe.
 class Clock {

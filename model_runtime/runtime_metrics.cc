@@ -7,10 +7,6 @@
 namespace penstock::runtime {
 namespace {
 
-double seconds(Duration time) {
-  return std::chrono::duration<double>(time).count();
-}
-
 constexpr char kRequestsName[] = "penstock_requests_total";
 constexpr char kRequestsHelp[] =
     "Requests that ended, by the stage they ended in (admission: never begun) and how";
@@ -23,7 +19,7 @@ double BusyShare::read(TimePoint now, Duration busy) {
     return last_;
   }
   if (now > from_) {
-    last_ = std::clamp(seconds(busy - busy_from_) / (seconds(now - from_) * lanes_), 0.0, 1.0);
+    last_ = std::clamp(inSeconds(busy - busy_from_) / (inSeconds(now - from_) * lanes_), 0.0, 1.0);
   }
   if (ends_window) {
     in_first_window_ = false;
@@ -55,7 +51,7 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
   metrics.callback("penstock_gate_in_predict", "Requests inside predict", {}, false,
                    [&gate] { return static_cast<double>(gate.snapshot().in_predict); });
   metrics.callback("penstock_gate_busy_seconds_total", "Lane-seconds spent in predict", {}, true,
-                   [&gate] { return seconds(gate.snapshot().busy); });
+                   [&gate] { return inSeconds(gate.snapshot().busy); });
   metrics.callback("penstock_gate_busy_share",
                    "Share of the lanes in predict since the last reading that is at least 1 s ago",
                    {}, false, [this, &clock, &gate] {
@@ -78,11 +74,11 @@ void RuntimeMetrics::ended(const Outcome& outcome) {
 }
 
 void RuntimeMetrics::stageTook(Stage stage, Duration time) {
-  stage_seconds_[static_cast<std::size_t>(stage)].observe(seconds(time));
+  stage_seconds_[static_cast<std::size_t>(stage)].observe(inSeconds(time));
 }
 
 void RuntimeMetrics::gap(Duration time) {
-  gap_seconds_.observe(seconds(time));
+  gap_seconds_.observe(inSeconds(time));
 }
 
 }  // namespace penstock::runtime

@@ -12,10 +12,6 @@ namespace {
 constexpr Duration kPace = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(1);
 
-double seconds(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 // The figures that are pushed when they change; the others only drift.
 bool sameFigures(const LoadReport& a, const LoadReport& b) {
   return a.in_flight == b.in_flight && a.predict_in_flight == b.predict_in_flight &&
@@ -60,12 +56,12 @@ void LoadReporter::refresh() {
     return;
   }
   system_sample_ = system_.read(now);
-  rps_ = static_cast<double>(std::exchange(requests_, 0)) / seconds(passed);
-  eps_ = static_cast<double>(std::exchange(errors_, 0)) / seconds(passed);
+  rps_ = static_cast<double>(std::exchange(requests_, 0)) / inSeconds(passed);
+  eps_ = static_cast<double>(std::exchange(errors_, 0)) / inSeconds(passed);
   const Duration busy = executor_.gate().busy;
   const double lane_seconds =
-      seconds(passed) * std::max<std::uint32_t>(1, settings_.predict_concurrency);
-  gate_busy_ = std::clamp(seconds(busy - busy_at_refresh_) / lane_seconds, 0.0, 1.0);
+      inSeconds(passed) * std::max<std::uint32_t>(1, settings_.predict_concurrency);
+  gate_busy_ = std::clamp(inSeconds(busy - busy_at_refresh_) / lane_seconds, 0.0, 1.0);
   busy_at_refresh_ = busy;
   refreshed_at_ = now;
 }

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "simulator/simulation.h"
-
 #include <cstdint>
 #include <vector>
+
+#include "simulator/simulation.h"
 
 namespace penstock::simulator {
 

@@ -1,8 +1,3 @@
-#include "simulator/options.h"
-#include "simulator/plot.h"
-#include "simulator/policies.h"
-#include "simulator/report.h"
-
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +7,10 @@
 #include <unistd.h>
 
 #include "proxy/config/loader.h"
+#include "simulator/options.h"
+#include "simulator/plot.h"
+#include "simulator/policies.h"
+#include "simulator/report.h"
 
 namespace {
 

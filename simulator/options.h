@@ -1,13 +1,13 @@
 #pragma once
 
-#include "simulator/simulation.h"
-#include "simulator/synthetic_load.h"
-#include "simulator/trace.h"
-
 #include <expected>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "simulator/simulation.h"
+#include "simulator/synthetic_load.h"
+#include "simulator/trace.h"
 
 namespace penstock::simulator {
 

@@ -25,10 +25,6 @@ constexpr const char* kReadyColor = "#2166ac";
 constexpr const char* kDesiredColor = "#d6604d";
 constexpr const char* kWaitingColor = "#b2182b";
 
-double seconds(Duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
 // 1, 2 or 5 times a power of ten, so that about so many of it make up the whole.
 double niceStep(double whole, double parts) {
   const double rough = std::max(whole, 1e-9) / parts;
@@ -164,7 +160,7 @@ class Drawing {
     for (double pixel = 0; pixel <= kPlotWidth; ++pixel) {
       const double until = scales_.length * (pixel + 1) / kPlotWidth;
       bool any = false;
-      for (; i < timeline.size() && seconds(timeline[i].at) < until; ++i) {
+      for (; i < timeline.size() && inSeconds(timeline[i].at) < until; ++i) {
         const double here = value(timeline[i]);
         shown = any ? std::max(shown, here) : here;
         any = true;
@@ -192,7 +188,7 @@ std::string plotOf(const std::vector<PolicyRun>& runs, std::uint32_t concurrency
   std::uint32_t most = 1;
   for (const PolicyRun& run : runs) {
     for (const Moment& m : run.timeline) {
-      scales.length = std::max(scales.length, seconds(m.at));
+      scales.length = std::max(scales.length, inSeconds(m.at));
       most = std::max({most, m.ready, m.desired});
       scales.waiting = std::max(scales.waiting, static_cast<double>(m.waiting));
     }

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "simulator/report.h"
-
 #include <string>
 #include <vector>
+
+#include "simulator/report.h"
 
 namespace penstock::simulator {
 

@@ -1,11 +1,11 @@
 #include "simulator/policies.h"
 
-#include "simulator/virtual_clock.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
+
+#include "simulator/virtual_clock.h"
 
 namespace penstock::simulator {
 namespace {

@@ -1,12 +1,11 @@
 #pragma once
 
-#include "simulator/load.h"
-#include "simulator/policy.h"
-
 #include <deque>
 #include <optional>
 
 #include "proxy/scaling/scaling_policy.h"
+#include "simulator/load.h"
+#include "simulator/policy.h"
 
 namespace penstock::simulator {
 

@@ -10,23 +10,19 @@
 namespace penstock::simulator {
 namespace {
 
-double seconds(Duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
 std::string describeLoad(const Load& load) {
   double work = 0;
   std::uint32_t peak = 0;
   const std::vector<Step> steps = unlimitedInFlight(load);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Duration until = i + 1 < steps.size() ? steps[i + 1].from : load.length;
-    work += steps[i].value * std::max(0.0, seconds(until - steps[i].from));
+    work += steps[i].value * std::max(0.0, inSeconds(until - steps[i].from));
     peak = std::max(peak, steps[i].value);
   }
   return fmt::format(
       "load: {:.0f} s; with a slot for everybody {:.2f} requests would be in flight on average, {} "
       "at most\n",
-      seconds(load.length), work / seconds(load.length), peak);
+      inSeconds(load.length), work / inSeconds(load.length), peak);
 }
 
 std::string describeSettings(const Scenario& scenario) {
@@ -81,7 +77,7 @@ std::string timelineCsv(const std::vector<PolicyRun>& runs) {
   for (const PolicyRun& run : runs) {
     for (const Moment& m : run.timeline) {
       fmt::format_to(std::back_inserter(text), "{},{:.3f},{:.3f},{},{},{},{},{},{}\n", run.policy,
-                     seconds(m.at), m.demand, m.waiting, m.in_flight, m.ready, m.starting,
+                     inSeconds(m.at), m.demand, m.waiting, m.in_flight, m.ready, m.starting,
                      m.draining, m.desired);
     }
   }

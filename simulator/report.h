@@ -1,10 +1,10 @@
 #pragma once
 
-#include "simulator/figures.h"
-#include "simulator/load.h"
-
 #include <string>
 #include <vector>
+
+#include "simulator/figures.h"
+#include "simulator/load.h"
 
 namespace penstock::simulator {
 

@@ -1,7 +1,5 @@
 #include "simulator/simulation.h"
 
-#include "simulator/virtual_clock.h"
-
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -11,6 +9,7 @@
 #include <variant>
 
 #include "proxy/cluster/admission_queue.h"
+#include "simulator/virtual_clock.h"
 
 namespace penstock::simulator {
 namespace {
@@ -90,7 +89,7 @@ class Run {
       handle(event);
       settle();
       if (progress && ++steps_ % 65'536 == 0) {
-        progress(std::min(1.0, seconds(event.at - kStart) / seconds(scenario_.load.length)));
+        progress(std::min(1.0, inSeconds(event.at - kStart) / inSeconds(scenario_.load.length)));
       }
     }
     return std::move(outcome_);
@@ -99,7 +98,7 @@ class Run {
   void begin(Request& request, proxy::Slot slot) {
     Replica& replica = replicas_[slot.replica().id - 1];
     outcome_.most_on_one_replica = std::max(outcome_.most_on_one_replica, ++replica.in_flight);
-    outcome_.waits_seconds.push_back(static_cast<float>(seconds(clock_.now() - request.arrived)));
+    outcome_.waits_seconds.push_back(static_cast<float>(inSeconds(clock_.now() - request.arrived)));
     request.slot = std::move(slot);
     schedule(clock_.now() + request.service, What::kDone, request.index);
     ++in_flight_;
@@ -110,8 +109,6 @@ class Run {
   }
 
  private:
-  static double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
-
   bool over() const {
     return clock_.now() >= end_ && waiting_ == 0 && in_flight_ == 0 &&
            std::ssize(outcome_.timeline) >= scenario_.load.length / row_length_;
@@ -124,7 +121,7 @@ class Run {
   void passUntil(TimePoint time) {
     const TimePoint counted_until = std::min(time, end_);
     if (counted_until > clock_.now()) {
-      const double dt = seconds(counted_until - clock_.now());
+      const double dt = inSeconds(counted_until - clock_.now());
       const std::uint32_t replicas = fleet().size() + draining_;
       outcome_.replica_seconds += dt * replicas;
       outcome_.peak_replicas = std::max(outcome_.peak_replicas, replicas);
@@ -163,7 +160,7 @@ class Run {
         return;
       }
       case What::kDecision:
-        scaleTo(policy_.decide(sample(), fleet()));
+        scaleTo(policy_.decide(sampleOf(queue_.snapshot()), fleet()));
         if (const TimePoint next = policy_.nextAfter(event.at); next != TimePoint::max()) {
           schedule(next, What::kDecision);
         }
@@ -185,7 +182,7 @@ class Run {
     const bool more_now = !events_.empty() && events_.top().at == clock_.now() &&
                           events_.top().what <= What::kArrival;
     if (waiting_ > 0 && fleet().size() == 0 && !more_now) {
-      scaleTo(policy_.wake(sample(), fleet()));
+      scaleTo(policy_.wake(sampleOf(queue_.snapshot()), fleet()));
     }
   }
 
@@ -237,17 +234,6 @@ class Run {
     return {.ready = static_cast<std::uint32_t>(ready_.size()),
             .starting = static_cast<std::uint32_t>(starting_.size()),
             .start_up = measured_start_up_};
-  }
-
-  proxy::LoadSample sample() const {
-    const AdmissionQueue::Snapshot s = queue_.snapshot();
-    return {.at = clock_.now(),
-            .waiting_seconds = s.waiting_seconds,
-            .in_flight_seconds = s.in_flight_seconds,
-            .arrivals = s.arrivals,
-            .done = s.done,
-            .waiting = s.waiting,
-            .in_flight = s.in_flight};
   }
 
   void scaleTo(std::uint32_t replicas) {
@@ -306,7 +292,7 @@ class Run {
   void addRow() {
     outcome_.timeline.push_back(
         {.at = clock_.now() - kStart,
-         .demand = (demand_seconds_ - demand_seconds_of_rows_) / seconds(row_length_),
+         .demand = (demand_seconds_ - demand_seconds_of_rows_) / inSeconds(row_length_),
          .waiting = waiting_,
          .in_flight = in_flight_,
          .ready = fleet().ready,

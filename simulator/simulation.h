@@ -1,13 +1,12 @@
 #pragma once
 
-#include "simulator/load.h"
-#include "simulator/policy.h"
-
 #include <cstdint>
 #include <functional>
 #include <vector>
 
 #include "proxy/scaling/desired_replicas.h"
+#include "simulator/load.h"
+#include "simulator/policy.h"
 
 namespace penstock::simulator {
 

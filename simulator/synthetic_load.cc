@@ -5,24 +5,16 @@
 namespace penstock::simulator {
 namespace {
 
-double seconds(Duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
-Duration fromSeconds(double s) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(s));
-}
-
 // The demand at a time.
 double levelAt(const SyntheticLoad& load, Duration time) {
-  const double in_period = seconds(time % load.period) / seconds(load.period);
+  const double in_period = inSeconds(time % load.period) / inSeconds(load.period);
   switch (load.shape) {
     case Shape::kPoisson:
       return load.high;
     case Shape::kStep:
       return time < load.period ? load.low : load.high;
     case Shape::kRamp:
-      return load.low + (load.high - load.low) * seconds(time) / seconds(load.length);
+      return load.low + (load.high - load.low) * inSeconds(time) / inSeconds(load.length);
     case Shape::kSawtooth:
       return load.low + (load.high - load.low) * in_period;
     case Shape::kOnOff:
@@ -39,7 +31,7 @@ std::vector<Arrival> openLoop(const SyntheticLoad& load) {
   if (highest <= 0) {
     return {};
   }
-  std::exponential_distribution gap(highest / seconds(load.service.mean));
+  std::exponential_distribution gap(highest / inSeconds(load.service.mean));
   std::uniform_real_distribution<double> chance(0, highest);
   std::vector<Arrival> arrivals;
   for (Duration at = fromSeconds(gap(random)); at < load.length; at += fromSeconds(gap(random))) {

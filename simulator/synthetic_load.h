@@ -1,8 +1,8 @@
 #pragma once
 
-#include "simulator/load.h"
-
 #include <cstdint>
+
+#include "simulator/load.h"
 
 namespace penstock::simulator {
 

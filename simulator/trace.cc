@@ -62,10 +62,6 @@ std::optional<double> parseTimestamp(std::string_view text) {
   return static_cast<double>(days) * 86'400 + *hour * 3'600 + *minute * 60 + *second;
 }
 
-Duration fromSeconds(double s) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(s));
-}
-
 struct Row {
   double at;
   double service;

@@ -1,10 +1,9 @@
 #pragma once
 
-#include "simulator/load.h"
-
 #include <string>
 
 #include "base/result.h"
+#include "simulator/load.h"
 
 namespace penstock::simulator {
 

@@ -24,10 +24,6 @@ constexpr std::string_view kIndex =
     "/config_dump  the configuration in effect, JSON\n"
     "/server_info  version, state, uptime, JSON\n";
 
-double seconds(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 std::string dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -60,12 +56,12 @@ Json clusterJson(const ClusterStatus& cluster) {
       {"concurrency_target", cluster.queue.target},
       {"waiting", cluster.queue.waiting},
       {"in_flight", cluster.queue.in_flight},
-      {"oldest_wait_seconds", seconds(cluster.queue.oldest_wait)},
+      {"oldest_wait_seconds", inSeconds(cluster.queue.oldest_wait)},
       {"queue",
        {{"max_requests", cluster.bounds.max_requests},
         {"max_bytes", cluster.bounds.max_bytes.count},
         {"bytes", cluster.queue.waiting_bytes},
-        {"timeout_seconds", seconds(cluster.bounds.timeout)}}},
+        {"timeout_seconds", inSeconds(cluster.bounds.timeout)}}},
       {"replicas", std::move(replicas)},
   };
 }
@@ -82,7 +78,7 @@ Json configJson(const ServerStatus& server) {
             {"reloads", {{"success", reloads.succeeded}, {"failure", reloads.failed}}}};
   if (reloads.last) {
     json["last_reload"] = {{"success", reloads.last_error.empty()},
-                           {"seconds_ago", seconds(server.since_reload)}};
+                           {"seconds_ago", inSeconds(server.since_reload)}};
     if (!reloads.last_error.empty()) {
       json["last_reload"]["error"] = reloads.last_error;
     }
@@ -93,7 +89,7 @@ Json configJson(const ServerStatus& server) {
 AdminPage serverPage(const ServerStatus& server) {
   return page(kJson, dump(Json{{"version", server.version},
                                {"state", toString(server.state)},
-                               {"uptime_seconds", seconds(server.uptime)},
+                               {"uptime_seconds", inSeconds(server.uptime)},
                                {"workers", server.workers},
                                {"pid", ::getpid()},
                                {"config", configJson(server)}}));

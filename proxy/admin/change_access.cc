@@ -5,16 +5,13 @@
 #include <cstring>
 #include <fstream>
 
+#include "net/http/field_rules.h"
+
 namespace penstock::proxy {
 namespace {
 
 constexpr std::size_t kMinToken = 16;
 constexpr std::size_t kMaxToken = 256;
-
-bool equalFolded(std::string_view one, std::string_view other) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::ranges::equal(one, other, {}, lower, lower);
-}
 
 // In a time that depends on the lengths only.
 bool sameSecret(std::string_view one, std::string_view other) {
@@ -29,20 +26,20 @@ bool hasToken(const http::Headers& headers, std::string_view token) {
   constexpr std::string_view kScheme = "Bearer ";
   const std::string_view field = headers.get("authorization").value_or("");
   return headers.count("authorization") == 1 && field.size() > kScheme.size() &&
-         equalFolded(field.substr(0, kScheme.size()), kScheme) &&
+         http::equalsIgnoreCase(field.substr(0, kScheme.size()), kScheme) &&
          sameSecret(field.substr(kScheme.size()), token);
 }
 
 bool isOwnOrigin(std::string_view origin, std::string_view authority) {
-  return equalFolded(origin, std::string("http://").append(authority)) ||
-         equalFolded(origin, std::string("https://").append(authority));
+  return http::equalsIgnoreCase(origin, std::string("http://").append(authority)) ||
+         http::equalsIgnoreCase(origin, std::string("https://").append(authority));
 }
 
 bool isJson(const http::Headers& headers) {
   std::string_view type = headers.get("content-type").value_or("");
   type = type.substr(0, type.find(';'));
   type = type.substr(0, type.find_last_not_of(" \t") + 1);
-  return headers.count("content-type") == 1 && equalFolded(type, "application/json");
+  return headers.count("content-type") == 1 && http::equalsIgnoreCase(type, "application/json");
 }
 
 }  // namespace

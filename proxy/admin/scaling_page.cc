@@ -7,24 +7,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-double seconds(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 Json settingsJson(const ScalingSettings& settings) {
   const AutoscalingConfig& autoscaling = settings.autoscaling;
   return {{"concurrency_target", settings.concurrency_target},
           {"target_utilization", autoscaling.target_utilization},
           {"min_replicas", autoscaling.min_replicas},
           {"max_replicas", autoscaling.max_replicas},
-          {"window_seconds", seconds(autoscaling.window)},
-          {"scale_down_delay_seconds", seconds(autoscaling.scale_down_delay)},
+          {"window_seconds", inSeconds(autoscaling.window)},
+          {"scale_down_delay_seconds", inSeconds(autoscaling.scale_down_delay)},
           {"max_scale_down_rate", autoscaling.max_scale_down_rate}};
 }
 
 Json recordJson(const ScalingRecord& record, TimePoint now) {
   const DesiredReplicas& desired = record.decision.desired;
-  return {{"seconds_ago", seconds(now - record.at)},
+  return {{"seconds_ago", inSeconds(now - record.at)},
           {"replicas", record.decision.replicas},
           {"reason", toString(record.decision.reason)},
           {"ready", record.fleet.ready},

@@ -7,14 +7,6 @@
 #include "base/check.h"
 
 namespace penstock::proxy {
-namespace {
-
-double seconds(Duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
-}  // namespace
-
 // One critical section: brings the time integrals up to date at its start, and wakes the inboxes
 // that got something after the lock is released.
 class AdmissionQueue::Change {
@@ -340,7 +332,7 @@ void AdmissionQueue::deliver(Ticket& ticket, Ticket::State state, Change& change
 
 void AdmissionQueue::account(TimePoint now) {
   const Duration passed = now - accounted_until_;
-  const double dt = seconds(passed);
+  const double dt = inSeconds(passed);
   accounted_until_ = now;
   waiting_seconds_ += dt * static_cast<double>(waiting_);
   in_flight_seconds_ += dt * static_cast<double>(in_flight_);
@@ -348,67 +340,6 @@ void AdmissionQueue::account(TimePoint now) {
   if (!queue_.empty()) {
     drain_rate_.waited(passed);
   }
-}
-
-AdmissionQueue::Snapshot AdmissionQueue::snapshot() const {
-  const TimePoint clock_now = clock_.now();
-  std::lock_guard lock(mutex_);
-  const TimePoint now = std::max(clock_now, accounted_until_);
-  const double dt = seconds(now - accounted_until_);
-  return {
-      .at = now,
-      .target = settings_.concurrency_target,
-      .waiting = waiting_,
-      .backing_off = backing_off_,
-      .in_flight = in_flight_,
-      .undelivered = undelivered_,
-      .waiting_bytes = waiting_bytes_,
-      .free_slots = free_slots_,
-      .accepted = accepted_,
-      .done = done_,
-      .arrivals = accepted_ + refused_,
-      .head_place = queue_.empty() ? 0 : queue_.first()->place_,
-      .oldest_wait = queue_.empty() ? Duration::zero() : now - queue_.first()->since_,
-      .waiting_seconds = waiting_seconds_ + dt * static_cast<double>(waiting_),
-      .in_flight_seconds = in_flight_seconds_ + dt * static_cast<double>(in_flight_),
-      .idle_while_waiting_seconds =
-          idle_while_waiting_seconds_ + dt * static_cast<double>(undelivered_),
-      .any_available = std::ranges::any_of(entries_, [](const auto& e) { return e->available; }),
-  };
-}
-
-std::vector<AdmissionQueue::ReplicaSnapshot> AdmissionQueue::replicas() const {
-  std::lock_guard lock(mutex_);
-  std::vector<ReplicaSnapshot> result;
-  result.reserve(entries_.size());
-  for (const auto& e : entries_) {
-    result.push_back({.id = e->id,
-                      .address = e->address,
-                      .available = e->available,
-                      .removed = e->removed,
-                      .in_flight = e->in_flight,
-                      .requests = e->requests.load(std::memory_order_relaxed),
-                      .succeeded = e->succeeded.load(std::memory_order_relaxed),
-                      .failed = e->failed.load(std::memory_order_relaxed)});
-  }
-  return result;
-}
-
-std::uint32_t AdmissionQueue::inFlight(ReplicaId id) const {
-  std::lock_guard lock(mutex_);
-  const auto it = std::ranges::find(entries_, id, [](const auto& entry) { return entry->id; });
-  return it == entries_.end() ? 0 : (*it)->in_flight;
-}
-
-bool AdmissionQueue::anyAvailable() const {
-  return snapshot().any_available;
-}
-
-Duration AdmissionQueue::estimatedWait() const {
-  const TimePoint clock_now = clock_.now();
-  std::lock_guard lock(mutex_);
-  const Duration since = std::max(clock_now, accounted_until_) - accounted_until_;
-  return drain_rate_.estimatedWait(waiting_, queue_.empty() ? Duration::zero() : since);
 }
 
 }  // namespace penstock::proxy

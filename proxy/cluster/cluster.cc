@@ -15,10 +15,6 @@ AdmissionQueue::Settings queueSettings(const ClusterConfig& config) {
   };
 }
 
-double seconds(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 }  // namespace
 
 Cluster::Cluster(const ClusterConfig& config, const Clock& clock, Metrics& metrics)
@@ -124,11 +120,11 @@ Counter& Cluster::requestCounter(std::atomic<Counter*>& place, int status,
 }
 
 void Cluster::observeWaiting(Duration waited) {
-  waiting_seconds_.observe(seconds(waited));
+  waiting_seconds_.observe(inSeconds(waited));
 }
 
 void Cluster::observeTotal(Duration total) {
-  request_seconds_.observe(seconds(total));
+  request_seconds_.observe(inSeconds(total));
 }
 
 void Cluster::countRetry() {

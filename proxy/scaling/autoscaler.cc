@@ -67,24 +67,13 @@ Fleet Autoscaler::fleet() const {
   return fleet;
 }
 
-LoadSample Autoscaler::sample() const {
-  const AdmissionQueue::Snapshot queue = cluster_.queue().snapshot();
-  return {.at = queue.at,
-          .waiting_seconds = queue.waiting_seconds,
-          .in_flight_seconds = queue.in_flight_seconds,
-          .arrivals = queue.arrivals,
-          .done = queue.done,
-          .waiting = queue.waiting,
-          .in_flight = queue.in_flight};
-}
-
 void Autoscaler::decide() {
   const ClusterSettings settings = cluster_.settings();
   ScalingRecord record{.at = loop_.now(),
                        .settings = {.concurrency_target = settings.concurrency_target,
                                     .autoscaling = settings.autoscaling},
                        .fleet = fleet(),
-                       .load = sample(),
+                       .load = sampleOf(cluster_.queue().snapshot()),
                        .decision = {}};
   record.decision = policy_.decide(record.load, record.settings, record.fleet);
   const std::uint32_t replicas = record.decision.replicas;

@@ -61,7 +61,6 @@ class Autoscaler {
   void decide();
   void tick();
   Fleet fleet() const;
-  LoadSample sample() const;
   void keep(const ScalingRecord& record);
   void log(const ScalingRecord& record, std::uint32_t from) const;
 

@@ -26,27 +26,23 @@ std::uint32_t ceiling(double replicas) {
                  static_cast<double>(std::numeric_limits<std::uint32_t>::max())));
 }
 
-double seconds(Duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
 // What replicas are needed for, of the demand over so long a time.
 double needOver(const LoadWindow& load, Duration length, const ScalingSettings& settings,
                 const Fleet& fleet) {
   const double demand = load.demand(length);
   const double service =
-      load.serviceSeconds().value_or(seconds(shortWindow(settings.autoscaling.window)));
+      load.serviceSeconds().value_or(inSeconds(shortWindow(settings.autoscaling.window)));
   const double by_arrivals = load.arrivalRate(length) * service;
   // They come as fast as the fleet can serve, or faster: the line does not get shorter. Who waits
   // may be users that come again as soon as they are served, so that the rate says nothing.
-  const double slots = double{1} * fleet.ready * settings.concurrency_target;
+  const double slots = static_cast<double>(fleet.ready) * settings.concurrency_target;
   if (fleet.starting == 0 && by_arrivals >= slots) {
     return demand;
   }
   const double steady = std::max(by_arrivals, load.inFlight(length));
   // A new replica comes too late for those who will have been served before it is ready.
   const double waiting = demand - load.inFlight(length);
-  const double line = waiting * service / seconds(fleet.start_up);
+  const double line = waiting * service / inSeconds(fleet.start_up);
   return std::min(demand, fleet.starting > 0 ? steady : steady + line);
 }
 

@@ -8,11 +8,17 @@ namespace {
 // So many requests make a mean of service times that is worth something.
 constexpr std::uint64_t kServiceSamples = 20;
 
-double seconds(Duration d) {
-  return std::chrono::duration<double>(d).count();
-}
-
 }  // namespace
+
+LoadSample sampleOf(const AdmissionQueue::Snapshot& queue) {
+  return {.at = queue.at,
+          .waiting_seconds = queue.waiting_seconds,
+          .in_flight_seconds = queue.in_flight_seconds,
+          .arrivals = queue.arrivals,
+          .done = queue.done,
+          .waiting = queue.waiting,
+          .in_flight = queue.in_flight};
+}
 
 void LoadWindow::add(const LoadSample& sample, Duration keep) {
   if (samples_.empty()) {
@@ -48,7 +54,7 @@ LoadSample LoadWindow::at(TimePoint time) const {
   }
   const LoadSample& right = *after;
   const LoadSample& left = *std::prev(after);
-  const double share = seconds(time - left.at) / seconds(right.at - left.at);
+  const double share = inSeconds(time - left.at) / inSeconds(right.at - left.at);
   LoadSample result = left;
   result.waiting_seconds += share * (right.waiting_seconds - left.waiting_seconds);
   result.in_flight_seconds += share * (right.in_flight_seconds - left.in_flight_seconds);
@@ -61,15 +67,17 @@ double LoadWindow::demand(Duration length) const {
   const LoadSample then = at(newest_.at - length);
   return (newest_.waiting_seconds - then.waiting_seconds + newest_.in_flight_seconds -
           then.in_flight_seconds) /
-         seconds(length);
+         inSeconds(length);
 }
 
 double LoadWindow::inFlight(Duration length) const {
-  return (newest_.in_flight_seconds - at(newest_.at - length).in_flight_seconds) / seconds(length);
+  return (newest_.in_flight_seconds - at(newest_.at - length).in_flight_seconds) /
+         inSeconds(length);
 }
 
 double LoadWindow::arrivalRate(Duration length) const {
-  return static_cast<double>(newest_.arrivals - at(newest_.at - length).arrivals) / seconds(length);
+  return static_cast<double>(newest_.arrivals - at(newest_.at - length).arrivals) /
+         inSeconds(length);
 }
 
 }  // namespace penstock::proxy

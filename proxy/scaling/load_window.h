@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "proxy/cluster/admission_queue.h"
 
 namespace penstock::proxy {
 
@@ -19,6 +20,8 @@ struct LoadSample {
   std::uint64_t waiting = 0;
   std::uint64_t in_flight = 0;
 };
+
+LoadSample sampleOf(const AdmissionQueue::Snapshot& queue);
 
 // The load of one cluster over the recent past, as differences of exact time integrals: how often
 // it is sampled decides how fresh the answers are, never how right. What was before the first

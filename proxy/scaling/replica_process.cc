@@ -30,10 +30,6 @@ void replaceAll(std::string& text, std::string_view what, std::string_view by) {
 // How often one that is to go is looked at. Nobody waits for that.
 constexpr Duration kIdleCheck = std::chrono::milliseconds(50);
 
-double seconds(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 }  // namespace
 
 ReplicaTimes::ReplicaTimes(Metrics& metrics, const std::string& cluster)
@@ -117,7 +113,7 @@ Result<void> ReplicaProcess::launch() {
 void ReplicaProcess::onReady() {
   start_timeout_.disarm();
   ready_since_ = loop_.now();
-  times_.start_seconds.observe(seconds(*ready_since_ - started_at_));
+  times_.start_seconds.observe(inSeconds(*ready_since_ - started_at_));
 }
 
 bool ReplicaProcess::ready() const {
@@ -156,7 +152,7 @@ void ReplicaProcess::onExit(const std::string& how) {
                {"how", how}});
   loop_.destroyLater(std::move(child_));
   if (stopping_) {
-    times_.stop_seconds.observe(seconds(loop_.now() - stop_asked_at_));
+    times_.stop_seconds.observe(inSeconds(loop_.now() - stop_asked_at_));
     loop_.post(std::move(stopped_));
     return;
   }

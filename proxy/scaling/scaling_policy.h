@@ -43,8 +43,6 @@ class ScalingPolicy {
   ScalingDecision decide(const LoadSample& sample, const ScalingSettings& settings,
                          const Fleet& fleet);
 
-  const LoadWindow& load() const { return load_; }
-
  private:
   struct At {
     TimePoint time;

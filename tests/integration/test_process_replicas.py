@@ -15,6 +15,7 @@ import time
 import pytest
 
 from support.configs import proxy_config
+from support.fleet import predicting
 from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body
 from support.programs import Proxy
@@ -88,7 +89,7 @@ def test_a_crashed_replica_costs_what_it_ran_and_is_started_again():
     first = children(proxy.pid)
     with H2Client(proxy.address) as client:
         running = predict(client, predict_ms=int(30000 * SLOWNESS))
-        proxy.wait_queue(waiting=0, in_flight=1)
+        predicting(proxy)
         waiting = [predict(client) for _ in range(3)]
         proxy.wait_queue(waiting=3, in_flight=1)
         os.kill(first[0], signal.SIGKILL)

@@ -9,20 +9,15 @@ Shown: real sidecars with examples/stages and --concurrency-limit 1, which refus
 many; scripts that hang or crash.
 """
 
-import json
 import signal
-import urllib.request
 
+from support import readers
 from support.configs import proxy_config
+from support.fleet import STAGES, ready, states
 from support.h2_client import H2Client
 from support.load import Load, predict
-from support.models import EXAMPLES
 from support.programs import Proxy, binary
 from support.waiting import SLOWNESS, equals, eventually
-
-STAGES = ["penstock-sidecar", "--model", str(EXAMPLES / "stages"), "--listen", "{address}",
-          "--concurrency-limit", "1"]
-
 
 def scaled(command=None, least=0, most=3, process=None, **autoscaling):
     return {"replicas": {"process": {"command": command or STAGES, **(process or {})}},
@@ -31,17 +26,8 @@ def scaled(command=None, least=0, most=3, process=None, **autoscaling):
 
 
 def autoscaler(proxy, name="m"):
-    host, port = proxy.admin
-    with urllib.request.urlopen(f"http://{host}:{port}/autoscaler", timeout=10) as page:
-        return next(c for c in json.load(page)["clusters"] if c["name"] == name)
-
-
-def states(proxy, name="m"):
-    return [replica["state"] for replica in proxy.cluster(name)["replicas"]]
-
-
-def ready(proxy, count, name="m", timeout=60):
-    equals(lambda: states(proxy, name), ["ready"] * count, timeout=timeout)
+    clusters = readers.get(proxy.admin, "/autoscaler").json()["clusters"]
+    return next(cluster for cluster in clusters if cluster["name"] == name)
 
 
 def limit_exceeded(proxy):

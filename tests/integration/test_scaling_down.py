@@ -7,23 +7,16 @@ Shown: the bounds of autoscaling changed through the admin interface while clien
 replicas go; a long request on a replica that goes is answered; real sidecars with examples/stages.
 """
 
-import http.client
-import json
 import os
 import signal
 
 from support.configs import proxy_config
+from support.fleet import STAGES, predicting, ready, states
 from support.h2_client import H2Client
 from support.load import Load, predict
-from support.models import EXAMPLES
 from support.programs import Proxy
-from support.readers import metric
-from support.sockets import parse
+from support.settings import accepted
 from support.waiting import SLOWNESS, equals, eventually
-
-STAGES = ["penstock-sidecar", "--model", str(EXAMPLES / "stages"), "--listen", "{address}",
-          "--concurrency-limit", "1"]
-
 
 def start(replicas):
     proxy = Proxy(proxy_config([], cluster={
@@ -35,22 +28,7 @@ def start(replicas):
 
 
 def scale(proxy, replicas):
-    connection = http.client.HTTPConnection(*proxy.admin, timeout=10)
-    connection.request(
-        "PATCH", "/clusters/m/settings",
-        json.dumps({"autoscaling": {"min_replicas": replicas, "max_replicas": replicas}}),
-        {"content-type": "application/json"})
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.read()
-    connection.close()
-
-
-def states(proxy):
-    return [replica["state"] for replica in proxy.cluster()["replicas"]]
-
-
-def ready(proxy, count):
-    equals(lambda: states(proxy), ["ready"] * count, timeout=60)
+    accepted(proxy, {"autoscaling": {"min_replicas": replicas, "max_replicas": replicas}})
 
 
 def test_fifty_replicas_go_under_load_and_no_request_fails():
@@ -86,9 +64,7 @@ def test_one_that_crashes_while_it_drains_is_not_started_again():
     proxy = start(2)
     with H2Client(proxy.address) as client:
         streams = [predict(client, predict_ms=int(30000 * SLOWNESS)) for _ in range(2)]
-        # Not only admitted: what its replica has not seen would be sent to the other one.
-        for replica in proxy.cluster()["replicas"]:
-            equals(lambda: metric(parse(replica["address"]), "penstock_gate_in_predict"), 1)
+        predicting(proxy)
         scale(proxy, 1)
         equals(lambda: sorted(states(proxy)), ["draining", "ready"])
         gone = next(r["address"] for r in proxy.cluster()["replicas"] if r["state"] == "draining")

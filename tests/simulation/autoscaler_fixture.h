@@ -1,14 +1,14 @@
 #pragma once
 
-#include "simulator/figures.h"
-#include "simulator/policies.h"
-#include "simulator/simulation.h"
-#include "simulator/synthetic_load.h"
-
 #include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string_view>
+
+#include "simulator/figures.h"
+#include "simulator/policies.h"
+#include "simulator/simulation.h"
+#include "simulator/synthetic_load.h"
 
 // What the simulations of the autoscaler share: scenarios in few words, and questions to outcomes.
 namespace penstock::simulator {

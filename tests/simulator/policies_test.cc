@@ -1,8 +1,8 @@
 #include "simulator/policies.h"
 
-#include "simulator/virtual_clock.h"
-
 #include <gtest/gtest.h>
+
+#include "simulator/virtual_clock.h"
 
 namespace penstock::simulator {
 namespace {

@@ -1,8 +1,8 @@
 #include "simulator/simulation.h"
 
-#include "simulator/policies.h"
-
 #include <gtest/gtest.h>
+
+#include "simulator/policies.h"
 
 namespace penstock::simulator {
 namespace {

@@ -2,29 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/base/load_report/full_report.h"
+
 namespace penstock {
 namespace {
-
-LoadReport full() {
-  LoadReport report;
-  report.cpu_utilization = 1.0 / 3;
-  report.mem_utilization = 0.25;
-  report.application_utilization = 1.75;
-  report.rps = 12.5;
-  report.eps = 1e-7;
-  report.utilization = {{"disk", 0.5}, {"net", 1}};
-  report.request_cost = {{"tokens", 300}};
-  report.in_flight = 3;
-  report.limit = 4;
-  report.predict_in_flight = 1;
-  report.predict_concurrency = 2;
-  report.gate_waiting = 0;
-  report.gate_busy = 0.75;
-  report.gpu_utilization = 0.5;
-  report.gpu_memory = 1;
-  report.draining = true;
-  return report;
-}
 
 LoadReport cpuHalf() {
   LoadReport report;
@@ -40,7 +21,7 @@ std::string faultOf(std::string_view value) {
 
 TEST(LoadReportHeader, SaysEverythingAReportHasInBothForms) {
   for (const LoadReportFormat format : {LoadReportFormat::kText, LoadReportFormat::kJson}) {
-    EXPECT_EQ(parseLoadReportHeader(toHeader(full(), format)), full());
+    EXPECT_EQ(parseLoadReportHeader(toHeader(fullReport(), format)), fullReport());
     EXPECT_EQ(parseLoadReportHeader(toHeader({}, format)), LoadReport());
   }
 }

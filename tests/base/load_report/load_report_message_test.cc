@@ -4,31 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/base/load_report/full_report.h"
+
 namespace penstock {
 namespace {
 
 using namespace std::chrono_literals;
-
-LoadReport full() {
-  LoadReport report;
-  report.cpu_utilization = 1.5;
-  report.mem_utilization = 0.25;
-  report.application_utilization = 1.75;
-  report.rps = 12.5;
-  report.eps = 0.125;
-  report.utilization = {{"disk", 0.5}};
-  report.request_cost = {{"tokens", 300}};
-  report.in_flight = 3;
-  report.limit = 4;
-  report.predict_in_flight = 1;
-  report.predict_concurrency = 2;
-  report.gate_waiting = 0;
-  report.gate_busy = 0.75;
-  report.gpu_utilization = 0.5;
-  report.gpu_memory = 1;
-  report.draining = true;
-  return report;
-}
 
 // A field of the wire: number and type, then a double, or a length and bytes.
 std::string doubleField(int number, double value) {
@@ -50,7 +31,7 @@ LoadReportFault faultOf(std::string_view bytes) {
 }
 
 TEST(LoadReportMessage, SaysEverythingAReportHas) {
-  EXPECT_EQ(parseLoadReportMessage(toMessage(full())), full());
+  EXPECT_EQ(parseLoadReportMessage(toMessage(fullReport())), fullReport());
   EXPECT_EQ(parseLoadReportMessage(toMessage({})), LoadReport());
 }
 
