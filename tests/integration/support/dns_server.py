@@ -20,6 +20,22 @@ def read_name(message, at):
     return ".".join(labels), at + 1
 
 
+def same_port_twice():
+    """A UDP and a TCP socket on one free port; the first port found for one may be taken for the other."""
+    for _ in range(100):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            tcp.bind(udp.getsockname())
+            return udp, tcp
+        except OSError:
+            udp.close()
+            tcp.close()
+    raise OSError("no port is free for both UDP and TCP")
+
+
 class DnsServer:
     """records: {(name, type): [data, ...]} with data an address, or (priority, port, target) for SRV.
 
@@ -33,12 +49,8 @@ class DnsServer:
         self.truncate = False
         self.questions = []
         self.over_tcp = 0
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = same_port_twice()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.socket()
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(("127.0.0.1", self.port))
         self.tcp.listen()
         self.address = f"127.0.0.1:{self.port}"
         for serve in (self._serve_udp, self._serve_tcp):
