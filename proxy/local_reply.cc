@@ -106,15 +106,6 @@ std::string secondsRoundedUp(Duration duration) {
   return std::to_string(std::max(seconds(1), std::chrono::ceil<seconds>(duration)).count());
 }
 
-LocalReply grpcReply(const Outcome& outcome, std::string_view message) {
-  LocalReply reply;
-  reply.head.status = 200;
-  reply.head.headers.add("content-type", "application/grpc");
-  reply.head.headers.add("grpc-status", std::to_string(outcome.grpc_status));
-  reply.head.headers.add("grpc-message", percentEncoded(message));
-  return reply;
-}
-
 LocalReply jsonReply(const Outcome& outcome, std::string_view message) {
   LocalReply reply;
   reply.head.status = outcome.status;
@@ -162,7 +153,8 @@ LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_vi
                           bool is_grpc, Duration retry_after) {
   const Outcome& outcome = outcomeOf(reason);
   const std::string_view message = detail.empty() ? outcome.message : detail;
-  LocalReply reply = is_grpc ? grpcReply(outcome, message) : jsonReply(outcome, message);
+  LocalReply reply =
+      is_grpc ? makeGrpcReply(outcome.grpc_status, message) : jsonReply(outcome, message);
   http::Headers& headers = reply.head.headers;
   headers.add("x-penstock-reason", outcome.name);
   if (!request_id.empty()) {
@@ -174,6 +166,15 @@ LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_vi
   if (reason == Reason::kMethodNotAllowed) {
     headers.add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");  // RFC 9110 §15.5.6
   }
+  return reply;
+}
+
+LocalReply makeGrpcReply(int grpc_status, std::string_view message) {
+  LocalReply reply;
+  reply.head.status = 200;
+  reply.head.headers.add("content-type", "application/grpc");
+  reply.head.headers.add("grpc-status", std::to_string(grpc_status));
+  reply.head.headers.add("grpc-message", percentEncoded(message));
   return reply;
 }
 

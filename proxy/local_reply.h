@@ -65,6 +65,9 @@ struct LocalReply {
 LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
                           bool is_grpc, Duration retry_after);
 
+// A trailers-only reply with a status of gRPC's own.
+LocalReply makeGrpcReply(int grpc_status, std::string_view message);
+
 // content-type application/grpc or application/grpc+…
 bool isGrpc(const http::Headers& headers);
 

@@ -44,6 +44,14 @@ Result<std::string> readAdminToken(const AdminConfig& admin) {
   return admin.token_file.empty() ? std::string() : readToken(admin.token_file);
 }
 
+ScalerFigures figuresOf(const Autoscaler& autoscaler) {
+  const ScalingRecord& latest = autoscaler.latest();
+  return {.demand = autoscaler.demand(),
+          .desired = latest.decision.replicas,
+          .waiting = latest.load.waiting > 0,
+          .settings = latest.settings};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::make(const StartConfig& start, std::string version,
@@ -98,7 +106,10 @@ Result<void> Server::open(std::uint32_t workers) {
   if (auto result = openListeners(workers); !result) {
     return result;
   }
-  return openAdmin();
+  if (auto result = openAdmin(); !result) {
+    return result;
+  }
+  return openExternalScaler();
 }
 
 Result<void> Server::openClusters() {
@@ -176,6 +187,31 @@ Result<void> Server::openAdmin() {
   }
   admin_ = std::make_unique<AdminServer>(loop_, std::move(*socket), adminSources());
   log_.info("listening", {{"listener", "admin"}, {"address", admin_->address().toString()}});
+  return {};
+}
+
+Result<void> Server::openExternalScaler() {
+  if (!config_.external_scaler) {
+    return {};
+  }
+  const auto address = net::Address::parse(config_.external_scaler->address);
+  auto socket = address ? net::listenOn(*address, false) : std::unexpected(address.error());
+  if (!socket) {
+    return failure("external scaler: " + socket.error().message);
+  }
+  std::vector<ScaledCluster> scaled;
+  for (std::size_t i = 0; i < clusters_.size(); ++i) {
+    scaled.push_back({.name = clusters_[i]->name(), .figures = [&autoscaler = *autoscalers_[i]] {
+                        return figuresOf(autoscaler);
+                      }});
+  }
+  scaler_server_ =
+      std::make_unique<ScalerServer>(loop_, std::move(*socket), ExternalScaler(std::move(scaled)));
+  for (const auto& autoscaler : autoscalers_) {
+    autoscaler->setDecisionListener([this] { scaler_server_->refresh(); });
+  }
+  log_.info("listening",
+            {{"listener", "external_scaler"}, {"address", scaler_server_->address().toString()}});
   return {};
 }
 
@@ -295,6 +331,9 @@ Result<void> Server::takeOnFile() {
 void Server::drain() {
   state_ = ServerState::kDraining;
   log_.info("draining");
+  if (scaler_server_ != nullptr) {
+    scaler_server_->drain();
+  }
   for (const auto& cluster : clusters_) {
     cluster->queue().drain();
   }

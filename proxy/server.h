@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "net/event_loop.h"
 #include "proxy/admin/admin_server.h"
+#include "proxy/admin/scaler_server.h"
 #include "proxy/cluster/cluster.h"
 #include "proxy/cluster/replica_health.h"
 #include "proxy/config/overrides.h"
@@ -48,6 +49,7 @@ class Server {
   Result<void> openClusters();
   Result<void> openListeners(std::uint32_t workers);
   Result<void> openAdmin();
+  Result<void> openExternalScaler();
   AdminSources adminSources();
   ServerStatus status() const;
   std::vector<ClusterStatus> clusterStatuses() const;
@@ -83,6 +85,7 @@ class Server {
   WorkerContext worker_context_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<ScalerServer> scaler_server_;  // null: not configured
   ServerState state_ = ServerState::kStarting;
   std::size_t drained_workers_ = 0;
   std::size_t stopped_providers_ = 0;

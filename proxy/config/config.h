@@ -27,6 +27,10 @@ struct AdminConfig {
   std::string overrides_file;
 };
 
+struct ExternalScalerConfig {
+  std::string address;  // ip:port; port 0 takes a free one
+};
+
 enum class AccessLogFormat { kDefault, kJson };
 
 struct AccessLogConfig {
@@ -213,6 +217,7 @@ struct ClusterConfig : ClusterSettings {
 
 struct Config {
   AdminConfig admin;
+  std::optional<ExternalScalerConfig> external_scaler;  // absent: KEDA is not served
   AccessLogConfig access_log;
   LimitsConfig limits;
   Duration drain_timeout = 30s;  // to stop admitting; what runs then has its own timeout

@@ -218,6 +218,9 @@ Json dump(const ClusterConfig& cluster) {
 
 std::string dumpConfig(const Config& config, std::span<const SettingSources> sources) {
   Json json{{"admin", dump(config.admin)}};
+  if (config.external_scaler) {
+    json["external_scaler"] = {{"address", config.external_scaler->address}};
+  }
   json["access_log"] = {
       {"path", config.access_log.path},
       {"format", config.access_log.format == AccessLogFormat::kJson ? "json" : "default"}};

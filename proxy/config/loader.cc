@@ -25,6 +25,21 @@ AdminConfig readAdmin(const YamlValue& value) {
   return admin;
 }
 
+ExternalScalerConfig readExternalScaler(const YamlValue& value, const AdminConfig& admin) {
+  ExternalScalerConfig scaler;
+  YamlMap map(value);
+  if (requireText(map, "address", scaler.address)) {
+    const YamlValue address = *map.find("address");
+    if (checkAddress(address, scaler.address, true) && !scaler.address.ends_with(":0") &&
+        scaler.address == admin.address) {
+      address.error(fmt::format("expected an address of its own; {} is taken by the admin server",
+                                scaler.address));
+    }
+  }
+  map.finish();
+  return scaler;
+}
+
 AccessLogConfig readAccessLog(const YamlValue& value) {
   AccessLogConfig access_log;
   YamlMap map(value);
@@ -59,9 +74,13 @@ void checkReferences(const std::vector<ClusterReference>& references,
   }
 }
 
-// Two listeners may share port 0, and nothing else; the admin server listens too.
+// Two listeners may share port 0, and nothing else; the admin server and the external scaler listen
+// too.
 void checkAddressesDiffer(const YamlValue& listeners, const Config& config) {
   std::map<std::string, std::string> users{{config.admin.address, "the admin server"}};
+  if (config.external_scaler) {
+    users.emplace(config.external_scaler->address, "the external scaler");
+  }
   if (!listeners.isSequence()) {
     return;
   }
@@ -154,6 +173,9 @@ Result<Config> readConfig(YamlDocument& document) {
   YamlMap top(document.root());
   if (const auto admin = top.find("admin")) {
     config.admin = readAdmin(*admin);
+  }
+  if (const auto external_scaler = top.find("external_scaler")) {
+    config.external_scaler = readExternalScaler(*external_scaler, config.admin);
   }
   if (const auto access_log = top.find("access_log")) {
     config.access_log = readAccessLog(*access_log);

@@ -90,6 +90,13 @@ void Autoscaler::decide() {
       scaler_->scaleTo(replicas);
     }
   }
+  if (on_decision_) {
+    on_decision_();
+  }
+}
+
+void Autoscaler::setDecisionListener(std::move_only_function<void()> listener) {
+  on_decision_ = std::move(listener);
 }
 
 void Autoscaler::keep(const ScalingRecord& record) {
@@ -126,6 +133,10 @@ void Autoscaler::log(const ScalingRecord& record, std::uint32_t from) const {
                 {"direction", decision.replicas > from ? "up" : "down"},
                 {"reason", std::string(toString(decision.reason))}})
       .add();
+}
+
+double Autoscaler::demand() const {
+  return policy_.load().demand(latest_.settings.autoscaling.window);
 }
 
 ScalingStatus Autoscaler::status() const {

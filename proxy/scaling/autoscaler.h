@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,12 @@ class Autoscaler {
   void stop();
 
   ScalingStatus status() const;
+  const ScalingRecord& latest() const { return latest_; }
+  // Requests waiting or in flight, mean over the window up to the latest decision, as measured: not
+  // lowered, as the decision's own is, for replicas that are on their way.
+  double demand() const;
+  // Called after each decision, whether it changes anything or not.
+  void setDecisionListener(std::move_only_function<void()> listener);
 
  private:
   void decide();
@@ -78,6 +85,7 @@ class Autoscaler {
   Gauge desired_;
   Gauge ready_;
   Gauge starting_;
+  std::move_only_function<void()> on_decision_;
   bool running_ = false;
   net::Timer timer_;
 };

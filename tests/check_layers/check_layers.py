@@ -84,7 +84,7 @@ LIBRARIES = [
     Library(
         "protobuf",
         r"google/protobuf/|.*\.pb\.h$",
-        ("base/load_report/load_report_message.cc",),
+        ("base/load_report/load_report_message.cc", "proxy/scaling/external_scaler.cc"),
     ),
     Library("simdjson", r"simdjson", ("examples/**/*.cc", "sidecar/*.cc")),
     Library("dlopen", r"dlfcn\.h$", ("model_runtime/native/*.cc",)),
@@ -95,7 +95,9 @@ LIBRARIES = [
     Library("Google Benchmark", r"benchmark/", ("tests/bench/*.cc",)),
 ]
 # Tests may look at a layer from outside with that layer's own library.
-TESTS_MAY_USE = {"libevent", "OpenSSL", "nghttp2", "nlohmann-json", "simdjson", "libpng", "libjpeg"}
+TESTS_MAY_USE = {
+    "libevent", "OpenSSL", "nghttp2", "nlohmann-json", "protobuf", "simdjson", "libpng", "libjpeg"
+}
 
 # The standard library's headers have no slash and no dot; these are the operating system's.
 SYSTEM = re.compile(

@@ -15,6 +15,7 @@ ALLOWED = [
     ("net/socket.cc", "<event2/event.h>"),
     ("net/tls.cc", "<openssl/ssl.h>"),
     ("base/load_report/load_report_message.cc", "<base/load_report/orca.pb.h>"),
+    ("proxy/scaling/external_scaler.cc", "<proxy/scaling/external_scaler.pb.h>"),
     ("net/http/http2_session.cc", "<nghttp2/nghttp2.h>"),
     ("net/http/http1_parser.cc", "<boost/beast/http.hpp>"),
     ("net/http/stream.h", '"net/buffer.h"'),

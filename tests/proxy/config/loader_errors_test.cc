@@ -155,6 +155,22 @@ TEST(ConfigErrors, AddressTaken) {
       "the admin server");
 }
 
+TEST(ConfigErrors, TheExternalScalersAddress) {
+  EXPECT_EQ(complaint(minimalText("", "", "", "external_scaler: {}")),
+            "p.yaml:10:18: external_scaler: expected the key \"address\", which is missing");
+  EXPECT_THAT(complaint(minimalText("", "", "", "external_scaler: {address: keda}")),
+              StartsWith("p.yaml:10:28: external_scaler.address: expected ip:port"));
+  EXPECT_EQ(complaint(minimalText("", "", "", "external_scaler: {address: 127.0.0.1:9901}")),
+            "p.yaml:10:28: external_scaler.address: expected an address of its own; "
+            "127.0.0.1:9901 is taken by the admin server");
+  EXPECT_EQ(complaint("external_scaler: {address: 127.0.0.1:80}\n"
+                      "clusters: [{name: m, replicas: {static: [127.0.0.1:1]}}]\n"
+                      "listeners:\n"
+                      "  - {name: a, address: 127.0.0.1:80, routes: [{prefix: /, cluster: m}]}\n"),
+            "p.yaml:4:24: listeners[].address: expected an address of its own; 127.0.0.1:80 is "
+            "taken by the external scaler");
+}
+
 TEST(ConfigErrors, HalfATlsPair) {
   EXPECT_EQ(complaint(minimalText("tls: {certificate: a.crt}")),
             "p.yaml:7:10: listeners[].tls: expected the key \"private_key\", which is missing");

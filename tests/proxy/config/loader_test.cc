@@ -16,6 +16,7 @@ using testing::StartsWith;
 TEST(ConfigLoader, ReadsWhatIsWritten) {
   const Config config = load(R"(
 admin: { address: "[::1]:9000" }
+external_scaler: { address: 127.0.0.1:9902 }
 access_log: { path: /tmp/access.log, format: json }
 limits: { max_buffered: 1GiB }
 drain_timeout: 5s
@@ -41,6 +42,7 @@ clusters:
     autoscaling: { min_replicas: 2, max_replicas: 3 }
 )");
   EXPECT_EQ(config.admin.address, "[::1]:9000");
+  EXPECT_EQ(config.external_scaler.value().address, "127.0.0.1:9902");
   EXPECT_EQ(config.access_log.path, "/tmp/access.log");
   EXPECT_EQ(config.access_log.format, AccessLogFormat::kJson);
   EXPECT_EQ(config.limits.max_buffered, 1024_MiB);
@@ -159,6 +161,7 @@ TEST(ConfigLoader, GivesClustersTheDocumentedDefaults) {
 TEST(ConfigLoader, GivesTheProcessTheDocumentedDefaults) {
   const Config config = load(minimalText());
   EXPECT_EQ(config.admin.address, "127.0.0.1:9901");
+  EXPECT_FALSE(config.external_scaler);
   EXPECT_EQ(config.access_log.path, "/dev/stdout");
   EXPECT_EQ(config.access_log.format, AccessLogFormat::kDefault);
   EXPECT_FALSE(config.limits.max_buffered);

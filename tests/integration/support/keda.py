@@ -1,0 +1,76 @@
+"""KEDA's side of an external scaler: grpcio, with what protoc makes of our .proto."""
+
+import importlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import grpc
+
+from .programs import SOURCE
+from .waiting import patience
+
+PROTO = SOURCE / "proxy" / "scaling" / "external_scaler.proto"
+SERVICE = "/externalscaler.ExternalScaler/"
+
+
+def _generated():
+    with tempfile.TemporaryDirectory(prefix="penstock-test-") as folder:
+        subprocess.run(["protoc", "-I", PROTO.parent, f"--python_out={folder}", PROTO.name],
+                       check=True, timeout=patience(60))
+        assert pathlib.Path(folder, "external_scaler_pb2.py").exists()
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module("external_scaler_pb2")
+        finally:
+            sys.path.remove(folder)
+
+
+messages = _generated()
+
+
+class Keda:
+    """One trigger of one ScaledObject, asking the proxy that listens at `address`."""
+
+    def __init__(self, address, **metadata):
+        self.channel = grpc.insecure_channel("%s:%d" % address)
+        metadata = {"scalerAddress": "%s:%d" % address, **metadata}
+        self.object = messages.ScaledObjectRef(name="model", namespace="penstock",
+                                               scaler_metadata=metadata)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+
+    def call(self, method, request, response):
+        made = self.channel.unary_unary(
+            SERVICE + method, request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=getattr(messages, response).FromString)
+        return made(request, timeout=patience(10), wait_for_ready=True)
+
+    def stream(self, method, response):
+        """An iterator over what comes, with cancel()."""
+        made = self.channel.unary_stream(
+            SERVICE + method, request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=getattr(messages, response).FromString)
+        return made(self.object, timeout=patience(60), wait_for_ready=True)
+
+    def active(self):
+        return self.call("IsActive", self.object, "IsActiveResponse").result
+
+    def active_stream(self):
+        return self.stream("StreamIsActive", "IsActiveResponse")
+
+    def spec(self):
+        spec, = self.call("GetMetricSpec", self.object, "GetMetricSpecResponse").metric_specs
+        return spec
+
+    def metric(self, name=None):
+        """The value of the metric that the spec names, as KEDA asks for it."""
+        request = messages.GetMetricsRequest(scaled_object_ref=self.object,
+                                             metric_name=name or self.spec().metric_name)
+        value, = self.call("GetMetrics", request, "GetMetricsResponse").metric_values
+        return value
