@@ -46,7 +46,7 @@ Result<std::string> readAdminToken(const AdminConfig& admin) {
 
 ScalerFigures figuresOf(const Autoscaler& autoscaler) {
   const ScalingRecord& latest = autoscaler.latest();
-  return {.demand = autoscaler.demand(),
+  return {.demand = latest.decision.desired.demand,
           .desired = latest.decision.replicas,
           .waiting = latest.load.waiting > 0,
           .settings = latest.settings};

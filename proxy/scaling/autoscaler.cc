@@ -135,10 +135,6 @@ void Autoscaler::log(const ScalingRecord& record, std::uint32_t from) const {
       .add();
 }
 
-double Autoscaler::demand() const {
-  return policy_.load().demand(latest_.settings.autoscaling.window);
-}
-
 ScalingStatus Autoscaler::status() const {
   return {.cluster = cluster_.name(),
           .advice_only = scaler_ == nullptr,

@@ -58,9 +58,6 @@ class Autoscaler {
 
   ScalingStatus status() const;
   const ScalingRecord& latest() const { return latest_; }
-  // Requests waiting or in flight, mean over the window up to the latest decision, as measured: not
-  // lowered, as the decision's own is, for replicas that are on their way.
-  double demand() const;
   // Called after each decision, whether it changes anything or not.
   void setDecisionListener(std::move_only_function<void()> listener);
 

@@ -9,8 +9,6 @@
 namespace penstock::proxy {
 namespace {
 
-using Refusal = ExternalScaler::Refusal;
-
 constexpr int kInvalidArgument = 3;
 constexpr int kNotFound = 5;
 
@@ -27,11 +25,12 @@ const char* nameOf(Metric metric) {
   return metric == Metric::kDemand ? "penstock-demand" : "penstock-desired";
 }
 
-std::unexpected<Refusal> refuse(int grpc_status, std::string message) {
-  return std::unexpected(Refusal{grpc_status, std::move(message)});
+std::unexpected<ExternalScaler::Refusal> refuse(int grpc_status, std::string message) {
+  return std::unexpected(ExternalScaler::Refusal{grpc_status, std::move(message)});
 }
 
-std::expected<Metric, Refusal> metricOf(const externalscaler::ScaledObjectRef& object) {
+std::expected<Metric, ExternalScaler::Refusal> metricOf(
+    const externalscaler::ScaledObjectRef& object) {
   const auto& metadata = object.scaler_metadata();
   const auto given = metadata.find("metric");
   if (given == metadata.end() || given->second == "demand") {
@@ -44,8 +43,8 @@ std::expected<Metric, Refusal> metricOf(const externalscaler::ScaledObjectRef& o
                 "metadata.metric: expected demand or desired, got \"" + given->second + '"');
 }
 
-std::expected<Trigger, Refusal> triggerOf(const externalscaler::ScaledObjectRef& object,
-                                          const std::vector<ScaledCluster>& clusters) {
+std::expected<Trigger, ExternalScaler::Refusal> triggerOf(
+    const externalscaler::ScaledObjectRef& object, const std::vector<ScaledCluster>& clusters) {
   const auto name = object.scaler_metadata().find("cluster");
   if (name == object.scaler_metadata().end() || name->second.empty()) {
     return refuse(kInvalidArgument, "metadata.cluster: expected the name of a cluster");
@@ -95,8 +94,8 @@ std::string metrics(const Trigger& trigger) {
   return response.SerializeAsString();
 }
 
-std::expected<std::string, Refusal> answerMetrics(const std::string& request,
-                                                  const std::vector<ScaledCluster>& clusters) {
+std::expected<std::string, ExternalScaler::Refusal> answerMetrics(
+    const std::string& request, const std::vector<ScaledCluster>& clusters) {
   externalscaler::GetMetricsRequest parsed;
   if (!parsed.ParseFromString(request)) {
     return refuse(kInvalidArgument, "expected a GetMetricsRequest");
@@ -137,8 +136,8 @@ std::optional<ExternalScaler::Method> ExternalScaler::method(std::string_view pa
   return row == kMethods.end() ? std::nullopt : std::optional(row->method);
 }
 
-std::expected<std::string, Refusal> ExternalScaler::answer(Call call,
-                                                           const std::string& request) const {
+std::expected<std::string, ExternalScaler::Refusal> ExternalScaler::answer(
+    Call call, const std::string& request) const {
   if (call == Call::kGetMetrics) {
     return answerMetrics(request, clusters_);
   }
