@@ -135,6 +135,15 @@ def test_a_mistake_is_found(variant, whose, path, value, said):
     assert any(said in problem for problem in found), found
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_proxy_takes_its_configuration(variant, tmp_path):
+    file = tmp_path / "penstock-proxy.yaml"
+    file.write_text(Manifests(variant).files["penstock-proxy.yaml"])
+    run = subprocess.run([os.path.join(BIN, "penstock-proxy"), "-c", file, "--mode", "validate"],
+                         capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+
+
 def test_the_sidecar_takes_its_configuration(tmp_path):
     (tmp_path / "config.yaml").write_text(Manifests("base").files["config.yaml"])
     sidecar = subprocess.Popen(
