@@ -1,7 +1,7 @@
 #include "net/buffer.h"
 
 #include <algorithm>
-#include <array>
+#include <cstring>
 #include <utility>
 
 #include <event2/buffer.h>
@@ -16,14 +16,6 @@ namespace {
 // Below this a piece is copied: a chain link of libevent costs about a kilobyte whatever it holds.
 constexpr std::size_t kWorthMoving = 2048;
 
-evbuffer* ensure(evbuffer*& buffer) {
-  if (buffer == nullptr) {
-    buffer = evbuffer_new();
-    PENSTOCK_CHECK(buffer != nullptr, "there is memory for a buffer");
-  }
-  return buffer;
-}
-
 void add(evbuffer* buffer, const void* bytes, std::size_t count) {
   PENSTOCK_CHECK(evbuffer_add(buffer, bytes, count) == 0, "there is memory for a buffer's bytes");
 }
@@ -36,22 +28,54 @@ Buffer::~Buffer() {
   }
 }
 
-Buffer::Buffer(Buffer&& other) noexcept : buffer_(std::exchange(other.buffer_, nullptr)) {}
+Buffer::Buffer(Buffer&& other) noexcept {
+  swap(other);
+}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  std::swap(buffer_, other.buffer_);
+  swap(other);
   other.clear();
   return *this;
 }
 
+void Buffer::swap(Buffer& other) noexcept {
+  std::swap(buffer_, other.buffer_);
+  std::swap(inside_size_, other.inside_size_);
+  // Whole, not byte by byte as std::swap() does.
+  const auto mine = inside_;
+  inside_ = other.inside_;
+  other.inside_ = mine;
+}
+
 std::size_t Buffer::size() const {
-  return buffer_ == nullptr ? 0 : evbuffer_get_length(buffer_);
+  return buffer_ == nullptr ? inside_size_ : evbuffer_get_length(buffer_);
+}
+
+evbuffer* Buffer::outside() {
+  if (buffer_ == nullptr) {
+    buffer_ = evbuffer_new();
+    PENSTOCK_CHECK(buffer_ != nullptr, "there is memory for a buffer");
+    if (inside_size_ > 0) {
+      add(buffer_, inside_.data(), std::exchange(inside_size_, std::uint8_t{0}));
+    }
+  }
+  return buffer_;
+}
+
+void Buffer::append(const void* bytes, std::size_t count) {
+  if (count == 0) {
+    return;
+  }
+  if (buffer_ == nullptr && count <= kInside - inside_size_) {
+    std::memcpy(inside_.data() + inside_size_, bytes, count);
+    inside_size_ = static_cast<std::uint8_t>(inside_size_ + count);
+  } else {
+    add(outside(), bytes, count);
+  }
 }
 
 void Buffer::append(std::string_view bytes) {
-  if (!bytes.empty()) {
-    add(ensure(buffer_), bytes.data(), bytes.size());
-  }
+  append(bytes.data(), bytes.size());
 }
 
 void Buffer::take(std::string bytes) {
@@ -61,22 +85,20 @@ void Buffer::take(std::string bytes) {
   }
   auto* kept = new std::string(std::move(bytes));
   const int added = evbuffer_add_reference(
-      ensure(buffer_), kept->data(), kept->size(),
+      outside(), kept->data(), kept->size(),
       [](const void*, std::size_t, void* string) { delete static_cast<std::string*>(string); },
       kept);
   PENSTOCK_CHECK(added == 0, "there is memory for a buffer's bytes");
 }
 
 void Buffer::append(std::span<const std::uint8_t> bytes) {
-  if (!bytes.empty()) {
-    add(ensure(buffer_), bytes.data(), bytes.size());
-  }
+  append(bytes.data(), bytes.size());
 }
 
 void Buffer::append(Buffer& other) {
   PENSTOCK_CHECK(&other != this, "a buffer is not moved into itself");
   if (empty()) {
-    std::swap(buffer_, other.buffer_);
+    swap(other);
     return;
   }
   other.moveTo(*this, other.size());
@@ -90,9 +112,9 @@ void Buffer::moveTo(Buffer& to, std::size_t count) {
     const std::size_t taken = std::min(left, piece.size());
     if (taken < kWorthMoving) {
       to.append(piece.first(taken));
-      evbuffer_drain(buffer_, taken);
+      drain(taken);
     } else {
-      const int moved = evbuffer_remove_buffer(buffer_, ensure(to.buffer_), taken);
+      const int moved = evbuffer_remove_buffer(buffer_, to.outside(), taken);
       PENSTOCK_CHECK(std::cmp_equal(moved, taken), "bytes that are there can be moved");
     }
     left -= taken;
@@ -101,6 +123,10 @@ void Buffer::moveTo(Buffer& to, std::size_t count) {
 
 void Buffer::copyTo(Buffer& to) const {
   PENSTOCK_CHECK(&to != this, "a buffer is not copied into itself");
+  if (buffer_ == nullptr) {
+    to.append(inside_.data(), inside_size_);
+    return;
+  }
   if (empty()) {
     return;
   }
@@ -108,7 +134,7 @@ void Buffer::copyTo(Buffer& to) const {
   evbuffer_ptr_set(buffer_, &position, 0, EVBUFFER_PTR_SET);
   evbuffer_iovec piece;
   while (evbuffer_peek(buffer_, -1, &position, &piece, 1) > 0) {
-    add(ensure(to.buffer_), piece.iov_base, piece.iov_len);
+    to.append(piece.iov_base, piece.iov_len);
     if (evbuffer_ptr_set(buffer_, &position, piece.iov_len, EVBUFFER_PTR_ADD) != 0) {
       break;
     }
@@ -116,20 +142,35 @@ void Buffer::copyTo(Buffer& to) const {
 }
 
 void Buffer::drain(std::size_t count) {
-  if (count == 0 || buffer_ == nullptr) {
+  const std::size_t drained = std::min(count, size());
+  if (drained == 0) {
     return;
   }
-  evbuffer_drain(buffer_, std::min(count, size()));
+  if (buffer_ != nullptr) {
+    evbuffer_drain(buffer_, drained);
+    return;
+  }
+  inside_size_ = static_cast<std::uint8_t>(inside_size_ - drained);
+  std::memmove(inside_.data(), inside_.data() + drained, inside_size_);
 }
 
 void Buffer::read(std::span<std::uint8_t> destination) {
   PENSTOCK_CHECK(destination.size() <= size(), "no more is read than the buffer holds");
-  if (!destination.empty()) {
-    evbuffer_remove(buffer_, destination.data(), destination.size());
+  if (destination.empty()) {
+    return;
   }
+  if (buffer_ != nullptr) {
+    evbuffer_remove(buffer_, destination.data(), destination.size());
+    return;
+  }
+  std::memcpy(destination.data(), inside_.data(), destination.size());
+  drain(destination.size());
 }
 
 std::span<const std::uint8_t> Buffer::front() const {
+  if (buffer_ == nullptr) {
+    return {inside_.data(), inside_size_};
+  }
   evbuffer_iovec piece;
   if (empty() || evbuffer_peek(buffer_, -1, nullptr, &piece, 1) < 1) {
     return {};
@@ -138,13 +179,20 @@ std::span<const std::uint8_t> Buffer::front() const {
 }
 
 int Buffer::pieces(iovec* pieces, int max) const {
-  if (empty()) {
+  if (empty() || max < 1) {
     return 0;
+  }
+  if (buffer_ == nullptr) {
+    pieces[0] = {.iov_base = const_cast<std::uint8_t*>(inside_.data()), .iov_len = inside_size_};
+    return 1;
   }
   return std::min(max, evbuffer_peek(buffer_, -1, nullptr, pieces, max));
 }
 
 std::string_view Buffer::linearize() {
+  if (buffer_ == nullptr) {
+    return {reinterpret_cast<const char*>(inside_.data()), inside_size_};
+  }
   if (empty()) {
     return {};
   }
@@ -155,7 +203,9 @@ std::string_view Buffer::linearize() {
 
 std::string Buffer::toString() const {
   std::string text(size(), '\0');
-  if (!text.empty()) {
+  if (buffer_ == nullptr) {
+    std::ranges::copy(front(), text.begin());
+  } else if (!text.empty()) {
     evbuffer_copyout(buffer_, text.data(), text.size());
   }
   return text;

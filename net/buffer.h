@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,9 +12,9 @@ struct iovec;
 
 namespace penstock::net {
 
-// A queue of bytes (libevent's evbuffer; nothing is allocated while it has never held a byte).
-// Moving between buffers moves memory, not bytes, above 2 KiB; smaller pieces are copied, so that a
-// stream of tiny fragments does not cost a kilobyte each. Movable. One thread at a time.
+// A queue of bytes: a few in the object itself, more in libevent's evbuffer. Moving between buffers
+// moves memory, not bytes, above 2 KiB; smaller pieces are copied, so that a stream of tiny
+// fragments does not cost a kilobyte each. Movable. One thread at a time.
 class Buffer {
  public:
   Buffer() = default;
@@ -50,7 +51,18 @@ class Buffer {
   std::string toString() const;
 
  private:
+  // What small bodies fit.
+  static constexpr std::size_t kInside = 56;
+
+  void swap(Buffer& other) noexcept;
+  void append(const void* bytes, std::size_t count);
+  // Room of the evbuffer, with what was inside moved into it.
+  evbuffer* outside();
+
+  // Once it is there, nothing is inside.
   evbuffer* buffer_ = nullptr;
+  std::uint8_t inside_size_ = 0;
+  std::array<std::uint8_t, kInside> inside_{};
 };
 
 }  // namespace penstock::net

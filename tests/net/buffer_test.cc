@@ -56,6 +56,41 @@ TEST(Buffer, ThatNeverHeldAByteAllocatesNothing) {
   EXPECT_EQ(allocatedBytes(), before);
 }
 
+TEST(Buffer, IsTheSameQueueOfBytesSmallOrLarge) {
+  for (const std::size_t size : {1, 55, 56, 57, 200}) {
+    const std::string text = pattern(size);
+    Buffer buffer;
+    for (const char c : text) {
+      buffer.append(std::string_view(&c, 1));
+    }
+    Buffer copy;
+    buffer.copyTo(copy);
+    EXPECT_EQ(copy.toString(), text);
+    Buffer moved(std::move(copy));
+    EXPECT_EQ(moved.linearize(), text);
+    Buffer behind;
+    behind.append("ab");
+    moved.moveTo(behind, size - 1);
+    EXPECT_EQ(behind.toString(), "ab" + text.substr(0, size - 1));
+    EXPECT_EQ(moved.toString(), text.substr(size - 1));
+    buffer.drain(1);
+    std::string rest(size - 1, '\0');
+    buffer.read({reinterpret_cast<std::uint8_t*>(rest.data()), rest.size()});
+    EXPECT_EQ(rest, text.substr(1));
+    EXPECT_TRUE(buffer.empty());
+  }
+}
+
+TEST(Buffer, AllocatesNothingForAFewBytes) {
+  const std::size_t before = allocatedBytes();
+  Buffer buffer;
+  buffer.append("ok\n");
+  Buffer other;
+  other.append(buffer);
+  EXPECT_EQ(other.linearize(), "ok\n");
+  EXPECT_EQ(allocatedBytes(), before);
+}
+
 TEST(Buffer, TakesAString) {
   for (const std::size_t size : {0, 1, 2047, 2048, 100'000}) {
     Buffer buffer;
