@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 
 namespace penstock::http {
 
@@ -48,10 +49,27 @@ constexpr Table kTable = makeTable();
 
 bool all(std::string_view text, std::uint8_t bit) {
   std::uint8_t common = bit;
+#pragma GCC unroll 8
   for (const char c : text) {
     common &= kTable[static_cast<std::uint8_t>(c)];
   }
   return common != 0;
+}
+
+// Whether all of eight bytes are 0x20 to 0x7e. (Only a byte that is not carries into the next.)
+bool arePlain(const char* eight) {
+  constexpr std::uint64_t kEach = 0x0101010101010101;
+  constexpr std::uint64_t kHigh = 0x80 * kEach;
+  std::uint64_t word;
+  std::memcpy(&word, eight, sizeof word);
+  return ((word | (word - 0x20 * kEach) | (word + kEach)) & kHigh) == 0;
+}
+
+bool hasNoControls(std::string_view value) {
+  while (value.size() >= 8 && arePlain(value.data())) {
+    value.remove_prefix(8);
+  }
+  return all(value, kValue);
 }
 
 bool isBlank(char c) {
@@ -71,7 +89,8 @@ bool isFieldName(std::string_view name) {
 }
 
 bool isFieldValue(std::string_view value) {
-  return value.empty() || (!isBlank(value.front()) && !isBlank(value.back()) && all(value, kValue));
+  return value.empty() ||
+         (!isBlank(value.front()) && !isBlank(value.back()) && hasNoControls(value));
 }
 
 bool isHopByHopField(std::string_view name) {

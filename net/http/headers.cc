@@ -17,6 +17,7 @@ void Headers::add(std::string_view name, std::string_view value) {
   const std::size_t size = text_.size() + name.size() + value.size();
   PENSTOCK_CHECK(size <= UINT32_MAX, "codecs bound the size of header fields far below 4 GiB");
   const auto offset = static_cast<std::uint32_t>(text_.size());
+  bits_ |= bit(name);
   if (size > text_.capacity()) {
     // By hand, because the arguments may be views of the text that moves.
     std::string larger;
@@ -24,7 +25,11 @@ void Headers::add(std::string_view name, std::string_view value) {
     larger.append(text_).append(name).append(value);
     text_ = std::move(larger);
   } else {
-    text_.append(name).append(value);
+    text_.resize_and_overwrite(size, [&](char* text, std::size_t) {
+      name.copy(text + offset, name.size());
+      value.copy(text + offset + name.size(), value.size());
+      return size;
+    });
   }
   if (index_.empty()) {
     index_.reserve(kTypicalFields);
@@ -40,17 +45,16 @@ void Headers::set(std::string_view name, std::string_view value) {
 }
 
 // The text stays where it is: what was a view of it still is one.
-std::size_t Headers::remove(std::string_view name) {
+std::size_t Headers::erase(std::string_view name) {
   return std::erase_if(index_, [&](const Entry& entry) { return isNamed(entry, name); });
 }
 
-std::optional<std::string_view> Headers::get(std::string_view name) const {
-  for (const Field field : *this) {
-    if (field.name == name) {
-      return field.value;
-    }
+std::optional<std::string_view> Headers::find(std::string_view name) const {
+  const auto entry = std::ranges::find_if(index_, [&](const Entry& e) { return isNamed(e, name); });
+  if (entry == index_.end()) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  return std::string_view(text_.data() + entry->offset + entry->name_size, entry->value_size);
 }
 
 std::size_t Headers::count(std::string_view name) const {

@@ -23,9 +23,11 @@ class Headers {
   // Replaces every field of that name by one.
   void set(std::string_view name, std::string_view value);
   // Removes every field of that name; returns how many there were.
-  std::size_t remove(std::string_view name);
+  std::size_t remove(std::string_view name) { return mayHave(name) ? erase(name) : 0; }
   // The first field of that name.
-  std::optional<std::string_view> get(std::string_view name) const;
+  std::optional<std::string_view> get(std::string_view name) const {
+    return mayHave(name) ? find(name) : std::nullopt;
+  }
   bool has(std::string_view name) const { return get(name).has_value(); }
   std::size_t count(std::string_view name) const;
 
@@ -66,8 +68,20 @@ class Headers {
     return std::string_view(text_.data() + entry.offset, entry.name_size) == name;
   }
 
+  // One of 64 bits, told by the name's ends.
+  static std::uint64_t bit(std::string_view name) {
+    const std::size_t ends =
+        name.empty() ? 0 : static_cast<std::size_t>(name.front() ^ name.back());
+    return std::uint64_t{1} << ((3 * name.size() + ends) % 64);
+  }
+  // False: it is surely not there, which is what most questions come to.
+  bool mayHave(std::string_view name) const { return (bits_ & bit(name)) != 0; }
+  std::optional<std::string_view> find(std::string_view name) const;
+  std::size_t erase(std::string_view name);
+
   std::string text_;
   std::vector<Entry> index_;
+  std::uint64_t bits_ = 0;  // of every name that was ever added
 };
 
 enum class Protocol { kHttp10, kHttp11, kHttp2 };

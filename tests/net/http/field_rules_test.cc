@@ -27,6 +27,17 @@ TEST(FieldRules, ValuesHaveNoControlCharactersAndNoBlanksAround) {
   EXPECT_FALSE(isFieldValue(std::string("a\0b", 3)));
 }
 
+TEST(FieldRules, EachByteOfALongValueIsLookedAt) {
+  for (std::size_t place = 1; place < 20; ++place) {
+    for (int c = 0; c < 256; ++c) {
+      std::string value(21, '~');
+      value[place] = static_cast<char>(c);
+      const bool control = (c < 0x20 && c != '\t') || c == 0x7f;
+      EXPECT_EQ(isFieldValue(value), !control) << place << " " << c;
+    }
+  }
+}
+
 TEST(FieldRules, PathsAreOriginForm) {
   for (const char* good : {"/", "/a/b?c=d&e=%20", "/v1/models/m:predict", "/~a;b@c"}) {
     EXPECT_TRUE(isOriginForm(good)) << good;

@@ -44,6 +44,17 @@ TEST(Headers, RemovesEveryFieldOfAName) {
   EXPECT_EQ(text(headers), "a=1;b=;c=3;");
 }
 
+TEST(Headers, TellsApartNamesWhoseEndsAndLengthsAreAlike) {
+  Headers headers;
+  headers.add("x-abc-d", "1");
+  EXPECT_FALSE(headers.has("x-xyz-d"));
+  EXPECT_EQ(headers.remove("x-xyz-d"), 0u);
+  EXPECT_EQ(headers.remove("x-abc-d"), 1u);
+  EXPECT_FALSE(headers.has("x-abc-d"));
+  headers.add("x-xyz-d", "2");
+  EXPECT_EQ(headers.get("x-xyz-d"), "2");
+}
+
 TEST(Headers, ReplacesAFieldEvenByItself) {
   Headers headers = sample();
   headers.set("set-cookie", "z");
