@@ -47,7 +47,7 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
     session_.failLater(*this, StreamEnd::kProtocolError, NGHTTP2_NO_ERROR);
     return;
   }
-  Http2FieldList fields(head.headers.size() + 6);
+  Http2FieldList fields(session_.fieldRoom());
   fields.add(":method", head.method);
   fields.add(":scheme", head.scheme);
   fields.add(":authority", authority);

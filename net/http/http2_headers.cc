@@ -38,15 +38,20 @@ nghttp2_nv pair(std::string_view name, std::string_view value, std::uint8_t flag
                     .flags = flags};
 }
 
+// Of so many blocks one puts the names of such fields into the table, from which they drop out as
+// others come.
+constexpr std::uint32_t kShowNamesEvery = 64;
+
 // Fields that never repeat would only push those that do out of the compression table.
-bool isNewEachTime(std::string_view name) {
+bool isNewEachTime(std::string_view name, std::string_view value) {
   switch (name.size()) {
     case 11:
       return name == "traceparent";
     case 12:
       return name == "x-request-id" || name == "grpc-timeout";
     case 20:
-      return name == "x-request-timeout-ms";
+      // Long ones come in whole seconds (the proxy's default is the same each time).
+      return name == "x-request-timeout-ms" && !value.ends_with("000");
     case 21:
       return name == "x-penstock-attempt-id";
     default:
@@ -136,10 +141,10 @@ void Http2RequestBlock::addPseudo(std::string_view name, std::string_view value)
   }
 }
 
-std::expected<RequestHead, Http2Refusal> Http2RequestBlock::finish() {
+std::optional<Http2Refusal> Http2RequestBlock::finish() {
   if (auto refusal = check()) {
     begin();
-    return std::unexpected(*refusal);
+    return refusal;
   }
   if (head_.authority.empty()) {
     head_.authority = std::move(host_);
@@ -151,7 +156,7 @@ std::expected<RequestHead, Http2Refusal> Http2RequestBlock::finish() {
     fields_.headers().add("cookie", std::exchange(cookie_, std::string()));
   }
   head_.headers = std::move(fields_.headers());
-  return std::move(head_);
+  return std::nullopt;
 }
 
 std::optional<Http2Refusal> Http2RequestBlock::check() const {
@@ -233,13 +238,18 @@ std::optional<ResponseHead> Http2ResponseBlock::finish() {
   return std::move(head_);
 }
 
+Http2FieldList::Http2FieldList(Http2FieldRoom& room)
+    : list_(room.list), shows_names_(room.blocks++ % kShowNamesEvery == 0) {
+  list_.clear();
+}
+
 void Http2FieldList::addConstant(std::string_view name, std::string_view value) {
   list_.push_back(pair(name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE));
 }
 
 void Http2FieldList::add(std::string_view name, std::string_view value) {
-  list_.push_back(
-      pair(name, value, isNewEachTime(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE));
+  const bool keep_out = isNewEachTime(name, value) && !shows_names_;
+  list_.push_back(pair(name, value, keep_out ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE));
 }
 
 void Http2FieldList::addHeaders(const Headers& headers, bool websocket) {

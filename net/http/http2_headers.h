@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,8 +58,10 @@ class Http2RequestBlock {
   void add(std::string_view name, std::string_view value);
   void addInvalid() { fields_.addInvalid(); }
   bool expectsContinue() const { return expects_continue_; }
-  // Takes what was collected.
-  std::expected<RequestHead, Http2Refusal> finish();
+  // Once it has ended: why it is refused, or what head() is.
+  std::optional<Http2Refusal> finish();
+  // To be moved from.
+  RequestHead& head() { return head_; }
 
  private:
   void addPseudo(std::string_view name, std::string_view value);
@@ -93,12 +94,18 @@ class Http2ResponseBlock {
   ResponseHead head_;
 };
 
-// The fields of a message as nghttp2 wants them. It copies when they are submitted, unless they
-// were added as constants.
+// What the header blocks that one connection sends have in common.
+struct Http2FieldRoom {
+  std::vector<nghttp2_nv> list;
+  std::uint32_t blocks = 0;  // sent so far
+};
+
+// The fields of a message as nghttp2 wants them, one list at a time on a connection. It copies when
+// they are submitted, unless they were added as constants. Values that never repeat are kept out of
+// the compression table, but for one in many blocks, so that the table has their names.
 class Http2FieldList {
  public:
-  // expected: how many fields will be added.
-  explicit Http2FieldList(std::size_t expected) { list_.reserve(expected); }
+  explicit Http2FieldList(Http2FieldRoom& room);
 
   // Both live for ever.
   void addConstant(std::string_view name, std::string_view value);
@@ -114,7 +121,8 @@ class Http2FieldList {
   std::size_t size() const { return list_.size(); }
 
  private:
-  std::vector<nghttp2_nv> list_;
+  std::vector<nghttp2_nv>& list_;
+  const bool shows_names_;
   char length_[20];
   char status_[3];
 };

@@ -165,16 +165,15 @@ void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
     acceptTrailers(stream);
     return;
   }
-  auto head = block_.finish();
-  if (!head) {
-    reject(stream, head.error().why, head.error().detail);
+  if (const auto refusal = block_.finish()) {
+    reject(stream, refusal->why, refusal->detail);
     return;
   }
-  if (head->isWebSocket() && end_stream) {
+  if (block_.head().isWebSocket() && end_stream) {
     reject(stream, Rejection::kBadRequest, "a WebSocket that has ended already");
     return;
   }
-  acceptRequest(stream, std::move(*head), end_stream);
+  acceptRequest(stream, std::move(block_.head()), end_stream);
 }
 
 void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead&& head,

@@ -25,7 +25,7 @@ void Http2ServerStream::sendInformational(int status, const Headers& headers) {
   if (!on_wire_) {
     return;
   }
-  Http2FieldList fields(headers.size() + 1);
+  Http2FieldList fields(session_.fieldRoom());
   fields.addStatus(status);
   fields.addHeaders(headers);
   nghttp2_submit_headers(session_.native(), NGHTTP2_FLAG_NONE, id_, nullptr, fields.data(),
@@ -54,7 +54,7 @@ void Http2ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
   }
   const bool no_content = head.status == 204 || head.status == 304;
   discard_body_ = is_head_request_ || no_content;
-  Http2FieldList fields(head.headers.size() + 2);
+  Http2FieldList fields(session_.fieldRoom());
   fields.addStatus(head.status);
   fields.addHeaders(head.headers, is_websocket_);
   if (head.status != 204 && !(is_websocket_ && head.status == 200)) {

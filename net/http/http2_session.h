@@ -11,6 +11,7 @@
 
 #include "net/connection.h"
 #include "net/http/http2_frame_heads.h"
+#include "net/http/http2_headers.h"
 #include "net/http/http2_stream.h"
 #include "net/http/limits.h"
 
@@ -83,6 +84,7 @@ class Http2Session {
   void due(TimePoint now, Duration timeout);
   void flushLater();
 
+  Http2FieldRoom& fieldRoom() { return field_room_; }
   nghttp2_session* native() const { return native_; }
   net::EventLoop& loop() { return loop_; }
   net::Connection& connection() { return *connection_; }
@@ -112,6 +114,7 @@ class Http2Session {
   const Limits limits_;
   Events& events_;
   Http2FrameHeads heads_;
+  Http2FieldRoom field_room_;
   nghttp2_session* native_ = nullptr;
   std::vector<std::unique_ptr<Http2Stream>> streams_;
   Http2Stream* block_ = nullptr;       // whose header block is being read

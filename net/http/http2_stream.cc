@@ -76,7 +76,7 @@ ssize_t Http2Stream::pull(std::size_t max, std::uint32_t* flags) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (trailers_ != nullptr) {
       *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-      Http2FieldList fields(trailers_->size());
+      Http2FieldList fields(session_.fieldRoom());
       fields.addHeaders(*trailers_);
       nghttp2_submit_trailer(session_.native(), id_, fields.data(), fields.size());
       trailers_.reset();

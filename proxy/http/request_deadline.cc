@@ -12,6 +12,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr Duration kLong = 100s;
+
 constexpr std::string_view kMillisecondFields[] = {"x-request-timeout-ms",
                                                    "x-envoy-upstream-rq-timeout-ms"};
 
@@ -90,8 +92,11 @@ void removeTimeouts(http::Headers& headers) {
 }
 
 void setRemainingTime(http::Headers& headers, Duration remaining) {
-  // Rounded up: the replica must not give up before we do.
-  const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(remaining).count();
+  // Rounded up: the replica must not give up before we do. Long times to the second, so that many
+  // requests carry the same value, which HPACK then sends as one byte.
+  const auto rounded = remaining > kLong ? std::chrono::ceil<std::chrono::seconds>(remaining)
+                                         : std::chrono::ceil<std::chrono::milliseconds>(remaining);
+  const auto milliseconds = rounded.count();
   headers.remove("x-envoy-upstream-rq-timeout-ms");
   headers.set("x-request-timeout-ms", fmt::to_string(milliseconds));
   if (headers.has("grpc-timeout")) {

@@ -98,6 +98,24 @@ TEST_F(Http2ClientTest, SendsTrailers) {
   EXPECT_EQ(frames[1].flags, kEndStream | kEndHeaders);
 }
 
+TEST_F(Http2ClientTest, SpellsOutTheNameOfAFieldThatNeverRepeatsOnlyOnce) {
+  handshake();
+  std::vector<std::size_t> sizes;
+  for (const char* id : {"0001", "0002", "0003"}) {
+    SeenResponse& response = open();
+    RequestHead head = request();
+    head.headers.add("x-request-id", id);
+    response.stream->sendHead(head, true);
+    settle();
+    const auto frames = peer_->take();
+    ASSERT_EQ(frames.size(), 1u);
+    EXPECT_EQ(peer_->decode(frames[0]).back(), (FieldList::value_type{"x-request-id", id}));
+    sizes.push_back(frames[0].payload.size());
+  }
+  EXPECT_LT(sizes[1] + 8, sizes[0]);
+  EXPECT_EQ(sizes[2], sizes[1]);
+}
+
 TEST_F(Http2ClientTest, NamesThePeerWhenTheRequestHadNoHost) {
   handshake();
   SeenResponse& response = open();

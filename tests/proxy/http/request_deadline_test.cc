@@ -64,6 +64,14 @@ TEST(RequestDeadline, TellsTheReplicaTheTimeLeftRoundedUp) {
   EXPECT_FALSE(headers.has("x-envoy-upstream-rq-timeout-ms"));
 }
 
+TEST(RequestDeadline, IsTheSameForManyRequestsWhenItIsLong) {
+  http::Headers headers;
+  setRemainingTime(headers, 1200s - 3ms);
+  EXPECT_EQ(headers.get("x-request-timeout-ms"), "1200000");
+  setRemainingTime(headers, 100s - 3ms);
+  EXPECT_EQ(headers.get("x-request-timeout-ms"), "99997");
+}
+
 TEST(RequestDeadline, IsTakenOutWhole) {
   http::Headers headers;
   for (const char* field :
