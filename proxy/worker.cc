@@ -112,7 +112,7 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
                       .report = report});
     }
   }
-  std::string newRequestId() override { return worker_.uuids_.next(); }
+  std::string newRequestId() override { return std::string(worker_.uuids_.next().text()); }
 
   Worker& worker_;
   ListenerShared& shared_;

@@ -1,6 +1,9 @@
 #include "proxy/http/downstream_connection.h"
 
-#include <vector>
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
 
 namespace penstock::proxy {
 
@@ -18,7 +21,7 @@ DownstreamConnection::~DownstreamConnection() = default;
 http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream) {
   auto exchange = std::make_unique<Exchange>(context_, stream, *this, http_->protocol(), client_);
   Exchange* const handler = exchange.get();
-  exchanges_.emplace(handler, std::move(exchange));
+  exchanges_.push_back(std::move(exchange));
   return handler;
 }
 
@@ -37,19 +40,23 @@ http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::R
 }
 
 void DownstreamConnection::refuseWaiting() {
-  for (const auto& [key, exchange] : exchanges_) {
+  for (Exchange* exchange : all()) {
     exchange->refuseIfNotAdmitted();
   }
 }
 
 void DownstreamConnection::endTunnels() {
-  std::vector<Exchange*> ending;  // which changes exchanges_
-  for (const auto& [key, exchange] : exchanges_) {
-    ending.push_back(key);
-  }
-  for (Exchange* exchange : ending) {
+  for (Exchange* exchange : all()) {
     exchange->endTunnel();
   }
+}
+
+std::vector<Exchange*> DownstreamConnection::all() const {
+  std::vector<Exchange*> result;
+  for (const auto& exchange : exchanges_) {
+    result.push_back(exchange.get());
+  }
+  return result;
 }
 
 void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {
@@ -60,8 +67,11 @@ void DownstreamConnection::onExchangeEnd(Exchange& exchange) {
   if (exchange.clusterName().empty()) {
     owner_.onRejected(exchange.report().reason);
   }
-  auto node = exchanges_.extract(&exchange);
-  context_.loop.destroyLater(std::move(node.mapped()));
+  const auto place = std::ranges::find(exchanges_, &exchange, &std::unique_ptr<Exchange>::get);
+  PENSTOCK_CHECK(place != exchanges_.end(), "an exchange ends once");
+  std::swap(*place, exchanges_.back());
+  context_.loop.destroyLater(std::move(exchanges_.back()));
+  exchanges_.pop_back();
 }
 
 std::move_only_function<void()> DownstreamConnection::linger() {

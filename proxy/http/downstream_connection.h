@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "net/http/server_connection.h"
 #include "proxy/http/exchange.h"
@@ -51,12 +51,14 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
  private:
   void onExchangeEnd(Exchange& exchange) override;
   std::move_only_function<void()> linger() override;
+  // A list of its own: ending one changes exchanges_, but frees it only when the turn is over.
+  std::vector<Exchange*> all() const;
 
   const Id id_;
   const ExchangeContext& context_;
   Owner& owner_;
   const ClientAddress client_;
-  std::unordered_map<Exchange*, std::unique_ptr<Exchange>> exchanges_;
+  std::vector<std::unique_ptr<Exchange>> exchanges_;
   std::unique_ptr<http::ServerConnection> http_;
 };
 

@@ -9,6 +9,19 @@ namespace {
 constexpr std::string_view kField = "x-request-id";
 constexpr std::size_t kMaxSize = 128;
 
+using HexPairs = std::array<std::array<char, 2>, 256>;
+
+constexpr HexPairs makeHexPairs() {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  HexPairs pairs{};
+  for (std::size_t byte = 0; byte < pairs.size(); ++byte) {
+    pairs[byte] = {kHex[byte >> 4], kHex[byte & 15]};
+  }
+  return pairs;
+}
+
+constexpr HexPairs kHexPairs = makeHexPairs();
+
 bool isUsable(std::string_view id) {
   return !id.empty() && id.size() <= kMaxSize &&
          std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; });
@@ -22,28 +35,28 @@ UuidSource::UuidSource() {
   random_.seed(seed);
 }
 
-std::string UuidSource::next() {
-  constexpr char kHex[] = "0123456789abcdef";
+Uuid UuidSource::next() {
   std::uint64_t high = random_();
   std::uint64_t low = random_();
   high = (high & ~0xf000ULL) | 0x4000;                     // version 4
   low = (low & ~(3ULL << 62)) | (std::uint64_t{2} << 62);  // variant 1
-  std::string uuid(36, '-');
-  std::size_t at = 0;
-  for (int nibble = 0; nibble < 32; ++nibble) {
-    if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) {
-      ++at;
+  Uuid uuid;
+  char* at = uuid.characters.data();
+  for (int byte = 0; byte < 16; ++byte) {
+    if (byte == 4 || byte == 6 || byte == 8 || byte == 10) {
+      *at++ = '-';
     }
-    const std::uint64_t half = nibble < 16 ? high : low;
-    uuid[at++] = kHex[(half >> (60 - 4 * (nibble % 16))) & 0xf];
+    const std::uint64_t half = byte < 8 ? high : low;
+    at = std::ranges::copy(kHexPairs[(half >> (56 - 8 * (byte % 8))) & 0xff], at).out;
   }
   return uuid;
 }
 
 FilterStatus RequestIdFilter::onRequestHead(http::RequestHead& head) {
   if (!isUsable(head.headers.get(kField).value_or(""))) {
-    head.headers.set(kField, source_.next());
+    head.headers.set(kField, source_.next().text());
   }
+  has_id_ = true;
   return FilterStatus::kContinue;
 }
 
@@ -51,8 +64,8 @@ void RequestIdFilter::onResponseHead(http::ResponseHead& head) {
   if (!head.headers.has(kField)) {
     // A request that was refused before it got here has no id yet.
     http::Headers& request = exchange_.requestHead().headers;
-    if (!isUsable(request.get(kField).value_or(""))) {
-      request.set(kField, source_.next());
+    if (!has_id_) {
+      onRequestHead(exchange_.requestHead());
     }
     head.headers.add(kField, *request.get(kField));
   }

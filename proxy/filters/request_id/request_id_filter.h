@@ -1,17 +1,24 @@
 #pragma once
 
+#include <array>
 #include <random>
-#include <string>
+#include <string_view>
 
 #include "proxy/http/exchange.h"
 
 namespace penstock::proxy {
 
+// As text.
+struct Uuid {
+  std::string_view text() const { return {characters.data(), characters.size()}; }
+  std::array<char, 36> characters;
+};
+
 // Makes random UUIDs (version 4). One thread.
 class UuidSource {
  public:
   UuidSource();
-  std::string next();
+  Uuid next();
 
  private:
   std::mt19937_64 random_;
@@ -29,6 +36,7 @@ class RequestIdFilter final : public Filter {
  private:
   Exchange& exchange_;
   UuidSource& source_;
+  bool has_id_ = false;  // the request's is usable
 };
 
 }  // namespace penstock::proxy
