@@ -25,6 +25,7 @@ Json recordJson(const ScalingRecord& record, TimePoint now) {
           {"reason", toString(record.decision.reason)},
           {"ready", record.fleet.ready},
           {"starting", record.fleet.starting},
+          {"start_up_seconds", inSeconds(record.fleet.start_up)},
           {"demand", desired.demand},
           {"short_demand", desired.short_demand},
           {"waiting", record.load.waiting},

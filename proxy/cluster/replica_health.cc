@@ -143,9 +143,14 @@ void ReplicaHealth::startChecks(Entry& entry, const HealthCheckConfig& check, bo
 void ReplicaHealth::drain(ReplicaId id) {
   if (Entry* entry = find(id)) {
     entry->draining = true;
-    entry->checker.reset();
-    entry->unreachable.reset();
-    entry->ejection_end.disarm();
+    entry->on_ready = nullptr;
+    update(*entry, {});
+  }
+}
+
+void ReplicaHealth::resume(ReplicaId id) {
+  if (Entry* entry = find(id)) {
+    entry->draining = false;
     update(*entry, {});
   }
 }
@@ -184,7 +189,7 @@ void ReplicaHealth::onFailing(ReplicaId id) {
 
 void ReplicaHealth::onUnreachable(ReplicaId id) {
   Entry* entry = find(id);
-  if (entry == nullptr || entry->draining || entry->unreachable.has_value()) {
+  if (entry == nullptr || entry->unreachable.has_value()) {
     return;
   }
   entry->unreachable.emplace(loop_, entry->replica.address, cluster_.config().connect_timeout,

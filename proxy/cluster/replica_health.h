@@ -56,8 +56,10 @@ class ReplicaHealth {
   // One that is being started: used once GET on the check's path answers; on_ready is called then,
   // the first time only.
   ReplicaId addStarting(const net::Address& address, std::move_only_function<void()> on_ready);
-  // It gets nothing more; what it has goes on.
+  // It gets nothing more; what it has goes on, and so do its checks.
   void drain(ReplicaId id);
+  // Takes drain() back: it is what its checks and its failures make of it.
+  void resume(ReplicaId id);
   // It is gone.
   void remove(ReplicaId id);
 

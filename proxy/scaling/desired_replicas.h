@@ -17,7 +17,7 @@ struct ScalingSettings {
 struct Fleet {
   std::uint32_t ready = 0;
   std::uint32_t starting = 0;  // on their way
-  // From a start until ready, as last measured; more than 0.
+  // From a start until ready, as last measured, if it has been; more than 0.
   Duration start_up = std::chrono::seconds(10);
 
   std::uint32_t size() const { return ready + starting; }

@@ -23,6 +23,8 @@ void ProcessProvider::start() {
 }
 
 void ProcessProvider::scaleTo(std::uint32_t replicas) {
+  while (processes_.size() < replicas && takeOneBack()) {
+  }
   while (processes_.size() < replicas) {
     processes_.push_back(std::make_unique<ReplicaProcess>(loop_, cluster_, config_, policy_,
                                                           health_, times_, logger_));
@@ -36,7 +38,9 @@ void ProcessProvider::scaleTo(std::uint32_t replicas) {
 Fleet ProcessProvider::fleet() const {
   const auto ready = static_cast<std::uint32_t>(
       std::ranges::count_if(processes_, [](const auto& process) { return process->ready(); }));
-  return {.ready = ready, .starting = static_cast<std::uint32_t>(processes_.size()) - ready};
+  return {.ready = ready,
+          .starting = static_cast<std::uint32_t>(processes_.size()) - ready,
+          .start_up = times_.last_start.value_or(Fleet{}.start_up)};
 }
 
 // Of equals the youngest, so that the others' caches stay warm.
@@ -55,6 +59,17 @@ void ProcessProvider::retire(Processes::iterator process) {
   retired->retire([this, retired] {
     std::erase_if(retiring_, [&](const auto& one) { return one.get() == retired; });
   });
+}
+
+bool ProcessProvider::takeOneBack() {
+  const auto taken =
+      std::ranges::find_if(retiring_, [](const auto& process) { return process->takeBack(); });
+  if (taken == retiring_.end()) {
+    return false;
+  }
+  processes_.push_back(std::move(*taken));
+  retiring_.erase(taken);
+  return true;
 }
 
 void ProcessProvider::stop(std::move_only_function<void()> stopped) {

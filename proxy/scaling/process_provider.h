@@ -38,6 +38,8 @@ class ProcessProvider final : public ReplicaProvider, private ReplicaScaler {
   // The one that is missed least.
   Processes::iterator leastNeeded();
   void retire(Processes::iterator process);
+  // One that still drains gets requests again; false if there is none.
+  bool takeOneBack();
 
   net::EventLoop& loop_;
   const std::string cluster_;

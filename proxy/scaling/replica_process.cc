@@ -41,6 +41,11 @@ ReplicaTimes::ReplicaTimes(Metrics& metrics, const std::string& cluster)
           "Time from the decision to stop a replica to the end of its process, draining included.",
           {{"cluster", cluster}}, Metrics::latencyBounds())) {}
 
+void ReplicaTimes::started(Duration time) {
+  start_seconds.observe(inSeconds(time));
+  last_start = time;
+}
+
 ReplicaProcess::ReplicaProcess(net::EventLoop& loop, const std::string& cluster,
                                const ProcessReplicas& config, const RestartPolicy& policy,
                                ReplicaHealth& health, ReplicaTimes& times, Logger& logger)
@@ -113,7 +118,7 @@ Result<void> ReplicaProcess::launch() {
 void ReplicaProcess::onReady() {
   start_timeout_.disarm();
   ready_since_ = loop_.now();
-  times_.start_seconds.observe(inSeconds(*ready_since_ - started_at_));
+  times_.started(*ready_since_ - started_at_);
 }
 
 bool ReplicaProcess::ready() const {
@@ -186,6 +191,17 @@ void ReplicaProcess::endWhenIdle() {
   } else {
     idle_check_.armAfter(kIdleCheck);
   }
+}
+
+bool ReplicaProcess::takeBack() {
+  if (!idle_check_.armed()) {
+    return false;
+  }
+  idle_check_.disarm();
+  stopping_ = false;
+  stopped_ = nullptr;
+  health_.resume(*id_);
+  return true;
 }
 
 void ReplicaProcess::stop(std::move_only_function<void()> stopped) {

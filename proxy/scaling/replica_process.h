@@ -30,8 +30,11 @@ struct RestartPolicy {
 struct ReplicaTimes {
   ReplicaTimes(Metrics& metrics, const std::string& cluster);
 
+  void started(Duration time);
+
   Histogram start_seconds;  // from the start of the process to ready
   Histogram stop_seconds;   // from the decision to stop it to its end
+  std::optional<Duration> last_start;
 };
 
 // One replica of this machine that is kept running: started at a free loopback address, named to
@@ -48,6 +51,9 @@ class ReplicaProcess {
   void start();
   // Gets nothing new; when it has finished what it has, or after drain_timeout, as stop().
   void retire(std::move_only_function<void()> stopped);
+  // Takes retire() back: it gets requests again, and stopped is not called. False if it is too
+  // late.
+  bool takeBack();
   // SIGTERM, and SIGKILL after stop_timeout; stopped is called once it has ended, later than from
   // here. After retire(): at once, and instead of that one's stopped.
   void stop(std::move_only_function<void()> stopped);

@@ -103,7 +103,7 @@ def test_a_killed_sidecar_costs_only_what_it_ran():
     sidecars = [Sidecar(EXAMPLES / "stages"), Sidecar(EXAMPLES / "stages")]
     proxy = Proxy(proxy_config(sidecars, target=2))
     with H2Client(proxy.address) as client:
-        long = stages_body(preprocess_ms=int(600 * SLOWNESS))
+        long = stages_body(preprocess_ms=int(2500 * SLOWNESS))
         running = [client.request(path="/predict", body=long) for _ in range(4)]
         proxy.wait_queue(waiting=0, in_flight=4)
         waiting = [client.request(path="/predict", body=stages_body(echo="w")) for _ in range(6)]

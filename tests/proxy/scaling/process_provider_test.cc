@@ -197,6 +197,39 @@ TEST_F(ProcessProviderTest, TheIdleReplicaGoesAndABusyOneFinishesFirst) {
   ASSERT_TRUE(runUntilStates({}));
 }
 
+TEST_F(ProcessProviderTest, OneThatStillDrainsIsTakenBackBeforeAnotherIsStarted) {
+  becomeReady();
+  startServer();
+  ASSERT_TRUE(runUntilStates({ReplicaState::kReady}));
+  TakenSlot taken(cluster->queue());
+  scaler().scaleTo(0);
+  ASSERT_THAT(states(), ElementsAre(ReplicaState::kDraining));
+  EXPECT_EQ(scaler().fleet().size(), 0u);
+
+  scaler().scaleTo(1);
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kReady));
+  EXPECT_TRUE(cluster->queue().anyAvailable());
+  EXPECT_EQ(scaler().fleet().ready, 1u);
+  taken.slot = {};
+  // It is not stopped when it is idle, and can go again.
+  TimePoint until = clock.now() + 200ms;
+  runUntil([&] { return clock.now() >= until; });
+  EXPECT_THAT(states(), ElementsAre(ReplicaState::kReady));
+  scaler().scaleTo(0);
+  ASSERT_TRUE(runUntilStates({}));
+  EXPECT_EQ(log.events("replica started").size(), 1u);
+  EXPECT_EQ(log.events("replica ended").size(), 1u);
+}
+
+TEST_F(ProcessProviderTest, TellsHowLongAStartTakes) {
+  startServer();
+  EXPECT_EQ(scaler().fleet().start_up, Fleet{}.start_up) << "not measured yet";
+  becomeReady();
+  ASSERT_TRUE(runUntil([&] { return scaler().fleet().ready == 1; }));
+  EXPECT_GT(scaler().fleet().start_up, 0ms);
+  EXPECT_NE(scaler().fleet().start_up, Fleet{}.start_up);
+}
+
 TEST_F(ProcessProviderTest, OneThatDoesNotFinishIsStoppedAfterTheDrainTimeout) {
   process.drain_timeout = 30ms;
   becomeReady();
