@@ -13,7 +13,7 @@ from support.h1_client import H1Client
 from support.h1_wire import Closed
 from support.h2_client import H2Client
 from support.replica import Workers
-from support.waiting import eventually
+from support.waiting import eventually, patience
 
 
 def test_replica_holds_requests_until_they_are_answered_and_counts_them(replica):
@@ -98,6 +98,30 @@ def test_replica_resets_refuses_and_goes_away(replica):
     with H2Client(fake.address) as client:
         client.request()
         fake.wait_count(3)
+
+
+def test_what_a_dead_replica_still_reads_is_no_request(replica):
+    fake = replica()
+    goes_on = threading.Event()
+    fake.on_head = lambda request: goes_on.wait(patience(10))
+    with H2Client(fake.address) as client:
+        with client.lock:  # both heads in one write, and so in one read
+            for number in (1, 3):
+                client.h2.send_headers(number, [
+                    (":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/"),
+                    ("x-test-id", f"old {number}")], end_stream=True)
+            client.flush()
+        reader = fake.wait_count(1)[0].connection.reader
+    fake.die()
+    assert fake.in_flight == 0
+    fake.listen()
+    goes_on.set()
+    reader.join(patience(10))
+    fake.requests[0].respond()  # as by a worker that was still at it
+    with H2Client(fake.address) as client:
+        client.request(headers=[("x-test-id", "new")])
+        fake.wait_count(2)
+        assert fake.ids == ["old 1", "new"] and fake.in_flight == fake.max_in_flight == 1
 
 
 def test_flow_control_stalls_a_slow_reader_and_a_stalled_replica(replica):

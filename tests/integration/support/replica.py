@@ -3,7 +3,8 @@
 It holds every request until the test, or its `handler`, answers it. A request is in flight from its
 head until its work has ended: that is when the test answers, refuses or resets it. A reset by the peer
 ends the work only if the replica was made with reset_ends_work=True, as with a server that aborts;
-else the work goes on, as it does on a GPU.
+else the work goes on, as it does on a GPU. die() ends one life and all its work in one moment: whatever
+a thread of it still reads afterwards is no request, and counts for nothing in the next.
 
 `/health/ready` is answered at once, 200 while `ready`. `/penstock/cancel` is recorded in `cancels`;
 with sidecar=True the replica marks its responses as a sidecar's and `cancelled` of the request fires.
@@ -46,6 +47,8 @@ class Replica:
         self.in_flight = 0
         self.max_in_flight = 0
         self.connections = []
+        self.greeting = set()  # sockets whose protocol is not known yet
+        self.life = 0
         self.accepted = 0
         self.problems = []  # violations of the protocol by the peer
         self.port = port
@@ -54,13 +57,13 @@ class Replica:
 
     def listen(self):
         """Starts (again, after die()) to accept at its address."""
-        self.dying = False
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((self.host, self.port))
         self.listener.listen(512)
         self.port = self.listener.getsockname()[1]
-        self.thread = threading.Thread(target=self._accept, args=(self.listener,), daemon=True)
+        self.thread = threading.Thread(target=self._accept, args=(self.listener, self.life),
+                                       daemon=True)
         self.thread.start()
 
     @property
@@ -115,29 +118,39 @@ class Replica:
 
     def die(self):
         """As when its process is killed: connections are reset, nobody listens."""
-        # A killed process loses all its connections in one moment; these are reset one by one, and what
-        # still comes in on the last of them proves nothing about the limit.
-        self.dying = True
+        with self.lock:
+            self.life += 1
+            self.in_flight = 0
+            for request in self.requests:
+                request.working = False
+            greeting, self.greeting = self.greeting, set()
+            self.changed.notify_all()
         sockets.hang_up(self.listener)
         self.thread.join(patience(5))
+        for sock in greeting:
+            sockets.hang_up(sock, abrupt=True)
         self.hang_up(abrupt=True)
-        for request in list(self.requests):
-            request.end_work()
 
     def close(self):
         self.die()
 
-    def _accept(self, listener):
+    def _accept(self, listener, life):
         while True:
             try:
                 sock, _ = listener.accept()
             except OSError:
                 return
+            with self.lock:
+                if life != self.life:
+                    sockets.hang_up(sock, abrupt=True)
+                    return
+                self.greeting.add(sock)
             self.accepted += 1
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(sock, life), daemon=True).start()
 
-    def _serve(self, sock):
+    def _serve(self, accepted, life):
+        sock = accepted
         try:
             if self.tls:
                 sock = self.tls.wrap_socket(sock, server_side=True)
@@ -147,14 +160,17 @@ class Replica:
         except (OSError, EOFError):
             sock.close()
             return
+        finally:
+            with self.lock:
+                self.greeting.discard(accepted)
         if is_h2 and self.protocol != "h1":
-            connection = H2ReplicaConnection(self, sock)
-            self._keep(connection)
-            connection.begin()
+            connection = H2ReplicaConnection(self, sock, life)
+            if self._keep(connection):
+                connection.begin()
         elif not is_h2 and self.protocol != "h2":
-            connection = H1ReplicaConnection(self, sock)
-            self._keep(connection)
-            connection.serve()
+            connection = H1ReplicaConnection(self, sock, life)
+            if self._keep(connection):
+                connection.serve()
         else:
             try:
                 sock.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n"
@@ -174,41 +190,53 @@ class Replica:
 
     def _keep(self, connection):
         with self.lock:
-            self.connections.append(connection)
+            alive = connection.life == self.life
+            if alive:
+                self.connections.append(connection)
+        if not alive:
+            connection.close(abrupt=True)
+        return alive
 
     def arrived(self, request):
-        """Called by the connections. False: the request is not work, and has been answered."""
+        """Called by the connections. False: it is not work, and has been answered or came too late."""
         path = request.path.partition("?")[0]
-        if path.startswith("/health/"):
-            self.health_checks += 1
-            request.control = True
-            request.respond(200 if self.ready else 503)
-            return False
-        if path == "/penstock/cancel":
-            request.control = True
-            self._cancel(request)
-            return False
         with self.lock:
-            self.requests.append(request)
-            self.in_flight += 1
-            if not self.dying:
+            if request.connection.life != self.life:
+                request.control = True
+                return False
+            request.control = path.startswith("/health/") or path == "/penstock/cancel"
+            if not request.control:
+                self.requests.append(request)
+                self.in_flight += 1
                 self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            self.changed.notify_all()
-        if self.on_head:
-            self.on_head(request)
-        return True
+                self.changed.notify_all()
+        if not request.control:
+            if self.on_head:
+                self.on_head(request)
+        elif path == "/penstock/cancel":
+            self._cancel(request)
+        else:
+            self.health_checks += 1
+            request.respond(200 if self.ready else 503)
+        return not request.control
 
     def completed(self, request):
         with self.lock:
+            if request.connection.life != self.life:
+                return
             self.changed.notify_all()
         if self.handler and self.threaded:
             threading.Thread(target=self.handler, args=(request,), daemon=True).start()
         elif self.handler:
             self.handler(request)
 
-    def work_ended(self):
+    def work_ended(self, request):
         with self.lock:
-            self.in_flight -= 1
+            if not request.working:
+                return
+            request.working = False
+            if not request.control:
+                self.in_flight -= 1
             self.changed.notify_all()
 
     def _cancel(self, request):
@@ -227,8 +255,9 @@ class Replica:
 class H1ReplicaConnection:
     """Reads requests one after the other; the next only when the last is answered."""
 
-    def __init__(self, replica, sock):
+    def __init__(self, replica, sock, life):
         self.replica = replica
+        self.life = life  # of the replica
         self.sock = sock
         self.wire = H1Reader(sock)
         self.send_lock = threading.Lock()
@@ -243,7 +272,7 @@ class H1ReplicaConnection:
                     exchange.read_body(self.wire)
                     self.replica.completed(exchange)
                     self._until_answered(exchange)
-                if exchange.closes:
+                if exchange.closes or self.life != self.replica.life:
                     break
         except Closed:
             pass

@@ -93,12 +93,7 @@ class Exchange:
         return headers
 
     def end_work(self):
-        with self.replica.lock:
-            if not self.working:
-                return
-            self.working = False
-        if not self.control:
-            self.replica.work_ended()
+        self.replica.work_ended(self)
 
     def lost(self):
         """The peer reset the request, or its connection is gone."""
@@ -251,9 +246,10 @@ class H2Exchange(Exchange):
 
 
 class H2ReplicaConnection(H2Endpoint):
-    def __init__(self, replica, sock):
+    def __init__(self, replica, sock, life):
         super().__init__(sock, False, replica.settings, replica.auto_window)
         self.replica = replica
+        self.life = life  # of the replica
         self.exchanges = {}
 
     def is_reset(self, stream_id):
