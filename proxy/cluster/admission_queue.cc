@@ -2,11 +2,26 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <utility>
 
 #include "base/check.h"
 
 namespace penstock::proxy {
+namespace {
+
+// Why a replica with a free slot is not the first choice; the least is, and what comes first
+// weighs most.
+struct Objection {
+  bool avoided;  // it refused this very request
+  bool leaving;
+  std::uint32_t in_flight;
+  bool gate_taken;  // or not known to be free
+  auto operator<=>(const Objection&) const = default;
+};
+
+}  // namespace
+
 // One critical section: brings the time integrals up to date at its start, and wakes the inboxes
 // that got something after the lock is released.
 class AdmissionQueue::Change {
@@ -52,7 +67,7 @@ Admission AdmissionQueue::acquire(Ticket& ticket, const Demand& demand) {
   if (queue_.empty() && free_slots_ > 0) {
     ++accepted_;
     ticket.place_ = next_place_++;
-    return Slot(this, &takeSlot(0), false);
+    return Slot(this, &takeSlot(0, change.now()), false);
   }
   if (waiting_ >= settings_.max_requests) {
     ++refused_;
@@ -250,24 +265,27 @@ AdmissionQueue::Entry* AdmissionQueue::find(ReplicaId id) {
   return it == entries_.end() ? nullptr : it->get();
 }
 
-// Of the replica that is least loaded, beginning after the one taken last; of the one to avoid only
-// if no other has a free slot.
-AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid) {
+// Of the replica that is least loaded, and among equals of one whose gate is free, beginning after
+// the one taken last; of the one to avoid, or one that drains, only if no other has a free slot.
+AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid, TimePoint now) {
   Entry* best = nullptr;
   std::size_t best_index = 0;
-  bool best_avoided = false;
+  Objection least{};
   for (std::size_t step = 1; step <= entries_.size(); ++step) {
     const std::size_t i = (rotation_ + step) % entries_.size();
     Entry& entry = *entries_[i];
     if (freeSlots(entry) == 0) {
       continue;
     }
-    const bool avoided = entry.id == avoid;
-    if (best == nullptr || (best_avoided && !avoided) ||
-        (best_avoided == avoided && entry.in_flight < best->in_flight)) {
+    const Objection objection{
+        .avoided = entry.id == avoid,
+        .leaving = now < entry.leaving_until.load(std::memory_order_relaxed),
+        .in_flight = entry.in_flight,
+        .gate_taken = now >= entry.gate_free_until.load(std::memory_order_relaxed)};
+    if (best == nullptr || objection < least) {
       best = &entry;
       best_index = i;
-      best_avoided = avoided;
+      least = objection;
     }
   }
   PENSTOCK_CHECK(best != nullptr, "there is a free slot when one is taken");
@@ -316,7 +334,7 @@ void AdmissionQueue::grantWaiting(Change& change) {
       deliver(ticket, Ticket::State::kExpired, change);
       continue;
     }
-    ticket.granted_ = &takeSlot(ticket.avoid_);
+    ticket.granted_ = &takeSlot(ticket.avoid_, change.now());
     ++undelivered_;
     deliver(ticket, Ticket::State::kGranted, change);
   }

@@ -130,7 +130,7 @@ class AdmissionQueue {
   // All below: with the lock held.
   std::uint64_t freeSlots(const Entry& entry) const;
   Entry* find(ReplicaId id);
-  Entry& takeSlot(ReplicaId avoid);
+  Entry& takeSlot(ReplicaId avoid, TimePoint now);
   void giveBack(Replica& replica, bool retry);
   void eraseIfGone(Entry& entry);
   void wait(Ticket& ticket, const Demand& demand, TimePoint now);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/clock.h"
 #include "net/address.h"
 
 namespace penstock::proxy {
@@ -37,6 +38,11 @@ struct Replica {
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> succeeded{0};  // answered below 500
   std::atomic<std::uint64_t> failed{0};
+  // What its load reports say to whoever chooses a replica. Each holds until a point in time, so
+  // that nobody has to notice that reports have ceased; a word in its favour or against it, never
+  // a right or a ban, since it may be wrong.
+  std::atomic<TimePoint> gate_free_until{TimePoint::min()};
+  std::atomic<TimePoint> leaving_until{TimePoint::min()};  // it drains
 };
 
 }  // namespace penstock::proxy

@@ -1,7 +1,9 @@
 // The invariants of the admission queue under random events: arrive, cancel, expire, complete, put
-// back, replica added, lost, made available or not, target and bounds up and down, several workers
-// that look into their inboxes late. Time is driven by hand; a failure prints its seed.
+// back, replica added, lost, made available or not, target and bounds up and down, replicas that
+// say true and false things of themselves, several workers that look into their inboxes late. Time
+// is driven by hand; a failure prints its seed.
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -66,10 +68,17 @@ class Simulation {
 
   // Refusals while more waited than the bounds of that time allow.
   std::size_t beyond_bounds() const { return beyond_bounds_; }
+  // Choices in which what replicas say of themselves made the difference.
+  std::size_t swayed() const { return swayed_; }
 
  private:
   static constexpr std::uint64_t kMaxRequests = 40;
   static constexpr std::uint64_t kMaxBytes = 4000;
+
+  struct Said {
+    TimePoint gate_free_until = TimePoint::min();
+    TimePoint leaving_until = TimePoint::min();
+  };
 
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
 
@@ -104,8 +113,12 @@ class Simulation {
         return withRandom(&Simulation::activate);
       case 18:
         return changeBounds();
+      case 19:
+      case 20:
+      case 21:
+        return report();
       default:
-        if (dice < 30)
+        if (dice < 32)
           return advance();
         if (dice < 55)
           return collect(pick(inboxes_.size()));
@@ -125,10 +138,12 @@ class Simulation {
                         ? Deadline::after(clock_.now(), std::chrono::milliseconds(pick(200)))
                         : Deadline::never()};
     const AdmissionQueue::Snapshot before = queue_.snapshot();
+    const auto replicas = queue_.replicas();
     Admission admission = queue_.acquire(request->ticket, demand);
     checkBounds(admission, demand, before);
     if (auto* slot = std::get_if<Slot>(&admission)) {
       EXPECT_FALSE(anyone_waits) << "a newcomer overtook";
+      checkChoice(slot->replica().id, replicas);
       request->slot = std::move(*slot);
     } else if (std::holds_alternative<Waiting>(admission)) {
       eligible_.emplace(request->ticket.place(), request.get());
@@ -154,6 +169,36 @@ class Simulation {
       beyond_bounds_ += before.waiting > max_requests_ || before.waiting_bytes > max_bytes_ ? 1 : 0;
     }
     EXPECT_EQ(std::holds_alternative<Refusal>(admission), too_many || too_large);
+  }
+
+  // Of those with a free slot: one that leaves only if all do; then the least loaded; among equals
+  // one whose gate is free.
+  void checkChoice(ReplicaId id, const std::vector<AdmissionQueue::ReplicaSnapshot>& before) {
+    const auto chosen = std::ranges::find(before, id, &AdmissionQueue::ReplicaSnapshot::id);
+    ASSERT_NE(chosen, before.end());
+    const Said of_chosen = said_[id];
+    bool swayed = false;
+    for (const AdmissionQueue::ReplicaSnapshot& other : before) {
+      if (!other.available || other.in_flight >= target_) {
+        continue;
+      }
+      const Said of_other = said_[other.id];
+      const bool chosen_leaves = clock_.now() < of_chosen.leaving_until;
+      const bool other_leaves = clock_.now() < of_other.leaving_until;
+      EXPECT_LE(chosen_leaves, other_leaves) << "one that leaves was preferred";
+      swayed = swayed || chosen_leaves != other_leaves;
+      if (chosen_leaves != other_leaves) {
+        continue;
+      }
+      EXPECT_LE(chosen->in_flight, other.in_flight) << "a replica with more in flight was chosen";
+      if (chosen->in_flight == other.in_flight) {
+        const bool chosen_free = clock_.now() < of_chosen.gate_free_until;
+        const bool other_free = clock_.now() < of_other.gate_free_until;
+        EXPECT_GE(chosen_free, other_free) << "among equals a free gate was passed over";
+        swayed = swayed || chosen_free != other_free;
+      }
+    }
+    swayed_ += swayed ? 1 : 0;
   }
 
   void withRandom(void (Simulation::*action)(Request&)) {
@@ -220,14 +265,17 @@ class Simulation {
 
   void addReplica() {
     if (replicas_.size() < 6) {
-      replicas_.push_back(queue_.addReplica(net::Address()).id);
-      queue_.setAvailable(replicas_.back(), true);
+      Replica& replica = queue_.addReplica(net::Address());
+      replicas_.push_back(replica.id);
+      by_id_[replica.id] = &replica;
+      queue_.setAvailable(replica.id, true);
     }
   }
   void removeReplica() {
     if (replicas_.size() > 1) {
       const std::size_t i = pick(replicas_.size());
       const ReplicaId id = replicas_[i];
+      by_id_.erase(id);
       queue_.removeReplica(id);
       // A late event of the old incarnation.
       queue_.setAvailable(id, true);
@@ -235,6 +283,21 @@ class Simulation {
     }
   }
   void toggleReplica() { queue_.setAvailable(replicas_[pick(replicas_.size())], pick(4) != 0); }
+  // Fresh, stale at once, forever, true or not: nobody has asked the replica.
+  void report() {
+    const ReplicaId id = replicas_[pick(replicas_.size())];
+    const TimePoint until = pick(8) == 0 ? TimePoint::max()
+                                         : clock_.now() + std::chrono::milliseconds(pick(400)) -
+                                               std::chrono::milliseconds(pick(200));
+    Said& said = said_[id];
+    if (pick(4) == 0) {
+      said.leaving_until = pick(2) == 0 ? until : TimePoint::min();
+      by_id_[id]->leaving_until = said.leaving_until;
+    } else {
+      said.gate_free_until = pick(3) == 0 ? TimePoint::min() : until;
+      by_id_[id]->gate_free_until = said.gate_free_until;
+    }
+  }
   void changeTarget() {
     target_ = 1 + static_cast<std::uint32_t>(pick(5));
     queue_.setTarget(target_);
@@ -325,6 +388,8 @@ class Simulation {
   std::vector<bool> woken_;
   std::vector<std::unique_ptr<Inbox>> inboxes_;
   std::vector<ReplicaId> replicas_;
+  std::map<ReplicaId, Replica*> by_id_;  // of those
+  std::map<ReplicaId, Said> said_;
   std::map<std::uint64_t, Request*> eligible_;
   std::map<std::uint64_t, Request*> granted_;
   std::vector<std::unique_ptr<Request>> requests_;
@@ -334,6 +399,7 @@ class Simulation {
   std::size_t put_backs_ = 0;
   std::size_t refusals_ = 0;
   std::size_t beyond_bounds_ = 0;
+  std::size_t swayed_ = 0;
 };
 
 void Request::onGranted(Slot granted) {
@@ -356,6 +422,7 @@ TEST(AdmissionQueueSimulation, KeepsEveryInvariantThroughAMillionEvents) {
     EXPECT_GT(simulation.put_backs(), 100u);
     EXPECT_GT(simulation.refusals(), 10u);
     EXPECT_GT(simulation.beyond_bounds(), 10u);
+    EXPECT_GT(simulation.swayed(), 100u);
     if (HasFailure()) {
       return;
     }

@@ -44,6 +44,94 @@ TEST_F(QueueWithReplicas, RotatesAmongEquals) {
   EXPECT_EQ(served, (std::map<ReplicaId, int>{{1, 3}, {2, 3}, {3, 3}}));
 }
 
+TEST_F(QueueWithReplicas, PrefersAFreeGateAmongEqualsAndNoneElse) {
+  readyReplica();
+  Replica& free = readyReplica();
+  readyReplica();
+  free.gate_free_until = clock.now() + 1s;
+  std::map<ReplicaId, int> served;
+  for (int i = 0; i < 9; ++i) {
+    ++served[arrive()->slot.replica().id];
+  }
+  EXPECT_EQ(served, (std::map<ReplicaId, int>{{free.id, 9}}));
+  const auto callers = arrive(3);
+  EXPECT_EQ(&callers[0]->slot.replica(), &free);
+  EXPECT_NE(&callers[1]->slot.replica(), &free) << "it has more than the others now";
+  EXPECT_NE(&callers[2]->slot.replica(), &free);
+}
+
+TEST_F(QueueWithReplicas, RotatesAmongThoseWhoseGatesAreFree) {
+  std::map<ReplicaId, int> wanted;
+  for (int i = 0; i < 4; ++i) {
+    Replica& replica = readyReplica();
+    if (i % 2 == 0) {
+      replica.gate_free_until = TimePoint::max();
+      wanted[replica.id] = 5;
+    }
+  }
+  std::map<ReplicaId, int> served;
+  for (int i = 0; i < 10; ++i) {
+    ++served[arrive()->slot.replica().id];
+  }
+  EXPECT_EQ(served, wanted);
+}
+
+TEST_F(QueueWithReplicas, AWordOfAFreeGateHoldsUntilItsTime) {
+  Replica& first = readyReplica();
+  readyReplica();
+  first.gate_free_until = clock.now() + 1s;
+  clock.advance(1s);
+  std::map<ReplicaId, int> served;
+  for (int i = 0; i < 4; ++i) {
+    ++served[arrive()->slot.replica().id];
+  }
+  EXPECT_EQ(served, (std::map<ReplicaId, int>{{1, 2}, {2, 2}}));
+}
+
+TEST_F(QueueWithReplicas, AWaiterGetsAFreeGateToo) {
+  readyReplica();
+  readyReplica();
+  Replica& free = readyReplica();
+  readyReplica();
+  const auto callers = arrive(9);
+  ASSERT_TRUE(callers[8]->ticket.waits());
+  free.gate_free_until = clock.now() + 1s;
+  queue.setTarget(3);
+  collect();
+  ASSERT_TRUE(callers[8]->hasSlot());
+  EXPECT_EQ(&callers[8]->slot.replica(), &free);
+}
+
+TEST_F(QueueWithReplicas, AReplicaThatLeavesGetsOnlyWhatNobodyElseHasASlotFor) {
+  Replica& leaving = readyReplica();
+  Replica& staying = readyReplica();
+  leaving.gate_free_until = TimePoint::max();
+  leaving.leaving_until = clock.now() + 1s;
+  const auto callers = arrive(4);
+  EXPECT_EQ(&callers[0]->slot.replica(), &staying);
+  EXPECT_EQ(&callers[1]->slot.replica(), &staying);
+  EXPECT_EQ(&callers[2]->slot.replica(), &leaving) << "it may be wrong: nobody waits for it";
+  EXPECT_EQ(&callers[3]->slot.replica(), &leaving);
+  callers[2]->slot.release();
+  callers[3]->slot.release();
+  clock.advance(1s);
+  EXPECT_EQ(&arrive()->slot.replica(), &leaving) << "its word held until then";
+}
+
+TEST_F(QueueWithReplicas, WhoWasRefusedByAReplicaGoesToAnotherWhateverItsGateSays) {
+  Replica& refusing = readyReplica();
+  refusing.gate_free_until = TimePoint::max();
+  auto caller = arrive();
+  ASSERT_EQ(&caller->slot.replica(), &refusing);
+  Replica& other = readyReplica();
+  const auto load = arrive();
+  ASSERT_EQ(&load->slot.replica(), &other);
+  EXPECT_EQ(queue.putBack(std::move(caller->slot), caller->ticket, {}, false), std::nullopt);
+  collect();
+  ASSERT_TRUE(caller->hasSlot());
+  EXPECT_EQ(&caller->slot.replica(), &other);
+}
+
 TEST_F(QueueWithReplicas, ANewReplicaTakesWaitersTheMomentItIsAvailable) {
   const auto callers = arrive(3);
   Replica& replica = queue.addReplica(net::Address::loopback(1));
