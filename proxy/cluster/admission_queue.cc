@@ -15,7 +15,7 @@ namespace {
 struct Objection {
   bool avoided;  // it refused this very request
   bool leaving;
-  std::uint32_t in_flight;
+  std::uint32_t load;
   bool gate_taken;  // or not known to be free
   auto operator<=>(const Objection&) const = default;
 };
@@ -118,8 +118,9 @@ std::optional<Refusal> AdmissionQueue::putBack(Slot slot, Ticket& ticket, const 
 
 Replica& AdmissionQueue::addReplica(const net::Address& address) {
   Change change(*this);
-  entries_.push_back(std::make_unique<Entry>(next_id_++, address));
-  return *entries_.back();
+  Entry& entry = *entries_.emplace_back(std::make_unique<Entry>(next_id_++, address));
+  inherit(entry.name);
+  return entry;
 }
 
 void AdmissionQueue::setAvailable(ReplicaId id, bool available) {
@@ -143,7 +144,7 @@ void AdmissionQueue::removeReplica(ReplicaId id) {
   free_slots_ -= freeSlots(*entry);
   entry->available = false;
   entry->removed = true;
-  eraseIfGone(*entry);
+  afterRemoval(*entry);
 }
 
 void AdmissionQueue::setTarget(std::uint32_t concurrency_target) {
@@ -256,7 +257,7 @@ void AdmissionQueue::addInbox() {
 
 std::uint64_t AdmissionQueue::freeSlots(const Entry& entry) const {
   const std::uint32_t target = settings_.concurrency_target;
-  return entry.available && entry.in_flight < target ? target - entry.in_flight : 0;
+  return entry.available && entry.load() < target ? target - entry.load() : 0;
 }
 
 AdmissionQueue::Entry* AdmissionQueue::find(ReplicaId id) {
@@ -280,7 +281,7 @@ AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid, TimePoint now) 
     const Objection objection{
         .avoided = entry.id == avoid,
         .leaving = now < entry.leaving_until.load(std::memory_order_relaxed),
-        .in_flight = entry.in_flight,
+        .load = entry.load(),
         .gate_taken = now >= entry.gate_free_until.load(std::memory_order_relaxed)};
     if (best == nullptr || objection < least) {
       best = &entry;
@@ -303,12 +304,31 @@ void AdmissionQueue::giveBack(Replica& replica, bool retry) {
   free_slots_ += freeSlots(entry);
   --in_flight_;
   retrying_ -= retry ? 1 : 0;
-  eraseIfGone(entry);
+  if (entry.removed) {
+    afterRemoval(entry);
+  }
 }
 
-void AdmissionQueue::eraseIfGone(Entry& entry) {
-  if (entry.removed && entry.in_flight == 0) {
+// One that was removed has fewer slots out, or none at all.
+void AdmissionQueue::afterRemoval(Entry& entry) {
+  inherit(entry.name);
+  if (entry.in_flight == 0) {
     std::erase_if(entries_, [&](const auto& e) { return e.get() == &entry; });
+  }
+}
+
+// Counts what is out of those removed at the address against the one that is there now.
+void AdmissionQueue::inherit(std::string_view address) {
+  std::uint32_t still_out = 0;
+  for (const auto& entry : entries_) {
+    still_out += entry->removed && entry->name == address ? entry->in_flight : 0;
+  }
+  for (const auto& entry : entries_) {
+    if (!entry->removed && entry->name == address) {
+      free_slots_ -= freeSlots(*entry);
+      entry->inherited = still_out;
+      free_slots_ += freeSlots(*entry);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -54,8 +55,9 @@ class AdmissionQueue {
   // retried: then the request has ended. Never refused for the bounds.
   std::optional<Refusal> putBack(Slot slot, Ticket& ticket, const Demand& demand, bool back_off);
 
-  // A new replica, not available yet. The reference is valid until removeReplica and the return of
-  // its last slot.
+  // A new replica, not available yet; there is none at its address but such as were removed. What
+  // these still have counts as its own: an address never has more than the target. The reference is
+  // valid until removeReplica and the return of its last slot.
   Replica& addReplica(const net::Address& address);
   // Events of replicas that were removed are ignored: an id is never used twice.
   void setAvailable(ReplicaId id, bool available);
@@ -116,7 +118,11 @@ class AdmissionQueue {
 
   struct Entry final : Replica {
     using Replica::Replica;
+    // What counts against the target.
+    std::uint32_t load() const { return in_flight + inherited; }
+
     std::uint32_t in_flight = 0;
+    std::uint32_t inherited = 0;  // slots of those removed at the same address that are still out
     bool available = false;
     bool removed = false;
   };
@@ -132,7 +138,8 @@ class AdmissionQueue {
   Entry* find(ReplicaId id);
   Entry& takeSlot(ReplicaId avoid, TimePoint now);
   void giveBack(Replica& replica, bool retry);
-  void eraseIfGone(Entry& entry);
+  void afterRemoval(Entry& entry);
+  void inherit(std::string_view address);
   void wait(Ticket& ticket, const Demand& demand, TimePoint now);
   void grantWaiting(Change& change);
   void deliver(Ticket& ticket, Ticket::State state, Change& change);

@@ -1,7 +1,8 @@
 """Replicas behind a name.
 
 Promised: the addresses that the name leads to get requests; new ones join, missing ones finish what they have;
-the time to live is honoured within bounds; when nobody can say, the last good answer holds; a name with nothing
+one that is back before it has
+finished gets no more than its target; the time to live is honoured within bounds; when nobody can say, the last good answer holds; a name with nothing
 behind it empties the cluster, who waits is served when there is something again; SRV records bring ports; an
 endpoint counts once, whatever record it is in; an answer that was cut off is fetched over TCP.
 
@@ -92,6 +93,26 @@ def test_one_that_is_gone_finishes_what_it_has(replica, dns):
         dns.records = {(NAME, A): ["127.0.0.1"]}
         fake.request(1).respond()
         assert waiting.response().status == 200
+
+
+def test_one_that_is_back_at_once_gets_no_more_than_its_target(replica, dns):
+    fake = replica()
+    dns.records = {(NAME, A): ["127.0.0.1"]}
+    proxy = start(dns, fake.port, ready=1)
+    with H2Client(proxy.address) as client:
+        running = ask(client)
+        fake.wait_count(1)
+        dns.records = {}
+        equals(lambda: [r["state"] for r in proxy.cluster()["replicas"]], ["draining"])
+        waiting = ask(client)
+        proxy.wait_queue(waiting=1, in_flight=1)
+        dns.records = {(NAME, A): ["127.0.0.1"]}
+        equals(lambda: [r["state"] for r in proxy.cluster()["replicas"]], ["draining", "ready"])
+        proxy.wait_queue(waiting=1, in_flight=1)
+        for number, stream in enumerate((running, waiting)):
+            fake.request(number).respond()
+            assert stream.response().status == 200
+    assert fake.max_in_flight == 1
 
 
 @pytest.mark.parametrize("broken", ["servfail", "silent", "garbage", "wrong_id"])

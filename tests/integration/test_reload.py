@@ -153,6 +153,26 @@ def test_a_replica_that_leaves_finishes_what_it_has(replica):
     assert old.ids == ["running"]
 
 
+def test_one_that_is_back_at_once_gets_no_more_than_its_target(replica):
+    fake, other = replica(), replica()
+    config = proxy_config([fake], target=1)
+    proxy = Proxy(config)
+    with H2Client(proxy.address) as client:
+        running = client.request(headers=tagged("running"))
+        fake.wait_count(1)
+        for address in (other.address, fake.address):
+            config["clusters"][0]["replicas"]["static"] = [address]
+            assert reload(proxy, config) is None
+        assert [r["state"] for r in proxy.cluster()["replicas"]] == ["draining", "ready"]
+        waiting = client.request(headers=tagged("waiting"))
+        proxy.wait_queue(waiting=1, in_flight=1)
+        fake.by_id("running").respond()
+        fake.by_id("waiting").respond()
+        assert [stream.response().status for stream in (running, waiting)] == [200] * 2
+    assert fake.max_in_flight == 1
+    assert proxy.cluster()["replicas"][0]["incarnation"] == 3
+
+
 def test_the_token_is_read_again(replica, tmp_path):
     token_file = tmp_path / "token"
     token_file.write_text("the-first-of-the-secrets")

@@ -1,7 +1,7 @@
 // The invariants of the admission queue under random events: arrive, cancel, expire, complete, put
-// back, replica added, lost, made available or not, target and bounds up and down, replicas that
-// say true and false things of themselves, several workers that look into their inboxes late. Time
-// is driven by hand; a failure prints its seed.
+// back, replica added, lost, back at its old address, made available or not, target and bounds up
+// and down, replicas that say true and false things of themselves, several workers that look into
+// their inboxes late. Time is driven by hand; a failure prints its seed.
 
 #include <algorithm>
 #include <map>
@@ -49,9 +49,11 @@ class Simulation {
   void run(std::size_t events) {
     for (std::size_t i = 0; i < events && !::testing::Test::HasFailure(); ++i) {
       const auto before = inFlightByReplica();
+      const auto before_at = inFlightByPort();
       const std::uint32_t old_target = target_;
       event();
       check(before, old_target);
+      checkAddresses(before_at);
     }
     finish();
   }
@@ -70,6 +72,8 @@ class Simulation {
   std::size_t beyond_bounds() const { return beyond_bounds_; }
   // Choices in which what replicas say of themselves made the difference.
   std::size_t swayed() const { return swayed_; }
+  // Times that a replica was back while requests of the one before it were still running.
+  std::size_t comebacks() const { return comebacks_; }
 
  private:
   static constexpr std::uint64_t kMaxRequests = 40;
@@ -139,11 +143,12 @@ class Simulation {
                         : Deadline::never()};
     const AdmissionQueue::Snapshot before = queue_.snapshot();
     const auto replicas = queue_.replicas();
+    const auto loads = inFlightByPort();
     Admission admission = queue_.acquire(request->ticket, demand);
     checkBounds(admission, demand, before);
     if (auto* slot = std::get_if<Slot>(&admission)) {
       EXPECT_FALSE(anyone_waits) << "a newcomer overtook";
-      checkChoice(slot->replica().id, replicas);
+      checkChoice(slot->replica().id, replicas, loads);
       request->slot = std::move(*slot);
     } else if (std::holds_alternative<Waiting>(admission)) {
       eligible_.emplace(request->ticket.place(), request.get());
@@ -173,13 +178,15 @@ class Simulation {
 
   // Of those with a free slot: one that leaves only if all do; then the least loaded; among equals
   // one whose gate is free.
-  void checkChoice(ReplicaId id, const std::vector<AdmissionQueue::ReplicaSnapshot>& before) {
+  void checkChoice(ReplicaId id, const std::vector<AdmissionQueue::ReplicaSnapshot>& before,
+                   const std::map<std::uint16_t, std::uint32_t>& loads) {
     const auto chosen = std::ranges::find(before, id, &AdmissionQueue::ReplicaSnapshot::id);
     ASSERT_NE(chosen, before.end());
+    const auto loadOf = [&](const auto& replica) { return loads.at(replica.address.port()); };
     const Said of_chosen = said_[id];
     bool swayed = false;
     for (const AdmissionQueue::ReplicaSnapshot& other : before) {
-      if (!other.available || other.in_flight >= target_) {
+      if (!other.available || loadOf(other) >= target_) {
         continue;
       }
       const Said of_other = said_[other.id];
@@ -190,8 +197,8 @@ class Simulation {
       if (chosen_leaves != other_leaves) {
         continue;
       }
-      EXPECT_LE(chosen->in_flight, other.in_flight) << "a replica with more in flight was chosen";
-      if (chosen->in_flight == other.in_flight) {
+      EXPECT_LE(loadOf(*chosen), loadOf(other)) << "a replica with more in flight was chosen";
+      if (loadOf(*chosen) == loadOf(other)) {
         const bool chosen_free = clock_.now() < of_chosen.gate_free_until;
         const bool other_free = clock_.now() < of_other.gate_free_until;
         EXPECT_GE(chosen_free, other_free) << "among equals a free gate was passed over";
@@ -264,8 +271,13 @@ class Simulation {
   }
 
   void addReplica() {
-    if (replicas_.size() < 6) {
-      Replica& replica = queue_.addReplica(net::Address());
+    // Few addresses, so that one is often taken again while slots of its last owner are out.
+    const auto port = static_cast<std::uint16_t>(1 + pick(6));
+    const auto known = queue_.replicas();
+    const auto isAt = [&](const auto& replica) { return replica.address.port() == port; };
+    if (std::ranges::none_of(known, [&](const auto& r) { return !r.removed && isAt(r); })) {
+      comebacks_ += std::ranges::any_of(known, isAt) ? 1 : 0;
+      Replica& replica = queue_.addReplica(net::Address::loopback(port));
       replicas_.push_back(replica.id);
       by_id_[replica.id] = &replica;
       queue_.setAvailable(replica.id, true);
@@ -323,6 +335,21 @@ class Simulation {
     return result;
   }
 
+  std::map<std::uint16_t, std::uint32_t> inFlightByPort() const {
+    std::map<std::uint16_t, std::uint32_t> result;
+    for (const auto& replica : queue_.replicas()) {
+      result[replica.address.port()] += replica.in_flight;
+    }
+    return result;
+  }
+
+  // NeverMoreThanTarget, as the replica sees it: whichever incarnation the slots were taken of.
+  void checkAddresses(std::map<std::uint16_t, std::uint32_t> before) const {
+    for (const auto& [port, in_flight] : inFlightByPort()) {
+      EXPECT_LE(in_flight, std::max(target_, before[port])) << "at port " << port;
+    }
+  }
+
   void check(const std::map<ReplicaId, std::uint32_t>& before, std::uint32_t old_target) {
     const AdmissionQueue::Snapshot s = queue_.snapshot();
     // Whoever left the queue in this event left from its head.
@@ -330,6 +357,7 @@ class Simulation {
       granted_.insert(*eligible_.begin());
       eligible_.erase(eligible_.begin());
     }
+    auto at_port = inFlightByPort();
     std::uint64_t free = 0;
     std::uint64_t in_flight = 0;
     for (const auto& replica : queue_.replicas()) {
@@ -341,10 +369,11 @@ class Simulation {
       if (replica.in_flight > target_) {
         EXPECT_LE(replica.in_flight, had);
       }
+      const std::uint32_t at_address = at_port[replica.address.port()];
       if (!replica.available) {
         EXPECT_LE(replica.in_flight, had) << "a replica that is not available got a request";
-      } else if (replica.in_flight < target_) {
-        free += target_ - replica.in_flight;
+      } else if (at_address < target_) {
+        free += target_ - at_address;
       }
     }
     std::uint64_t held = 0;
@@ -400,6 +429,7 @@ class Simulation {
   std::size_t refusals_ = 0;
   std::size_t beyond_bounds_ = 0;
   std::size_t swayed_ = 0;
+  std::size_t comebacks_ = 0;
 };
 
 void Request::onGranted(Slot granted) {
@@ -423,6 +453,7 @@ TEST(AdmissionQueueSimulation, KeepsEveryInvariantThroughAMillionEvents) {
     EXPECT_GT(simulation.refusals(), 10u);
     EXPECT_GT(simulation.beyond_bounds(), 10u);
     EXPECT_GT(simulation.swayed(), 100u);
+    EXPECT_GT(simulation.comebacks(), 10u);
     if (HasFailure()) {
       return;
     }

@@ -38,8 +38,10 @@ class AdmissionQueueTest : public ::testing::Test {
                                                                           .max_bytes = 1000})
       : queue(clock, settings), inbox(queue, [this] { ++wakes; }) {}
 
-  Replica& readyReplica() {
-    Replica& replica = queue.addReplica(net::Address::loopback(8080));
+  // Each at an address of its own, from port 8080 on.
+  Replica& readyReplica() { return readyReplicaAt(next_port++); }
+  Replica& readyReplicaAt(std::uint16_t port) {
+    Replica& replica = queue.addReplica(net::Address::loopback(port));
     queue.setAvailable(replica.id, true);
     return replica;
   }
@@ -73,6 +75,7 @@ class AdmissionQueueTest : public ::testing::Test {
   ManualClock clock;
   AdmissionQueue queue;
   int wakes = 0;
+  std::uint16_t next_port = 8080;
   Inbox inbox;
 };
 

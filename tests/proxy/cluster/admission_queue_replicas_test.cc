@@ -190,6 +190,57 @@ TEST_F(QueueWithReplicas, IgnoresLateEventsOfAnOldIncarnation) {
   EXPECT_EQ(queue.replicas()[0].id, fresh.id);
 }
 
+TEST_F(QueueWithReplicas, ANewIncarnationGetsOnlyWhatTheOldOneAtItsAddressLeavesFree) {
+  readyReplicaAt(1);
+  const auto callers = arrive(5);
+  for (int comebacks = 0; comebacks < 2; ++comebacks) {
+    queue.removeReplica(queue.replicas().back().id);
+    readyReplicaAt(1);
+    collect();
+    EXPECT_EQ(now().in_flight, 2u) << "both slots are out, whoever they were taken of";
+    EXPECT_EQ(now().free_slots, 0u);
+  }
+  callers[0]->slot.release();
+  collect();
+  EXPECT_EQ(callers[2]->slot.replica().id, queue.replicas().back().id);
+  EXPECT_EQ(now().in_flight, 2u);
+  callers[1]->slot.release();
+  callers[2]->slot.release();
+  collect();
+  EXPECT_TRUE(callers[3]->hasSlot());
+  EXPECT_TRUE(callers[4]->hasSlot());
+  EXPECT_EQ(queue.replicas().size(), 1u) << "the old ones are gone";
+}
+
+TEST_F(QueueWithReplicas, WhatIsOutAtAnAddressMakesItLookBusy) {
+  readyReplicaAt(1);
+  const auto old = arrive();
+  queue.removeReplica(queue.replicas().back().id);
+  readyReplicaAt(1);
+  Replica& idle = readyReplicaAt(2);
+  EXPECT_EQ(&arrive()->slot.replica(), &idle);
+}
+
+TEST_F(QueueWithReplicas, AnotherTargetCountsWhatIsStillOutAtAnAddress) {
+  readyReplicaAt(1);
+  const auto callers = arrive(5);
+  queue.removeReplica(queue.replicas().back().id);
+  readyReplicaAt(1);
+  queue.setTarget(3);
+  collect();
+  EXPECT_TRUE(callers[2]->hasSlot());
+  EXPECT_FALSE(callers[3]->hasSlot());
+  queue.setTarget(1);
+  EXPECT_EQ(now().free_slots, 0u);
+  callers[0]->slot.release();
+  callers[2]->slot.release();
+  collect();
+  EXPECT_FALSE(callers[3]->hasSlot());
+  callers[1]->slot.release();
+  collect();
+  EXPECT_TRUE(callers[3]->hasSlot());
+}
+
 TEST_F(QueueWithReplicas, TellsWhatItsReplicasHaveDone) {
   Replica& replica = readyReplica();
   replica.requests = 3;
