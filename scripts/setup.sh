@@ -33,6 +33,8 @@ bench_packages=(
 
 # The oldest versions without known holes in what we use of them, headers and run time alike.
 minimum_versions=(
+  libc-ares2=1.18.1-3
+  libc-ares-dev=1.18.1-3
   libnghttp2-14=1.52.0-1+deb12u3
   libnghttp2-dev=1.52.0-1+deb12u3
   libevent-core-2.1-7=2.1.12-stable-8+deb12u1

@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "base/quantity.h"
+#include "net/address.h"
 #include "proxy/config/loader_parts.h"
 #include "proxy/config/settings.h"
 
@@ -64,11 +67,50 @@ ProcessReplicas readProcess(const YamlValue& value) {
   return replicas;
 }
 
+// Of a name server: an IP address, whose port is 53 if there is none.
+std::optional<net::Address> resolverAddress(std::string_view text) {
+  if (text.starts_with("localhost")) {
+    return std::nullopt;
+  }
+  const auto colons = std::ranges::count(text, ':');
+  const bool bracketed = text.starts_with('[');
+  std::string with_port(text);
+  if (colons > 1 && !bracketed) {
+    with_port = fmt::format("[{}]:53", text);
+  } else if (colons == 0 || text.ends_with(']')) {
+    with_port += ":53";
+  }
+  const auto address = net::Address::parse(with_port);
+  return address && address->port() != 0 ? std::optional(*address) : std::nullopt;
+}
+
 void readResolvers(const YamlValue& value, std::vector<std::string>& resolvers) {
   for (const YamlValue& item : value.items()) {
-    if (auto text = item.string(); text && checkAddress(item, *text, false)) {
-      resolvers.push_back(std::move(*text));
+    const auto text = item.string();
+    if (!text) {
+      continue;
     }
+    if (const auto address = resolverAddress(*text)) {
+      resolvers.push_back(address->toString());
+    } else {
+      item.error(fmt::format(
+          "expected the IP address of a name server, with its port if that is not 53, such as "
+          "10.96.0.10, 10.96.0.10:5353 or [fd00::a]:53, got \"{}\"",
+          *text));
+    }
+  }
+}
+
+// As with the fleet's bounds, one that stands alone goes before the other's default.
+void readRefresh(YamlMap& map, DnsReplicas& replicas) {
+  map.optional("min_refresh", replicas.min_refresh, {10ms, 1h});
+  map.optional("max_refresh", replicas.max_refresh, {10ms, 1h});
+  const auto longest = map.find("max_refresh");
+  if (!longest) {
+    replicas.max_refresh = std::max(replicas.max_refresh, replicas.min_refresh);
+  } else if (replicas.max_refresh < replicas.min_refresh) {
+    longest->error(fmt::format("expected at least min_refresh ({}), got {}",
+                               toString(replicas.min_refresh), toString(replicas.max_refresh)));
   }
 }
 
@@ -89,8 +131,7 @@ DnsReplicas readDns(const YamlValue& value) {
   if (const auto resolvers = map.find("resolvers")) {
     readResolvers(*resolvers, replicas.resolvers);
   }
-  map.optional("min_refresh", replicas.min_refresh, {10ms, 1h});
-  map.optional("max_refresh", replicas.max_refresh, {10ms, 1h});
+  readRefresh(map, replicas);
   map.optional("timeout", replicas.timeout, {10ms, 1min});
   map.finish();
   return replicas;

@@ -9,6 +9,7 @@ namespace penstock::proxy {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
@@ -53,6 +54,29 @@ TEST(ConfigDifference, NamesEveryOtherKey) {
               UnorderedElementsAre("drain_timeout", "admin.token_file", "listeners[a].address",
                                    "listeners[b].routes", "clusters[m].health_check",
                                    "clusters[m].retry.budget"));
+}
+
+TEST(ConfigDifference, NamesEveryKeyOfDnsReplicas) {
+  const std::string text =
+      "listeners: [{name: a, address: 127.0.0.1:81, routes: [{prefix: /, cluster: m}]}]\n"
+      "clusters: [{name: m, replicas: {dns: {name: n, port: 1, resolvers: [10.0.0.1]}}}]\n";
+  const Config running = load(text);
+  Config wanted = running;
+  auto& dns = std::get<DnsReplicas>(wanted.clusters[0].replicas);
+  dns = {.name = "o",
+         .port = 2,
+         .resolvers = {"10.0.0.1:54"},
+         .min_refresh = 1001ms,
+         .max_refresh = 31s,
+         .timeout = 6s};
+  EXPECT_THAT(keysThatNeedRestart(running, wanted),
+              UnorderedElementsAre(
+                  "clusters[m].replicas.dns.name", "clusters[m].replicas.dns.port",
+                  "clusters[m].replicas.dns.resolvers", "clusters[m].replicas.dns.min_refresh",
+                  "clusters[m].replicas.dns.max_refresh", "clusters[m].replicas.dns.timeout"));
+  wanted = running;
+  std::get<DnsReplicas>(wanted.clusters[0].replicas).srv = true;
+  EXPECT_THAT(keysThatNeedRestart(running, wanted), Contains("clusters[m].replicas.dns.srv"));
 }
 
 TEST(ConfigDifference, NamesClustersThatCameOrWent) {

@@ -285,6 +285,33 @@ TEST(ConfigErrors, BadStaticReplicas) {
               StartsWith("p.yaml:2:42: clusters[].replicas.static[]: expected ip:port"));
 }
 
+std::string withDns(const std::string& keys) {
+  return withReplicas("{dns: {name: n, port: 1, " + keys + "}}");
+}
+
+TEST(ConfigErrors, ResolversAreNoNames) {
+  const auto expected = [](const std::string& got) {
+    return "p.yaml:2:69: clusters[].replicas.dns.resolvers[]: expected the IP address of a name "
+           "server, with its port if that is not 53, such as 10.96.0.10, 10.96.0.10:5353 or "
+           "[fd00::a]:53, got \"" +
+           got + "\"";
+  };
+  for (const char* wrong : {"localhost:53", "localhost", "dns.test:53", "10.0.0.10:", "10.0.0",
+                            "10.0.0.10:70000", "10.0.0.10:0", "fd00::a:b:c:d:e:f:53:1"}) {
+    EXPECT_EQ(withDns("resolvers: ['" + std::string(wrong) + "']"), expected(wrong));
+  }
+  EXPECT_EQ(withDns("resolvers: ['[fd00::x]:53']"), expected("[fd00::x]:53"));
+}
+
+TEST(ConfigErrors, BoundsOfRefreshThatContradictEachOther) {
+  EXPECT_EQ(withDns("min_refresh: 2s, max_refresh: 1s"),
+            "p.yaml:2:87: clusters[].replicas.dns.max_refresh: expected at least min_refresh (2s), "
+            "got 1s");
+  EXPECT_EQ(withDns("max_refresh: 500ms"),
+            "p.yaml:2:70: clusters[].replicas.dns.max_refresh: expected at least min_refresh (1s), "
+            "got 500ms");
+}
+
 TEST(ConfigErrors, BadCommand) {
   EXPECT_EQ(
       withReplicas("{process: {}}"),

@@ -92,6 +92,27 @@ clusters:
 }
 
 // Each row of LIMITS that is a key of a listener.
+DnsReplicas dnsReplicas(const std::string& keys) {
+  const Config config = load(
+      "listeners: [{name: a, address: 127.0.0.1:81, routes: [{prefix: /, cluster: m}]}]\n"
+      "clusters: [{name: m, replicas: {dns: {name: n, port: 1, " +
+      keys + "}}}]\n");
+  return std::get<DnsReplicas>(config.clusters.at(0).replicas);
+}
+
+TEST(ConfigLoader, ResolversListenAtPort53UnlessTheyAreSaidToDoOtherwise) {
+  EXPECT_THAT(
+      dnsReplicas("resolvers: [10.0.0.1, '10.0.0.1:54', 'fd00::a', '[fd00::b]', "
+                  "'[fd00::c]:54']")
+          .resolvers,
+      ElementsAre("10.0.0.1:53", "10.0.0.1:54", "[fd00::a]:53", "[fd00::b]:53", "[fd00::c]:54"));
+}
+
+TEST(ConfigLoader, RaisesTheLongestRefreshToAShortestThatStandsAlone) {
+  EXPECT_EQ(dnsReplicas("min_refresh: 1m").max_refresh, 1min);
+  EXPECT_EQ(dnsReplicas("min_refresh: 1m, max_refresh: 2m").max_refresh, 2min);
+}
+
 TEST(ConfigLoader, GivesListenersTheDocumentedDefaults) {
   const ListenerConfig listener = load(minimalText()).listeners.at(0);
   EXPECT_FALSE(listener.tls);
