@@ -199,8 +199,8 @@ struct ClusterConfig : ClusterSettings {
   std::optional<ClusterTlsConfig> tls;
   ReplicasConfig replicas;
   Duration connect_timeout = 1s;
-  std::uint32_t max_connect_attempts = 3;       // replicas tried for one request, 25–250 ms apart
-  ByteSize max_response_header_bytes = 64_KiB;  // beyond: 502
+  std::uint32_t max_connect_attempts = 3;          // connects for one request, 25–250 ms apart
+  ByteSize max_response_header_bytes = 64_KiB;     // beyond: 502
   std::uint32_t max_response_header_fields = 100;  // beyond: 502
   std::uint32_t max_informational = 10;            // 1xx responses before the final one
   Duration idle_timeout_http1 = 4s;                // uvicorn closes at 5 s

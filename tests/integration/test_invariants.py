@@ -159,8 +159,9 @@ def test_replicas_die_and_come_back_meanwhile(replica, workers, seed):
     work = Workers(lambda request: rng.uniform(0, 0.012))
     fakes = [replica("h2", handler=work), replica("h1", handler=work), replica("h2", handler=work)]
     proxy = Proxy(proxy_config(fakes, target=2, cluster={
-        "ejection": {"consecutive_failures": 0}, "retry": {"max_attempts": 10, "budget": 100}}),
-        workers=workers)
+        "ejection": {"consecutive_failures": 0}, "retry": {"max_attempts": 10, "budget": 100},
+        # They die faster than any replica does: a request may meet more than three deaths.
+        "max_connect_attempts": 10}), workers=workers)
     crowd = Crowd(proxy.address, seed, small)
     deaths = [0]
 

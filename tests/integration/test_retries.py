@@ -120,6 +120,19 @@ def test_attempts_are_bounded(replica, refuse):
     proxy.wait_empty()
 
 
+def test_a_failed_connect_and_a_refusal_do_not_spend_each_others_attempts(replica):
+    held, dead = unused_address()
+    fake = replica(handler=lambda request: (request.respond(body=b"second") if fake.ids[1:]
+                                            else request.refuse()))
+    proxy = Proxy(proxy_config([fake, dead], cluster={
+        "retry": {"max_attempts": 2}, "max_connect_attempts": 2}))
+    with H2Client(proxy.address) as client:
+        assert client.fetch(body=b"x").body == b"second"
+    # One at each, in either order, and then the one that counts.
+    assert proxy.metric("penstock_cluster_retries_total", cluster="m") == 2
+    held.close()
+
+
 def test_a_refusal_is_not_retried_when_the_body_is_no_longer_buffered(replica):
     fake = replica("h2")
     proxy = Proxy(proxy_config([fake], route={"request_buffer": "4KiB"}))

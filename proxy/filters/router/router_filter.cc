@@ -87,7 +87,7 @@ void RouterFilter::forwardBody() {
     return;
   }
   if (complete && !body_touched_ && !exchange_.responseStarted() &&
-      exchange_.report().attempts < exchange_.cluster().config().retry.max_attempts) {
+      sendings() < exchange_.cluster().config().retry.max_attempts) {
     body.copyTo(replay_);
     replay_kept_ = true;
   }
@@ -119,12 +119,11 @@ void RouterFilter::onUpstreamInformational(http::ResponseHead head) {
 }
 
 void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
-  const ClusterConfig& config = exchange_.cluster().config();
   if (saysNotExecuted(head)) {
     if (head.headers.get("x-penstock-reason") == "concurrency_limit") {
       exchange_.cluster().cluster().countLimitExceeded();
     }
-    if (!retry(config.retry.max_attempts, false)) {
+    if (!retry(false)) {
       exchange_.reply(reasonOf(Failure::kRefused, bodyIsWhole()));
     }
     return;
@@ -181,24 +180,29 @@ void RouterFilter::onUpstreamEnd() {
 }
 
 void RouterFilter::onUpstreamFailed(Failure failure) {
-  const ClusterConfig& config = exchange_.cluster().config();
   const bool may_retry =
       !exchange_.responseStarted() && (UpstreamRequest::provablyNotExecuted(failure) ||
                                        (exchange_.route().idempotent && !exchange_.isWebSocket()));
   const bool could_not_connect = failure == Failure::kConnectFailed;
-  const std::uint32_t max_attempts =
-      could_not_connect ? config.max_connect_attempts : config.retry.max_attempts;
-  if (may_retry && retry(max_attempts, could_not_connect)) {
+  connect_failures_ += could_not_connect ? 1 : 0;
+  if (may_retry && retry(could_not_connect)) {
     return;
   }
   discardUpstream();
   exchange_.reply(reasonOf(failure, bodyIsWhole()));
 }
 
-bool RouterFilter::retry(std::uint32_t max_attempts, bool back_off) {
+std::uint32_t RouterFilter::sendings() const {
+  return exchange_.report().attempts - connect_failures_;
+}
+
+bool RouterFilter::retry(bool could_not_connect) {
+  const ClusterConfig& config = exchange_.cluster().config();
   Slot slot = upstream_->takeSlot();
   discardUpstream();
-  if (exchange_.report().attempts >= max_attempts || !bodyIsWhole()) {
+  const bool exhausted = could_not_connect ? connect_failures_ >= config.max_connect_attempts
+                                           : sendings() >= config.retry.max_attempts;
+  if (exhausted || !bodyIsWhole()) {
     return false;
   }
   if (replay_kept_) {
@@ -210,7 +214,7 @@ bool RouterFilter::retry(std::uint32_t max_attempts, bool back_off) {
   body_touched_ = false;
   replay_kept_ = false;
   exchange_.setUpstreamBacklog(0);
-  if (!exchange_.putBack(slot, back_off)) {
+  if (!exchange_.putBack(slot, could_not_connect)) {
     return false;
   }
   exchange_.cluster().cluster().countRetry();

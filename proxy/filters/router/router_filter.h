@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "proxy/http/exchange.h"
@@ -33,8 +34,10 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
 
   void forwardBody();
   bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
+  // Attempts without those that could not connect, which have a bound of their own.
+  std::uint32_t sendings() const;
   // Whether the request waits for another slot now. Takes the attempt's slot in any case.
-  bool retry(std::uint32_t max_attempts, bool back_off);
+  bool retry(bool could_not_connect);
   // The replica answered before it had the whole request, and wants no more of it.
   void endEarly();
   void discardUpstream();
@@ -44,6 +47,7 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
 
   Exchange& exchange_;
   std::unique_ptr<UpstreamRequest> upstream_;
+  std::uint32_t connect_failures_ = 0;
   bool ready_ = false;         // the upstream stream is open
   bool request_sent_ = false;  // to its end
   bool body_touched_ = false;  // some of the body is no longer in the exchange
