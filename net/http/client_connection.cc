@@ -55,7 +55,7 @@ class NegotiatedClientConnection final : public ClientConnection,
   void onConnectionClosed(ClientConnection&, net::CloseReason reason) override {
     owner_.onConnectionClosed(*this, reason);
   }
-  void onNotHttp2(ClientConnection&) override { owner_.onNotHttp2(*this); }
+  void onNotHttp2(ClientConnection&, NotHttp2 how) override { owner_.onNotHttp2(*this, how); }
 
   // net::ConnectionHandler
   void onConnected() override {

@@ -12,6 +12,12 @@ namespace penstock::http {
 
 enum class UpstreamProtocol { kAuto, kHttp2, kHttp1 };
 
+// How a peer showed that it does not speak HTTP/2 with prior knowledge.
+enum class NotHttp2 {
+  kSaid,    // by other bytes, or by silence
+  kHungUp,  // which it may also have done because it ended just then
+};
+
 // An upstream HTTP connection: HTTP/2 with prior knowledge (or ALPN) or HTTP/1.1. Loop thread only.
 // Streams are opened only when canOpen(); a pool keeps the connections.
 class ClientConnection {
@@ -29,8 +35,9 @@ class ClientConnection {
     // owner frees it with EventLoop::destroyLater.
     virtual void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) = 0;
     // kAuto only: the peer does not speak HTTP/2 with prior knowledge (no stream was opened).
-    // Another connection with kHttp1 is to be made; onConnectionClosed does not follow.
-    virtual void onNotHttp2(ClientConnection& connection) = 0;
+    // Another connection is to be made, with kHttp1 if that is sure; onConnectionClosed does not
+    // follow.
+    virtual void onNotHttp2(ClientConnection& connection, NotHttp2 how) = 0;
   };
 
   // protocol kAuto: HTTP/2 preface first; TLS: by ALPN.

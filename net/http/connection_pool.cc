@@ -1,6 +1,7 @@
 #include "net/http/connection_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -101,14 +102,18 @@ void ConnectionPool::onConnectionClosed(ClientConnection& connection, net::Close
   const bool was_ready = find(connection).ready;
   loop_.destroyLater(remove(connection));
   if (!was_ready) {
+    hung_up_ = false;
     // Over HTTP/2 all waited for this one.
     failWaiters(reason, protocol_ == UpstreamProtocol::kHttp1 ? std::size_t{1} : waiters_.size());
   }
   connectForWaiters();
 }
 
-void ConnectionPool::onNotHttp2(ClientConnection& connection) {
-  protocol_ = UpstreamProtocol::kHttp1;
+void ConnectionPool::onNotHttp2(ClientConnection& connection, NotHttp2 how) {
+  // Who ended in mid-greeting does not do so twice in a row; and what is found out here stays.
+  if (how == NotHttp2::kSaid || std::exchange(hung_up_, true)) {
+    protocol_ = UpstreamProtocol::kHttp1;
+  }
   connection.close();
   loop_.destroyLater(remove(connection));
   connectForWaiters();

@@ -63,7 +63,7 @@ class ConnectionPool final : public ClientConnection::Owner {
   void onCapacity(ClientConnection& connection) override;
   void onDraining(ClientConnection& connection) override;
   void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) override;
-  void onNotHttp2(ClientConnection& connection) override;
+  void onNotHttp2(ClientConnection& connection, NotHttp2 how) override;
 
  private:
   friend class StreamWaiter;
@@ -88,6 +88,7 @@ class ConnectionPool final : public ClientConnection::Owner {
   const PoolSettings& settings_;
   // What kAuto turned out to be.
   UpstreamProtocol protocol_;
+  bool hung_up_ = false;  // the last connection, on HTTP/2's preface
   std::vector<Pooled> connections_;
   std::vector<StreamWaiter*> waiters_;  // in order
 };

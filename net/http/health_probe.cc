@@ -91,8 +91,12 @@ void HealthProbe::onConnectionClosed(ClientConnection&, net::CloseReason reason)
   fail(net::toString(reason));
 }
 
-void HealthProbe::onNotHttp2(ClientConnection&) {
+void HealthProbe::onNotHttp2(ClientConnection&, NotHttp2 how) {
   loop_.destroyLater(std::move(connection_));
+  if (how == NotHttp2::kHungUp && !std::exchange(hung_up_, true)) {
+    connect(settings_.protocol);
+    return;
+  }
   answer_.speaks_http1 = true;
   connect(UpstreamProtocol::kHttp1);
 }

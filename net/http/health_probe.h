@@ -57,7 +57,7 @@ class HealthProbe final : private ClientConnection::Owner, private ResponseHandl
   void onCapacity(ClientConnection&) override {}
   void onDraining(ClientConnection&) override {}
   void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) override;
-  void onNotHttp2(ClientConnection& connection) override;
+  void onNotHttp2(ClientConnection& connection, NotHttp2 how) override;
 
   void onInformational(ResponseHead) override {}
   void onResponseHead(ResponseHead head, bool end_stream) override;
@@ -76,6 +76,7 @@ class HealthProbe final : private ClientConnection::Owner, private ResponseHandl
   // The callback may destroy the probe, in whose connection's calls this is when it finishes.
   net::Deferred tell_;
   bool finished_ = false;
+  bool hung_up_ = false;  // once, on HTTP/2's preface
   std::unique_ptr<ClientConnection> connection_;
   ClientStream* stream_ = nullptr;
 };

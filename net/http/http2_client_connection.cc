@@ -107,7 +107,7 @@ void Http2ClientConnection::onConnected() {
 }
 
 void Http2ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
-  if (!std::exchange(any_bytes_, true) && bytes.front() != 0 && giveUpHttp2()) {
+  if (!std::exchange(any_bytes_, true) && bytes.front() != 0 && giveUpHttp2(NotHttp2::kSaid)) {
     // A SETTINGS frame is shorter than 2^16 and so begins with zero; "HTTP/1.1 400" does not.
     return;
   }
@@ -117,23 +117,23 @@ void Http2ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
 }
 
 void Http2ClientConnection::onPeerClosed() {
-  if (!giveUpHttp2()) {
+  if (!giveUpHttp2(NotHttp2::kHungUp)) {
     finish(StreamEnd::kConnectionLost, net::CloseReason::kPeerClosed);
   }
 }
 
 void Http2ClientConnection::onClosed(net::CloseReason reason) {
-  if (reason != net::CloseReason::kPeerReset || !giveUpHttp2()) {
+  if (reason != net::CloseReason::kPeerReset || !giveUpHttp2(NotHttp2::kHungUp)) {
     finish(StreamEnd::kConnectionLost, reason);
   }
 }
 
-bool Http2ClientConnection::giveUpHttp2() {
+bool Http2ClientConnection::giveUpHttp2(NotHttp2 how) {
   if (!detect_ || ready_ || !connected_ || !session_.isOpen()) {
     return false;
   }
   session_.close(StreamEnd::kRefused);
-  owner_.onNotHttp2(*this);
+  owner_.onNotHttp2(*this, how);
   return true;
 }
 
@@ -245,7 +245,7 @@ TimePoint Http2ClientConnection::onTimer(TimePoint now) {
     return deadline.passed(now);
   };
   if (!ready_ && passed(connected_at_, limits.preface_timeout)) {
-    if (!giveUpHttp2()) {
+    if (!giveUpHttp2(NotHttp2::kSaid)) {
       finish(StreamEnd::kTimeout, net::CloseReason::kLocal);
     }
   } else if (!settings_acked_ && passed(connected_at_, limits.settings_ack_timeout)) {

@@ -63,7 +63,7 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   void acceptHead(Http2ClientStream& stream, bool end_stream);
   void stopOpening();
   // What the peer says (or does not say) is not HTTP/2. True if the owner was told so.
-  bool giveUpHttp2();
+  bool giveUpHttp2(NotHttp2 how);
   void finish(StreamEnd end, net::CloseReason reason);
 
   Owner& owner_;

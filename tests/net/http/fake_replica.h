@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -23,8 +24,11 @@ class FakeReplica final : private net::Listener::Handler {
     kHttp1Late,  // says nothing to HTTP/2's preface
   };
 
-  explicit FakeReplica(net::EventLoop& loop, Speaks speaks = Speaks::kHttp2AndHttp1)
-      : loop_(loop), speaks_(speaks), listener_(new net::Listener(loop, listening(), *this)) {
+  explicit FakeReplica(net::EventLoop& loop, Speaks speaks = Speaks::kHttp2AndHttp1,
+                       const net::Address& address = net::Address::loopback(0))
+      : loop_(loop),
+        speaks_(speaks),
+        listener_(new net::Listener(loop, net::listenOn(address, false).value(), *this)) {
     address_ = listener_->address();
   }
   ~FakeReplica() override { hangUp(); }
@@ -39,6 +43,8 @@ class FakeReplica final : private net::Listener::Handler {
     }
   }
 
+  int hang_ups = 0;  // so many connections are closed at their first byte
+  std::function<void()> before_hang_up;
   int status = 200;
   bool is_sidecar = false;
   bool ends_answer = true;
@@ -100,6 +106,13 @@ class FakeReplica final : private net::Listener::Handler {
 
     void onConnected() override {}
     void onBytes(std::span<const std::uint8_t> bytes) override {
+      if (hangs_up) {
+        if (replica.before_hang_up) {
+          replica.before_hang_up();
+        }
+        raw->close();
+        return;
+      }
       const std::string text(bytes.begin(), bytes.end());
       const bool http2 = text.starts_with("PRI");
       if (replica.speaks_ == Speaks::kNothing || (http2 && replica.speaks_ == Speaks::kHttp1Late)) {
@@ -118,21 +131,19 @@ class FakeReplica final : private net::Listener::Handler {
     void onClosed(net::CloseReason) override {}
 
     FakeReplica& replica;
+    bool hangs_up = false;
     std::vector<std::unique_ptr<Request>> requests;
     std::unique_ptr<http::ServerConnection> http;
     std::unique_ptr<net::Connection> raw;
   };
-
-  static net::UniqueFd listening() {
-    return net::listenOn(net::Address::loopback(0), false).value();
-  }
 
   void onAccept(net::UniqueFd fd, const net::Address& peer_address) override {
     ++connections;
     Peer& peer = peers_.emplace_back(*this);
     auto connection = std::make_unique<net::Connection>(loop_, std::move(fd), peer_address, nullptr,
                                                         net::Connection::Options{});
-    if (speaks_ == Speaks::kHttp2AndHttp1) {
+    peer.hangs_up = connections <= hang_ups;
+    if (speaks_ == Speaks::kHttp2AndHttp1 && !peer.hangs_up) {
       peer.http = http::ServerConnection::make(loop_, std::move(connection), limits_, peer);
     } else {
       peer.raw = std::move(connection);

@@ -72,6 +72,23 @@ TEST_F(HealthProbeTest, FindsOutThatAReplicaIsSilentAboutHttp2) {
   EXPECT_TRUE(answer.speaks_http1);
 }
 
+TEST_F(HealthProbeTest, AHangUpIsNoProofThatAReplicaSpeaksHttp1Only) {
+  FakeReplica replica(loop);
+  replica.hang_ups = 1;
+  const auto answer = ask(replica);
+  EXPECT_TRUE(answer.healthy()) << answer.describe();
+  EXPECT_FALSE(answer.speaks_http1);
+  EXPECT_EQ(replica.last_protocol, Protocol::kHttp2);
+}
+
+TEST_F(HealthProbeTest, FindsOutThatAReplicaAlwaysHangsUpOnHttp2) {
+  FakeReplica replica(loop, FakeReplica::Speaks::kHttp1Only);
+  replica.hang_ups = 2;
+  const auto answer = ask(replica);
+  EXPECT_TRUE(answer.healthy()) << answer.describe();
+  EXPECT_TRUE(answer.speaks_http1);
+}
+
 TEST_F(HealthProbeTest, KnowsASidecar) {
   FakeReplica replica(loop);
   replica.is_sidecar = true;

@@ -129,7 +129,7 @@ class Http1ClientTest : public ::testing::Test, public ClientConnection::Owner {
     closed_ = reason;
     loop_.destroyLater(std::move(client_));
   }
-  void onNotHttp2(ClientConnection&) override { ADD_FAILURE(); }
+  void onNotHttp2(ClientConnection&, NotHttp2) override { ADD_FAILURE(); }
 
   ManualClock clock_;
   net::EventLoop loop_{clock_};

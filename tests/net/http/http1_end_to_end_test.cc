@@ -148,7 +148,9 @@ class Http1EndToEnd : public ::testing::Test,
     EXPECT_EQ(&connection, client_.get());
     loop_.destroyLater(std::move(client_));
   }
-  void onNotHttp2(ClientConnection&) override { ADD_FAILURE() << "the server speaks HTTP/2"; }
+  void onNotHttp2(ClientConnection&, NotHttp2) override {
+    ADD_FAILURE() << "the server speaks HTTP/2";
+  }
 
   inline static TestCertificates* certificates_ = nullptr;
   ManualClock clock_;

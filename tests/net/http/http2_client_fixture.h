@@ -129,8 +129,8 @@ class Http2ClientTest : public ::testing::Test, public ClientConnection::Owner {
     closed_ = reason;
     loop_.destroyLater(std::move(client_));
   }
-  void onNotHttp2(ClientConnection&) override {
-    not_http2_ = true;
+  void onNotHttp2(ClientConnection&, NotHttp2 how) override {
+    not_http2_ = how;
     loop_.destroyLater(std::move(client_));
   }
 
@@ -143,7 +143,7 @@ class Http2ClientTest : public ::testing::Test, public ClientConnection::Owner {
   int ready_ = 0;
   int capacity_ = 0;
   int draining_ = 0;
-  bool not_http2_ = false;
+  std::optional<NotHttp2> not_http2_;
   std::optional<net::CloseReason> closed_;
 };
 

@@ -324,7 +324,7 @@ TEST_F(Http2ClientTest, SendsABodyAsTheWindowAllows) {
 TEST_F(Http2ClientTest, FindsOutThatThePeerSpeaksHttp1) {
   start(true);
   send("HTTP/1.1 400 Bad Request\r\n\r\n");
-  EXPECT_TRUE(not_http2_);
+  EXPECT_EQ(not_http2_, NotHttp2::kSaid);
   EXPECT_FALSE(closed_.has_value());
 }
 
@@ -332,14 +332,14 @@ TEST_F(Http2ClientTest, FindsOutThatThePeerHangsUpOnThePreface) {
   start(true);
   peer_->shutdownWriting();
   settle();
-  EXPECT_TRUE(not_http2_);
+  EXPECT_EQ(not_http2_, NotHttp2::kHungUp);
   EXPECT_FALSE(closed_.has_value());
 }
 
 TEST_F(Http2ClientTest, FindsOutThatThePeerIgnoresThePreface) {
   start(true);
   advance(limits_.preface_timeout);
-  EXPECT_TRUE(not_http2_);
+  EXPECT_EQ(not_http2_, NotHttp2::kSaid);
 }
 
 TEST_F(Http2ClientTest, WithPriorKnowledgeAnythingElseClosesTheConnection) {
@@ -347,7 +347,7 @@ TEST_F(Http2ClientTest, WithPriorKnowledgeAnythingElseClosesTheConnection) {
   send("HTTP/1.1 400 Bad Request\r\n\r\n");
   peer_->close();
   settle();
-  EXPECT_FALSE(not_http2_);
+  EXPECT_FALSE(not_http2_.has_value());
   EXPECT_TRUE(closed_.has_value());
   EXPECT_EQ(ready_, 0);
 }

@@ -222,7 +222,7 @@ class Http2EndToEndTest : public ::testing::Test,
   void onCapacity(ClientConnection&) override {}
   void onDraining(ClientConnection&) override { ADD_FAILURE(); }
   void onConnectionClosed(ClientConnection&, net::CloseReason) override { ADD_FAILURE(); }
-  void onNotHttp2(ClientConnection&) override { ADD_FAILURE(); }
+  void onNotHttp2(ClientConnection&, NotHttp2) override { ADD_FAILURE(); }
 
   ManualClock clock_;
   net::EventLoop loop_{clock_};

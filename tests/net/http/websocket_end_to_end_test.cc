@@ -191,7 +191,7 @@ class WebSocketEndToEnd : public ::testing::TestWithParam<Wire>,
   void onConnectionClosed(ClientConnection&, net::CloseReason) override {
     loop_.destroyLater(std::move(client_));
   }
-  void onNotHttp2(ClientConnection&) override { ADD_FAILURE(); }
+  void onNotHttp2(ClientConnection&, NotHttp2) override { ADD_FAILURE(); }
 
   inline static TestCertificates* certificates_ = nullptr;
   ManualClock clock_;
