@@ -266,7 +266,7 @@ Result<std::unique_ptr<ReplicaProvider>> Server::makeProvider(std::size_t cluste
     auto lookup = net::DnsLookup::make(loop_, {.name = dns->name,
                                                .port = dns->port,
                                                .srv = dns->srv,
-                                               .servers = dns->resolvers,
+                                               .servers = parsed(dns->resolvers),
                                                .timeout = dns->timeout});
     if (!lookup) {
       return failure("cluster \"" + config.name + "\": " + lookup.error().message);

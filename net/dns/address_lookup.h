@@ -1,6 +1,5 @@
 #pragma once
 
-#include <expected>
 #include <functional>
 #include <string>
 #include <vector>
@@ -11,11 +10,16 @@
 
 namespace penstock::net {
 
-// Where a name leads now.
+// Where a name leads now, question by question: the families of an address are asked for apart, and
+// one may get an answer when another does not.
 struct FoundAddresses {
-  // Each once, in order of their text; empty: there is no such name, or nothing behind it.
-  std::vector<Address> addresses;
-  Duration ttl{};  // the shortest of them; 0 if not known
+  struct Answer {
+    std::string question;  // the same in each lookup
+    // Empty: there is nothing. An error: nobody could say.
+    Result<std::vector<Address>> addresses;
+  };
+  std::vector<Answer> answers;
+  Duration ttl{};  // the shortest of what leads to the addresses; 0 if not known
 };
 
 // Finds addresses, again and again, one lookup at a time. Loop thread only.
@@ -25,7 +29,7 @@ class AddressLookup {
 
   virtual ~AddressLookup() = default;
   // done: once, later than from here, unless this is destroyed before. An error means that nobody
-  // could say: not that there is nothing.
+  // could say even what to ask for.
   virtual void start(Done done) = 0;
 };
 

@@ -1,50 +1,88 @@
 #include "net/dns/dns_lookup.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
 #include <ares.h>
+#include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <fmt/format.h>
+#include <netdb.h>
 #include <netinet/in.h>
 
 #include "base/check.h"
+#include "net/dns/service_records.h"
 
 namespace penstock::net {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kTries = 2;  // of each server
+constexpr int kTries = 2;            // of each server
+constexpr std::size_t kAtOnce = 16;  // targets; two questions each
+constexpr const char* kTooLate = "no answer in time";
 
 // c-ares says this where a name has nothing of what was asked for.
 bool saysNothingThere(int status) {
   return status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_ENONAME;
 }
 
-bool isCancelled(int status) {
-  return status == ARES_ECANCELLED || status == ARES_EDESTRUCTION;
+std::string why(int status) {
+  return status == ARES_ECANCELLED ? kTooLate : ares_strerror(status);
 }
 
-// An IPv4 address, also where it is written as IPv6.
-Address withPort(const sockaddr& address, std::uint16_t port) {
+bool isWhole(std::string_view name) {
+  return name.ends_with('.');
+}
+
+// raw: an in_addr or in6_addr. IPv4 where it is that in truth.
+Address makeAddress(int family, const void* raw, std::uint16_t port) {
+  const auto* bytes = static_cast<const std::uint8_t*>(raw);
+  in6_addr as_v6{};
+  std::memcpy(&as_v6, raw, family == AF_INET ? sizeof(in_addr) : sizeof as_v6);
+  if (family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&as_v6)) {
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    v6.sin6_addr = as_v6;
+    return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
+  }
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
   v4.sin_port = htons(port);
-  if (address.sa_family == AF_INET) {
-    v4.sin_addr = reinterpret_cast<const sockaddr_in&>(address).sin_addr;
-    return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
-  }
-  sockaddr_in6 v6 = reinterpret_cast<const sockaddr_in6&>(address);
-  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-    std::memcpy(&v4.sin_addr, v6.sin6_addr.s6_addr + 12, sizeof v4.sin_addr);
-    return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
-  }
-  v6.sin6_port = htons(port);
-  return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
+  std::memcpy(&v4.sin_addr, bytes + (family == AF_INET ? 0 : 12), sizeof v4.sin_addr);
+  return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
 }
 
 }  // namespace
+
+// The addresses of one family.
+struct DnsLookup::Part {
+  bool settled() const { return !addresses.empty() || !failure.empty(); }
+
+  Target& target;
+  int family;
+  std::vector<Address> addresses{};
+  std::string failure{};
+};
+
+// What is looked up under one name after the other, until there is something or nobody can say.
+struct DnsLookup::Target {
+  bool over() const {
+    return open == 0 && (asked == names.size() || std::ranges::any_of(parts, &Part::settled));
+  }
+
+  DnsLookup& lookup;
+  std::string question;
+  std::uint16_t port;
+  std::vector<std::string> names;
+  std::size_t asked = 0;  // of the names
+  int open = 0;           // questions
+  std::array<Part, 2> parts{Part{.target = *this, .family = AF_INET},
+                            Part{.target = *this, .family = AF_INET6}};
+};
 
 Result<std::unique_ptr<DnsLookup>> DnsLookup::make(EventLoop& loop, Options options) {
   std::unique_ptr<DnsLookup> lookup(new DnsLookup(loop, std::move(options)));
@@ -58,7 +96,7 @@ DnsLookup::DnsLookup(EventLoop& loop, Options options)
     : loop_(loop),
       options_(std::move(options)),
       ares_timer_(loop, [this] { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); }),
-      deadline_(loop, [this] { fail("no answer in time"); }),
+      deadline_(loop, [this] { onDeadline(); }),
       step_(loop, [this] { step(); }) {}
 
 DnsLookup::~DnsLookup() {
@@ -83,33 +121,82 @@ Result<void> DnsLookup::open() {
     ares_library_cleanup();
     return failure(std::string("c-ares: ") + ares_strerror(status));
   }
-  if (options_.servers.empty()) {
+  std::string servers;
+  for (const Address& server : options_.servers) {
+    servers += (servers.empty() ? "" : ",") + server.toString();
+  }
+  if (!servers.empty()) {
+    const int status = ares_set_servers_ports_csv(channel_, servers.c_str());
+    if (status != ARES_SUCCESS) {
+      return failure(fmt::format("c-ares: name servers {}: {}", servers, ares_strerror(status)));
+    }
+  }
+  return readSearchDomains();
+}
+
+// c-ares would go through the search domains for each family apart, and might end at two names.
+Result<void> DnsLookup::readSearchDomains() {
+  const std::string& name = options_.name;
+  if (isWhole(name) || name == "localhost") {
+    names_ = {name};
     return {};
   }
-  std::string servers;
-  for (const std::string& server : options_.servers) {
-    servers += (servers.empty() ? "" : ",") + server;
+  names_ = {name + "."};
+  ares_options settings{};
+  int mask = 0;
+  if (const int status = ares_save_options(channel_, &settings, &mask); status != ARES_SUCCESS) {
+    return failure(std::string("c-ares: ") + ares_strerror(status));
   }
-  if (const int status = ares_set_servers_ports_csv(channel_, servers.c_str());
-      status != ARES_SUCCESS) {
-    return failure("expected addresses of name servers, got " + servers);
+  std::vector<std::string> in_domains;
+  for (int i = 0; i < settings.ndomains; ++i) {
+    if (const std::string_view domain = settings.domains[i]; !domain.empty() && domain != ".") {
+      in_domains.push_back(fmt::format("{}.{}{}", name, domain, isWhole(domain) ? "" : "."));
+    }
   }
+  const bool whole_first = std::ranges::count(name, '.') >= settings.ndots;
+  names_.insert(whole_first ? names_.end() : names_.begin(), in_domains.begin(), in_domains.end());
+  ares_destroy_options(&settings);
   return {};
 }
 
 void DnsLookup::start(Done done) {
   PENSTOCK_CHECK(!done_, "one lookup at a time");
   done_ = std::move(done);
-  found_.clear();
-  failure_.clear();
-  finished_ = false;
+  addresses_ = 0;
   ttl_ = Duration::max();
+  services_failure_.clear();
   deadline_.armAfter(options_.timeout);
   if (options_.srv) {
     ares_search(channel_, options_.name.c_str(), ns_c_in, ns_t_srv, &DnsLookup::onServices, this);
     process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-  } else {
-    lookUp({{options_.name, options_.port}});
+    return;
+  }
+  Target& target = addTarget(options_.name, options_.port, names_);
+  for (Part& part : target.parts) {
+    takeLocal(part);
+  }
+  step_.arm(loop_.now());
+}
+
+DnsLookup::Target& DnsLookup::addTarget(std::string question, std::uint16_t port,
+                                        std::vector<std::string> names) {
+  targets_.push_back(std::unique_ptr<Target>(new Target{
+      .lookup = *this, .question = std::move(question), .port = port, .names = std::move(names)}));
+  return *targets_.back();
+}
+
+// The name may be an address, or in the hosts file.
+void DnsLookup::takeLocal(Part& part) {
+  std::array<std::uint8_t, sizeof(in6_addr)> raw{};
+  hostent* host = nullptr;
+  if (::inet_pton(part.family, options_.name.c_str(), raw.data()) == 1) {
+    take(part, raw.data(), 0s);
+  } else if (ares_gethostbyname_file(channel_, options_.name.c_str(), part.family, &host) ==
+             ARES_SUCCESS) {
+    for (char** address = host->h_addr_list; *address != nullptr; ++address) {
+      take(part, *address, 0s);
+    }
+    ares_free_hostent(host);
   }
 }
 
@@ -148,108 +235,115 @@ void DnsLookup::process(int readable, int writable) {
   }
 }
 
+void DnsLookup::step() {
+  std::size_t open = 0;
+  for (const auto& target : targets_) {
+    if (target->open == 0 && !target->over() && open < kAtOnce) {
+      ask(*target);
+    }
+    open += target->over() ? 0 : 1;
+  }
+  process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+  if (open == 0) {
+    finish();
+  }
+}
+
 void DnsLookup::onServices(void* self, int status, int, unsigned char* answer, int size) noexcept {
   auto& lookup = *static_cast<DnsLookup*>(self);
-  if (isCancelled(status)) {
+  if (status == ARES_EDESTRUCTION) {
     return;
-  }
-  if (saysNothingThere(status)) {
-    return lookup.lookUp({});
-  }
-  ares_srv_reply* records = nullptr;
-  if (status == ARES_SUCCESS) {
-    status = ares_parse_srv_reply(answer, size, &records);
-  }
-  if (status != ARES_SUCCESS) {
-    return saysNothingThere(status) ? lookup.lookUp({}) : lookup.fail(ares_strerror(status));
-  }
-  unsigned short best = 0xffff;
-  for (const ares_srv_reply* record = records; record != nullptr; record = record->next) {
-    best = std::min(best, record->priority);
-  }
-  std::vector<Target> targets;
-  for (const ares_srv_reply* record = records; record != nullptr; record = record->next) {
-    // A target "." says that the service is not offered.
-    const std::string_view host = record->host;
-    if (record->priority == best && !host.empty() && host != "." &&
-        targets.size() < kMaxAddresses) {
-      targets.push_back({std::string(host), record->port});
-    }
-  }
-  ares_free_data(records);
-  lookup.lookUp(std::move(targets));
-}
-
-void DnsLookup::lookUp(std::vector<Target> targets) {
-  targets_ = std::move(targets);
-  step_.arm(loop_.now());
-}
-
-void DnsLookup::step() {
-  if (!finished_) {
-    return lookUpNext();
-  }
-  ares_cancel(channel_);
-  process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-  Done done = std::exchange(done_, nullptr);
-  if (!failure_.empty()) {
-    return done(failure(failure_));
-  }
-  FoundAddresses result{.addresses = {}, .ttl = found_.empty() ? Duration::zero() : ttl_};
-  for (const auto& [text, address] : found_) {
-    result.addresses.push_back(address);
-  }
-  done(std::move(result));
-}
-
-void DnsLookup::lookUpNext() {
-  if (targets_.empty()) {
-    return finish();
-  }
-  const Target target = std::move(targets_.back());
-  targets_.pop_back();
-  port_ = target.port;
-  ares_addrinfo_hints hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_flags = ARES_AI_NOSORT;
-  ares_getaddrinfo(channel_, target.name.c_str(), nullptr, &hints, &DnsLookup::onAddresses, this);
-  process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-}
-
-void DnsLookup::onAddresses(void* self, int status, int, ares_addrinfo* found) noexcept {
-  auto& lookup = *static_cast<DnsLookup*>(self);
-  if (isCancelled(status)) {
-    return;
-  }
-  if (status == ARES_SUCCESS) {
-    lookup.take(*found);
-    ares_freeaddrinfo(found);
-  } else if (!saysNothingThere(status)) {
-    return lookup.fail(ares_strerror(status));
   }
   lookup.step_.arm(lookup.loop_.now());
-}
-
-void DnsLookup::take(const ares_addrinfo& found) {
-  for (const ares_addrinfo_node* node = found.nodes; node != nullptr; node = node->ai_next) {
-    if (found_.size() < kMaxAddresses) {
-      const Address address = withPort(*node->ai_addr, port_);
-      found_.emplace(address.toString(), address);
-      ttl_ = std::min<Duration>(ttl_, std::chrono::seconds(std::max(node->ai_ttl, 0)));
+  if (status != ARES_SUCCESS) {
+    if (!saysNothingThere(status)) {
+      lookup.services_failure_ = why(status);
     }
+    return;
+  }
+  const auto records =
+      ServiceRecords::parse({answer, static_cast<std::size_t>(size)}, kMaxAddresses);
+  if (!records) {
+    lookup.services_failure_ = records.error().message;
+    return;
+  }
+  lookup.ttl_ = std::min(lookup.ttl_, records->ttl);
+  for (const ServiceRecords::Target& target : records->targets) {
+    lookup.addTarget(fmt::format("{}:{}", target.host, target.port), target.port,
+                     {target.host + "."});
   }
 }
 
-void DnsLookup::fail(const std::string& why) {
-  failure_ = why;
-  finish();
+void DnsLookup::ask(Target& target) {
+  const std::string& name = target.names[target.asked++];
+  target.open = static_cast<int>(target.parts.size());
+  for (Part& part : target.parts) {
+    ares_addrinfo_hints hints{};
+    hints.ai_family = part.family;
+    hints.ai_flags = ARES_AI_NOSORT;
+    ares_getaddrinfo(channel_, name.c_str(), nullptr, &hints, &DnsLookup::onAddresses, &part);
+  }
+}
+
+void DnsLookup::onAddresses(void* its_part, int status, int, ares_addrinfo* found) noexcept {
+  if (status == ARES_EDESTRUCTION) {
+    return;
+  }
+  auto& part = *static_cast<Part*>(its_part);
+  DnsLookup& lookup = part.target.lookup;
+  --part.target.open;
+  lookup.step_.arm(lookup.loop_.now());
+  if (status == ARES_SUCCESS) {
+    for (const ares_addrinfo_node* node = found->nodes; node != nullptr; node = node->ai_next) {
+      const auto& v4 = reinterpret_cast<const sockaddr_in&>(*node->ai_addr);
+      const auto& v6 = reinterpret_cast<const sockaddr_in6&>(*node->ai_addr);
+      const void* raw = node->ai_family == AF_INET ? static_cast<const void*>(&v4.sin_addr)
+                                                   : static_cast<const void*>(&v6.sin6_addr);
+      lookup.take(part, raw, std::chrono::seconds(std::max(node->ai_ttl, 0)));
+    }
+    ares_freeaddrinfo(found);
+  } else if (!saysNothingThere(status)) {
+    part.failure = why(status);
+  }
+}
+
+void DnsLookup::take(Part& part, const void* raw, Duration ttl) {
+  if (addresses_ < kMaxAddresses) {
+    ++addresses_;
+    part.addresses.push_back(makeAddress(part.family, raw, part.target.port));
+    ttl_ = std::min(ttl_, ttl);
+  }
+}
+
+void DnsLookup::onDeadline() {
+  ares_cancel(channel_);
+  for (const auto& target : targets_) {
+    if (!target->over()) {
+      for (Part& part : target->parts) {
+        part.failure = kTooLate;
+      }
+    }
+  }
+  step_.arm(loop_.now());
 }
 
 void DnsLookup::finish() {
   deadline_.disarm();
-  targets_.clear();
-  finished_ = true;
-  step_.arm(loop_.now());
+  Done done = std::exchange(done_, nullptr);
+  if (targets_.empty() && !services_failure_.empty()) {
+    return done(failure(services_failure_));
+  }
+  FoundAddresses result{.answers = {}, .ttl = addresses_ > 0 ? ttl_ : Duration::zero()};
+  for (const auto& target : std::exchange(targets_, {})) {
+    for (Part& part : target->parts) {
+      result.answers.push_back(
+          {.question = target->question + (part.family == AF_INET ? " A" : " AAAA"),
+           .addresses = part.failure.empty()
+                            ? Result<std::vector<Address>>(std::move(part.addresses))
+                            : failure(part.failure)});
+    }
+  }
+  done(std::move(result));
 }
 
 }  // namespace penstock::net

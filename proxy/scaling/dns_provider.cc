@@ -4,6 +4,8 @@
 #include <utility>
 #include <variant>
 
+#include <fmt/format.h>
+
 namespace penstock::proxy {
 namespace {
 
@@ -30,6 +32,7 @@ DnsProvider::DnsProvider(net::EventLoop& loop, const ClusterConfig& cluster,
                            {{"cluster", cluster_}, {"result", result}});
   };
   answers_ = counter("addresses");
+  partial_answers_ = counter("partial");
   empty_answers_ = counter("empty");
   failures_ = counter("failure");
   addresses_ = metrics.gauge("penstock_dns_addresses", "Addresses in the answer that is in effect.",
@@ -48,39 +51,87 @@ void DnsProvider::stop(std::move_only_function<void()> stopped) {
 
 void DnsProvider::lookUp() {
   lookup_->start([this](Result<net::FoundAddresses> found) {
-    refresh_.armAfter(found ? take(*found) : failed(found.error().message));
+    refresh_.armAfter(found ? take(std::move(*found)) : failed(found.error().message));
   });
 }
 
-Duration DnsProvider::take(const net::FoundAddresses& found) {
+Duration DnsProvider::take(net::FoundAddresses found) {
+  Answers answers;
+  std::string why;
+  bool any = false;
+  for (net::FoundAddresses::Answer& answer : found.answers) {
+    if (answer.addresses) {
+      any = any || !answer.addresses->empty();
+      answers[answer.question] = std::move(*answer.addresses);
+      continue;
+    }
+    why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", answer.question,
+                       answer.addresses.error().message);
+    if (const auto last = last_good_.find(answer.question); last != last_good_.end()) {
+      answers.insert(*last);
+    }
+  }
+  if (!any && !why.empty()) {
+    return failed(why);
+  }
   if (std::exchange(back_off_, Duration::zero()) != Duration::zero()) {
     logger_.info("name found again", {{"cluster", cluster_}, {"name", config_.name}});
   }
-  const Duration refresh = std::clamp(found.ttl, config_.min_refresh,
-                                      std::max(config_.min_refresh, config_.max_refresh));
-  if (found.addresses.empty()) {
-    empty_answers_.add();
-    if (++empty_in_a_row_ < kEmptyAnswers) {
-      return config_.min_refresh;
+  if (!any) {
+    return takeEmpty();
+  }
+  empty_in_a_row_ = 0;
+  notePart(why);
+  putInEffect(std::move(answers));
+  return std::clamp(found.ttl, config_.min_refresh, config_.max_refresh);
+}
+
+Duration DnsProvider::takeEmpty() {
+  empty_answers_.add();
+  if (++empty_in_a_row_ >= kEmptyAnswers) {
+    putInEffect({});
+  }
+  return config_.min_refresh;
+}
+
+// why: empty if every question was answered.
+void DnsProvider::notePart(const std::string& why) {
+  (why.empty() ? answers_ : partial_answers_).add();
+  if (std::exchange(partial_, !why.empty()) || why.empty()) {
+    return;
+  }
+  logger_.warning("name found out in part; the last answer holds for the rest",
+                  {{"cluster", cluster_}, {"name", config_.name}, {"why", why}});
+}
+
+void DnsProvider::putInEffect(Answers answers) {
+  last_good_ = std::move(answers);
+  std::map<std::string, net::Address> unique;
+  for (const auto& [question, addresses] : last_good_) {
+    for (const net::Address& address : addresses) {
+      unique.emplace(address.toString(), address);
     }
-  } else {
-    answers_.add();
-    empty_in_a_row_ = 0;
+  }
+  std::vector<net::Address> wanted;
+  for (const auto& [text, address] : unique) {
+    wanted.push_back(address);
   }
   const std::size_t before = replicas_.size();
-  replicas_.set(found.addresses);
+  const ReplicaSet::Change change = replicas_.set(wanted);
   addresses_.set(static_cast<double>(replicas_.size()));
-  if (replicas_.size() != before) {
+  if (change.joined + change.left > 0) {
     logger_.info("addresses changed", {{"cluster", cluster_},
                                        {"name", config_.name},
                                        {"from", static_cast<std::int64_t>(before)},
-                                       {"to", static_cast<std::int64_t>(replicas_.size())}});
+                                       {"to", static_cast<std::int64_t>(replicas_.size())},
+                                       {"joined", static_cast<std::int64_t>(change.joined)},
+                                       {"left", static_cast<std::int64_t>(change.left)}});
   }
-  return refresh;
 }
 
 Duration DnsProvider::failed(const std::string& why) {
   failures_.add();
+  empty_in_a_row_ = 0;
   if (back_off_ == Duration::zero()) {
     logger_.warning("name not found out; the last answer holds",
                     {{"cluster", cluster_},

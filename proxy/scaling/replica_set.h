@@ -15,9 +15,13 @@ class ReplicaSet {
   // health outlives this.
   explicit ReplicaSet(ReplicaHealth& health) : health_(health) {}
 
+  struct Change {
+    std::size_t joined = 0;
+    std::size_t left = 0;
+  };
   // Who is new joins, as a new incarnation also where there was one before; who is missing finishes
   // what it has; the others notice nothing. An address that is there twice counts once.
-  void set(const std::vector<net::Address>& addresses);
+  Change set(const std::vector<net::Address>& addresses);
   std::size_t size() const { return known_.size(); }
 
  private:

@@ -2,7 +2,8 @@
 
 Promised: the addresses that the name leads to get requests; new ones join, missing ones finish what they have;
 one that is back before it has
-finished gets no more than its target; the time to live is honoured within bounds; when nobody can say, the last good answer holds; a name with nothing
+finished gets no more than its target; the time to live is honoured within bounds; when nobody can say, the last good answer holds, of each question (A, AAAA,
+a target of SRV records) its own; a name with nothing
 behind it empties the cluster, who waits is served when there is something again; SRV records bring ports; an
 endpoint counts once, whatever record it is in; an answer that was cut off is fetched over TCP.
 
@@ -127,6 +128,46 @@ def test_when_nobody_can_say_the_last_answer_holds(replica, dns, broken):
     dns.broken = None
     proxy.wait_log("name found again")
     assert len(proxy.logged("name not found out; the last answer holds")) == 1
+
+
+def test_an_error_of_one_family_and_nothing_of_the_other_empties_nothing(replica, dns):
+    fake = replica(handler=lambda request: request.respond())
+    dns.records = {(NAME, A): ["127.0.0.1"]}
+    proxy = start(dns, fake.port, ready=1)
+    dns.broken = {(NAME, A): "servfail"}
+    dns.records = {(NAME, AAAA): []}
+    more_lookups(proxy, "failure")
+    assert [r["incarnation"] for r in proxy.cluster()["replicas"]] == [1]
+    assert lookups(proxy, "empty") == 0
+    with H2Client(proxy.address) as client:
+        assert ask(client).response().status == 200
+
+
+@pytest.mark.parametrize("broken", ["servfail", "silent"])
+def test_a_family_without_an_answer_hinders_nobody(replica, dns, broken):
+    fake = replica()
+    replica(host="127.0.0.2", port=fake.port)
+    dns.broken = {(NAME, AAAA): broken}
+    dns.records = {(NAME, A): ["127.0.0.1"]}
+    proxy = start(dns, fake.port, ready=1, timeout="100ms")
+    dns.records = {(NAME, A): ["127.0.0.2"]}
+    equals(lambda: addresses(proxy), [f"127.0.0.2:{fake.port}"])
+    assert lookups(proxy, "partial") >= 2
+    assert lookups(proxy, "addresses") == lookups(proxy, "failure") == 0
+    message = proxy.wait_log("name found out in part; the last answer holds for the rest")
+    assert message["why"].startswith(NAME + ". AAAA: ")
+
+
+def test_a_target_that_nobody_can_find_keeps_its_address(replica, dns):
+    fakes = [replica() for _ in range(3)]
+    dns.records = {(NAME, SRV): [(1, fakes[0].port, "a.test"), (1, fakes[1].port, "b.test")],
+                   ("a.test", A): ["127.0.0.1"], ("b.test", A): ["127.0.0.1"]}
+    proxy = start(dns, ready=2)
+    dns.broken = {("a.test", A): "servfail"}
+    dns.records = {**dns.records, (NAME, SRV): [(1, fakes[0].port, "a.test"), (1, fakes[2].port, "b.test")]}
+    equals(lambda: addresses(proxy), sorted(f"127.0.0.1:{fakes[i].port}" for i in (0, 2)))
+    more_lookups(proxy, "partial")
+    proxy.wait_log("addresses changed", joined=1, left=1)
 
 
 def test_one_empty_answer_in_between_empties_nothing(replica, dns):

@@ -39,7 +39,7 @@ def same_port_twice():
 class DnsServer:
     """records: {(name, type): [data, ...]} with data an address, or (priority, port, target) for SRV.
 
-    broken: "servfail", "silent", "garbage", "wrong_id" or None. truncate: over UDP only the TC bit.
+    broken: "servfail", "silent", "garbage", "wrong_id" or None, or a dict with one of these for (name, type). truncate: over UDP only the TC bit.
     """
 
     def __init__(self, records=None, ttl=0):
@@ -94,14 +94,15 @@ class DnsServer:
         name, at = read_name(question, 12)
         kind, = struct.unpack_from("!H", question, at)
         self.questions.append((name, kind))
-        if self.broken == "silent":
+        broken = self.broken.get((name, kind)) if isinstance(self.broken, dict) else self.broken
+        if broken == "silent":
             return None
-        if self.broken == "garbage":
+        if broken == "garbage":
             return struct.pack("!H", ident) + b"\xff" * 40
-        if self.broken == "wrong_id":
+        if broken == "wrong_id":
             ident ^= 0x5555
         known = any(name == record for record, _ in self.records)
-        code = SERVFAIL if self.broken == "servfail" else NOERROR if known else NXDOMAIN
+        code = SERVFAIL if broken == "servfail" else NOERROR if known else NXDOMAIN
         data = [] if code else self.records.get((name, kind), [])
         flags = 0x8180 | code
         if over_udp and self.truncate:

@@ -7,6 +7,7 @@
 
 #include "tests/support/captured_log.h"
 #include "tests/support/loop_runner.h"
+#include "tests/support/manual_clock.h"
 
 namespace penstock::proxy {
 namespace {
@@ -34,8 +35,8 @@ class DnsProviderTest : public ::testing::Test {
     DnsReplicas dns;
     dns.name = "replicas.test";
     dns.port = 1;
-    dns.min_refresh = 1ms;
-    dns.max_refresh = 2ms;
+    dns.min_refresh = 1s;
+    dns.max_refresh = 3s;
     config.replicas = dns;
     cluster.emplace(config, clock, metrics);
     health.emplace(loop, *cluster, nullptr, log.logger());
@@ -45,15 +46,38 @@ class DnsProviderTest : public ::testing::Test {
     provider->start();
   }
   void answer(Result<net::FoundAddresses> found) {
-    ASSERT_TRUE(net::runUntil(loop, [&] { return lookup->done != nullptr; }));
+    const TimePoint before = clock.now();
+    ASSERT_TRUE(net::turnUntil(loop, [&] {
+      clock.advance(lookup->done == nullptr ? 10ms : 0ms);
+      return lookup->done != nullptr;
+    }));
+    waited = clock.now() - before;
     std::exchange(lookup->done, nullptr)(std::move(found));
   }
   void answer(const std::vector<std::string>& addresses, Duration ttl = 0s) {
-    net::FoundAddresses found{.addresses = {}, .ttl = ttl};
-    for (const std::string& address : addresses) {
-      found.addresses.push_back(net::Address::parse(address).value());
+    answerParts({told("A", addresses)}, ttl);
+  }
+  void answerParts(std::vector<net::FoundAddresses::Answer> parts, Duration ttl = 0s) {
+    answer(net::FoundAddresses{.answers = std::move(parts), .ttl = ttl});
+  }
+  static net::FoundAddresses::Answer told(const std::string& question,
+                                          const std::vector<std::string>& texts) {
+    std::vector<net::Address> addresses;
+    for (const std::string& text : texts) {
+      addresses.push_back(net::Address::parse(text).value());
     }
-    answer(std::move(found));
+    return {.question = question, .addresses = addresses};
+  }
+  static net::FoundAddresses::Answer refused(const std::string& question) {
+    return {.question = question, .addresses = failure("server failure")};
+  }
+  void fail() { answer(failure("server failure")); }
+  void answerNothing() { answer(std::vector<std::string>{}); }
+  double lookups(const std::string& result) const {
+    const std::string page = metrics.render();
+    const std::string line = "penstock_dns_lookups_total{cluster=\"m\",result=\"" + result + "\"} ";
+    const std::size_t at = page.find(line);
+    return at == std::string::npos ? -1 : std::stod(page.substr(at + line.size()));
   }
   std::vector<std::string> replicas() const {
     std::vector<std::string> result;
@@ -63,7 +87,7 @@ class DnsProviderTest : public ::testing::Test {
     return result;
   }
 
-  SteadyClock clock;
+  ManualClock clock;
   net::EventLoop loop{clock};
   Metrics metrics;
   CapturedLog log;
@@ -71,6 +95,7 @@ class DnsProviderTest : public ::testing::Test {
   std::optional<Cluster> cluster;
   std::optional<ReplicaHealth> health;
   ScriptedLookup* lookup = nullptr;
+  Duration waited{};  // from one answer to the next question
   std::optional<DnsProvider> provider;
 };
 
@@ -92,13 +117,13 @@ TEST_F(DnsProviderTest, OneThatComesBackIsANewIncarnation) {
 
 TEST_F(DnsProviderTest, WhenNobodyCanSayTheLastAnswerHolds) {
   answer({"127.0.0.1:1"});
-  answer(failure("server failure"));
+  fail();
   EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
   const auto runUntilLogged = [&](const char* message) {
-    return net::runUntil(loop, [&] { return log.events(message).size() == 1; });
+    return net::turnUntil(loop, [&] { return log.events(message).size() == 1; });
   };
   ASSERT_TRUE(runUntilLogged("name not found out; the last answer holds"));
-  answer(failure("server failure"));
+  fail();
   answer({"127.0.0.1:1"});
   ASSERT_TRUE(runUntilLogged("name found again"));
   EXPECT_EQ(log.events("name not found out; the last answer holds").size(), 1u)
@@ -109,10 +134,10 @@ TEST_F(DnsProviderTest, WhenNobodyCanSayTheLastAnswerHolds) {
 
 TEST_F(DnsProviderTest, NothingIsBelievedTheThirdTime) {
   answer({"127.0.0.1:1"});
-  answer(std::vector<std::string>{});
-  answer(std::vector<std::string>{});
+  answerNothing();
+  answerNothing();
   EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
-  answer(std::vector<std::string>{});
+  answerNothing();
   EXPECT_THAT(replicas(), IsEmpty());
   answer({"127.0.0.1:1"});
   EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
@@ -121,16 +146,110 @@ TEST_F(DnsProviderTest, NothingIsBelievedTheThirdTime) {
 TEST_F(DnsProviderTest, AGoodAnswerInBetweenStartsTheCountAnew) {
   answer({"127.0.0.1:1"});
   for (int i = 0; i < 3; ++i) {
-    answer(std::vector<std::string>{});
-    answer(std::vector<std::string>{});
+    answerNothing();
+    answerNothing();
     answer({"127.0.0.1:1"});
   }
   EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
 }
 
-TEST_F(DnsProviderTest, ALongTimeToLiveIsCutShort) {
-  answer({"127.0.0.1:1"}, 1h);
-  EXPECT_TRUE(net::runUntil(loop, [&] { return lookup->asked == 2; }));
+TEST_F(DnsProviderTest, AFailureInBetweenStartsTheCountAnew) {
+  answer({"127.0.0.1:1"});
+  answerNothing();
+  answerNothing();
+  fail();
+  answerNothing();
+  answerNothing();
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
+  answerParts({told("A", {}), refused("AAAA")});
+  answerNothing();
+  answerNothing();
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
+  answerNothing();
+  EXPECT_THAT(replicas(), IsEmpty());
+}
+
+TEST_F(DnsProviderTest, AnErrorOfOneFamilyAndNothingOfTheOtherIsNoAnswer) {
+  answerParts({told("A", {"127.0.0.1:1"}), told("AAAA", {"[::1]:1"})});
+  for (int i = 0; i < 3; ++i) {
+    answerParts({refused("A"), told("AAAA", {})});
+  }
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1", "[::1]:1"));
+  EXPECT_EQ(lookups("failure"), 3);
+  EXPECT_EQ(lookups("empty"), 0);
+}
+
+TEST_F(DnsProviderTest, AnErrorOfOneFamilyKeepsItsLastGoodAnswer) {
+  answerParts({told("A", {"127.0.0.1:1"}), told("AAAA", {"[::1]:1"})});
+  answerParts({refused("A"), told("AAAA", {"[::2]:1"})});
+  answerParts({refused("A"), told("AAAA", {"[::3]:1"})});
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1", "[::3]:1"));
+  const char* message = "name found out in part; the last answer holds for the rest";
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return log.events(message).size() == 1; }));
+  EXPECT_EQ(log.events(message)[0]["why"], "A: server failure");
+  answerParts({told("A", {"127.0.0.2:1"}), refused("AAAA")});
+  EXPECT_THAT(replicas(), ElementsAre("[::3]:1", "127.0.0.2:1"));
+  EXPECT_EQ(lookups("partial"), 3);
+  answerParts({told("A", {"127.0.0.2:1"}), told("AAAA", {})});
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.2:1"));
+  EXPECT_EQ(log.events(message).size(), 1u) << "once, however often it happens";
+}
+
+TEST_F(DnsProviderTest, WhatIsNoLongerAskedForGoes) {
+  answerParts({told("a:1 A", {"127.0.0.1:1"}), told("b:1 A", {"127.0.0.2:1"})});
+  answerParts({refused("a:1 A"), told("c:1 A", {"127.0.0.3:1"})});
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1", "127.0.0.3:1"));
+}
+
+TEST_F(DnsProviderTest, AnAddressThatSeveralAnswersHaveCountsOnce) {
+  answerParts({told("A", {"127.0.0.1:1", "127.0.0.1:1"}), told("AAAA", {"127.0.0.1:1"})});
+  EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1"));
+}
+
+TEST_F(DnsProviderTest, TellsOfOtherAddressesEvenIfThereAreAsMany) {
+  const auto changes = [&] { return log.events("addresses changed"); };
+  answer({"127.0.0.1:1", "127.0.0.2:1"});
+  answer({"127.0.0.1:1", "127.0.0.3:1"});
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return changes().size() == 2; }));
+  EXPECT_EQ(changes()[1]["joined"], 1);
+  EXPECT_EQ(changes()[1]["left"], 1);
+  answer({"127.0.0.3:1", "127.0.0.1:1"});
+  answer({"127.0.0.3:1"});
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return changes().size() == 3; }));
+  EXPECT_EQ(changes()[2]["left"], 1);
+}
+
+TEST_F(DnsProviderTest, AnAnswerHoldsForItsTimeToLiveWithinBounds) {
+  for (const auto& [ttl, holds] :
+       {std::pair(Duration(1h), 3s), std::pair(Duration(2s), 2s), std::pair(Duration(0s), 1s)}) {
+    answer({"127.0.0.1:1"}, ttl);
+    answer({"127.0.0.1:1"});
+    EXPECT_GE(waited, holds);
+    EXPECT_LT(waited, holds + 100ms);
+  }
+}
+
+TEST_F(DnsProviderTest, EmptyAnswersThatAreBelievedAreNotAllOfOneMoment) {
+  answer({"127.0.0.1:1"});
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(replicas().empty());
+    answerNothing();
+    EXPECT_GE(waited, 1s);
+  }
+  EXPECT_THAT(replicas(), IsEmpty());
+}
+
+TEST_F(DnsProviderTest, AsksAgainEverLaterWhileNobodyCanSay) {
+  fail();
+  for (const Duration longest : {1s, 2s, 4s, 8s, 16s, 30s, 30s}) {
+    fail();
+    EXPECT_GE(waited, longest / 2);
+    EXPECT_LT(waited, longest + 100ms);
+  }
+  answer({"127.0.0.1:1"});
+  fail();
+  fail();
+  EXPECT_LT(waited, 1100ms);
 }
 
 TEST_F(DnsProviderTest, StopAsksNoMore) {
@@ -138,7 +257,7 @@ TEST_F(DnsProviderTest, StopAsksNoMore) {
   bool stopped = false;
   provider->stop([&] { stopped = true; });
   EXPECT_FALSE(stopped) << "not from within stop()";
-  EXPECT_TRUE(net::runUntil(loop, [&] { return stopped; }));
+  EXPECT_TRUE(net::turnUntil(loop, [&] { return stopped; }));
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace penstock::net {
+
+// Where a service is offered: the targets of the SRV records of the best priority. Weights are not
+// used. A value.
+struct ServiceRecords {
+  struct Target {
+    std::string host;  // a whole name: no search domain is to be put behind it
+    std::uint16_t port;
+    bool operator==(const Target&) const = default;
+  };
+  std::vector<Target> targets;  // each once; none: it is not offered
+  Duration ttl{};               // the shortest of the answer
+
+  // Of a DNS message; of more than max targets the rest is left out.
+  static Result<ServiceRecords> parse(std::span<const unsigned char> message, std::size_t max);
+};
+
+}  // namespace penstock::net

@@ -1,0 +1,252 @@
+// Names looked up at a name server of the test's own.
+
+#include "net/dns/dns_lookup.h"
+
+#include <cstdlib>
+#include <optional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/net/dns/name_server.h"
+#include "tests/support/loop_runner.h"
+
+namespace penstock::net {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+constexpr int kServerFailure = 2;
+constexpr int kSilent = -1;
+
+class DnsLookupTest : public ::testing::Test {
+ protected:
+  DnsLookupTest() {
+    ::setenv("LOCALDOMAIN", "first.test second.test", 1);
+    ::setenv("RES_OPTIONS", "ndots:1", 1);
+  }
+  ~DnsLookupTest() override {
+    ::unsetenv("LOCALDOMAIN");
+    ::unsetenv("RES_OPTIONS");
+  }
+
+  Result<FoundAddresses> lookUp(DnsLookup::Options options) {
+    options.port = options.srv ? 0 : 80;
+    options.servers = {server.address()};
+    options.timeout = options.timeout == Duration::zero() ? 5s : options.timeout;
+    auto made = DnsLookup::make(loop, std::move(options));
+    EXPECT_TRUE(made) << made.error().message;
+    return again(**made);
+  }
+  Result<FoundAddresses> again(DnsLookup& lookup) {
+    std::optional<Result<FoundAddresses>> result;
+    lookup.start([&](Result<FoundAddresses> found) { result = std::move(found); });
+    EXPECT_FALSE(result.has_value()) << "later than from start()";
+    EXPECT_TRUE(runUntil(loop, [&] { return result.has_value(); }));
+    return *result;
+  }
+  // "question: address address" or "question! why", in order.
+  static std::vector<std::string> told(const Result<FoundAddresses>& found) {
+    EXPECT_TRUE(found) << found.error().message;
+    std::vector<std::string> result;
+    for (const FoundAddresses::Answer& answer : found->answers) {
+      std::string text = answer.question + (answer.addresses ? ":" : "! ");
+      if (answer.addresses) {
+        for (const Address& address : *answer.addresses) {
+          text += " " + address.toString();
+        }
+      } else {
+        text += answer.addresses.error().message;
+      }
+      result.push_back(text);
+    }
+    return result;
+  }
+
+  SteadyClock clock;
+  EventLoop loop{clock};
+  NameServer server{loop};
+};
+
+TEST_F(DnsLookupTest, AsksForEachFamilyApart) {
+  server.a("m.test", "10.0.0.1");
+  server.a("m.test", "10.0.0.2");
+  server.aaaa("m.test", "fd00::1");
+  EXPECT_THAT(told(lookUp({.name = "m.test."})),
+              ElementsAre("m.test. A: 10.0.0.1:80 10.0.0.2:80", "m.test. AAAA: [fd00::1]:80"));
+  EXPECT_THAT(server.questions, UnorderedElementsAre(Pair("m.test", kA), Pair("m.test", kAaaa)));
+}
+
+TEST_F(DnsLookupTest, AnErrorOfOneFamilyIsNotTheOthers) {
+  server.a("m.test", "10.0.0.1");
+  server.refused[{"m.test", kAaaa}] = kServerFailure;
+  EXPECT_THAT(told(lookUp({.name = "m.test."})),
+              ElementsAre("m.test. A: 10.0.0.1:80", HasSubstr("m.test. AAAA! ")));
+}
+
+TEST_F(DnsLookupTest, AnErrorAndNothingIsNotNothing) {
+  server.srv("m.test", 1, 1, "x.test");  // so that the name is known
+  server.refused[{"m.test", kA}] = kServerFailure;
+  EXPECT_THAT(told(lookUp({.name = "m.test."})),
+              ElementsAre(HasSubstr("m.test. A! "), "m.test. AAAA:"));
+}
+
+TEST_F(DnsLookupTest, WhatHasNoAnswerInTimeIsAnErrorAndTheRestHolds) {
+  server.a("m.test", "10.0.0.1");
+  server.refused[{"m.test", kAaaa}] = kSilent;
+  EXPECT_THAT(told(lookUp({.name = "m.test.", .timeout = 50ms})),
+              ElementsAre("m.test. A: 10.0.0.1:80", "m.test. AAAA! no answer in time"));
+}
+
+TEST_F(DnsLookupTest, NoSuchNameIsNothing) {
+  EXPECT_THAT(told(lookUp({.name = "m.test."})), ElementsAre("m.test. A:", "m.test. AAAA:"));
+  EXPECT_THAT(told(lookUp({.name = "m.test.", .srv = true})), IsEmpty());
+}
+
+TEST_F(DnsLookupTest, TellsTheShortestTimeToLive) {
+  server.a("m.test", "10.0.0.1", 30);
+  server.aaaa("m.test", "fd00::1", 20);
+  EXPECT_EQ(lookUp({.name = "m.test."})->ttl, 20s);
+  server.srv("s.test", 1, 1, "m.test", 10);
+  EXPECT_EQ(lookUp({.name = "s.test.", .srv = true})->ttl, 10s);
+  server.records[{"s.test", kSrv}].front().ttl = 40;
+  EXPECT_EQ(lookUp({.name = "s.test.", .srv = true})->ttl, 20s);
+}
+
+TEST_F(DnsLookupTest, ANameMayBeOneInASearchDomain) {
+  server.a("m.second.test", "10.0.0.1");
+  EXPECT_THAT(told(lookUp({.name = "m"})), ElementsAre("m A: 10.0.0.1:80", "m AAAA:"));
+}
+
+TEST_F(DnsLookupTest, BothFamiliesAreOfTheSameName) {
+  server.a("m.first.test", "10.0.0.1");
+  server.aaaa("m.second.test", "fd00::1");
+  EXPECT_THAT(told(lookUp({.name = "m"})), ElementsAre("m A: 10.0.0.1:80", "m AAAA:"));
+  server.records.clear();
+  server.aaaa("m.first.test", "fd00::1");
+  server.a("m.second.test", "10.0.0.1");
+  EXPECT_THAT(told(lookUp({.name = "m"})), ElementsAre("m A:", "m AAAA: [fd00::1]:80"));
+}
+
+TEST_F(DnsLookupTest, ANameWithDotsEnoughIsAWholeOneFirst) {
+  server.a("m.n", "10.0.0.1");
+  server.a("m.n.first.test", "10.0.0.2");
+  EXPECT_THAT(told(lookUp({.name = "m.n"})), ElementsAre("m.n A: 10.0.0.1:80", "m.n AAAA:"));
+  ::setenv("RES_OPTIONS", "ndots:2", 1);
+  EXPECT_THAT(told(lookUp({.name = "m.n"})), ElementsAre("m.n A: 10.0.0.2:80", "m.n AAAA:"));
+}
+
+TEST_F(DnsLookupTest, AnErrorUnderAnyNameThatCouldBeMeantIsNotNothing) {
+  for (const char* name : {"m.n", "m.n.first.test", "m.n.second.test"}) {
+    server.refused = {{{name, kA}, kServerFailure}};
+    EXPECT_THAT(told(lookUp({.name = "m.n"})), ElementsAre(HasSubstr("m.n A! "), "m.n AAAA:"))
+        << name;
+    server.refused = {{{name, kSrv}, kServerFailure}};
+    EXPECT_FALSE(lookUp({.name = "m.n", .srv = true})) << name;
+  }
+  server.refused.clear();
+  EXPECT_THAT(told(lookUp({.name = "m.n"})), ElementsAre("m.n A:", "m.n AAAA:"));
+  EXPECT_THAT(told(lookUp({.name = "m.n", .srv = true})), IsEmpty());
+}
+
+TEST_F(DnsLookupTest, AnErrorDoesNotMakeItAnotherName) {
+  server.refused[{"m.n", kA}] = kServerFailure;
+  server.aaaa("m.n.first.test", "fd00::1");
+  EXPECT_THAT(told(lookUp({.name = "m.n"})), ElementsAre(HasSubstr("m.n A! "), "m.n AAAA:"));
+}
+
+TEST_F(DnsLookupTest, TheHostsFileAndAddressesNeedNoNameServer) {
+  const auto loopback = lookUp({.name = "localhost"});
+  EXPECT_THAT(told(loopback), Contains("localhost A: 127.0.0.1:80"));
+  EXPECT_EQ(loopback->ttl, 0s);
+  EXPECT_THAT(told(lookUp({.name = "10.0.0.1"})), Contains("10.0.0.1 A: 10.0.0.1:80"));
+  EXPECT_THAT(told(lookUp({.name = "fd00::1"})), Contains("fd00::1 AAAA: [fd00::1]:80"));
+  EXPECT_THAT(server.questions, IsEmpty());
+}
+
+TEST_F(DnsLookupTest, TargetsOfServicesAreWholeNames) {
+  server.srv("s.test", 1, 8080, "x");
+  server.srv("s.test", 1, 8081, "y.test");
+  server.a("x.first.test", "10.0.0.1");
+  server.a("y.test.second.test", "10.0.0.2");
+  EXPECT_THAT(
+      told(lookUp({.name = "s.test.", .srv = true})),
+      UnorderedElementsAre("x:8080 A:", "x:8080 AAAA:", "y.test:8081 A:", "y.test:8081 AAAA:"));
+  EXPECT_THAT(server.questions, Not(Contains(Pair("x.first.test", kA))));
+}
+
+TEST_F(DnsLookupTest, TargetsOfTheBestPriorityCount) {
+  server.srv("s.test", 2, 1, "x.test");
+  server.srv("s.test", 1, 2, "x.test");
+  server.srv("s.test", 1, 2, "x.test");
+  server.a("x.test", "10.0.0.1");
+  EXPECT_THAT(told(lookUp({.name = "s.test.", .srv = true})),
+              ElementsAre("x.test:2 A: 10.0.0.1:2", "x.test:2 AAAA:"));
+}
+
+TEST_F(DnsLookupTest, LooksUpTargetsSeveralAtATime) {
+  // As many as an answer over UDP has room for.
+  for (int i = 0; i < 20; ++i) {
+    const std::string target = "x" + std::to_string(i);
+    server.srv("s.test", 1, 1, target);
+    server.a(target, ("10.0.0." + std::to_string(i)).c_str());
+  }
+  const auto found = lookUp({.name = "s.test.", .srv = true});
+  ASSERT_TRUE(found) << found.error().message;
+  ASSERT_EQ(found->answers.size(), 40u);
+  for (const auto& answer : found->answers) {
+    EXPECT_EQ(answer.addresses->size(), answer.question.ends_with(" A") ? 1u : 0u);
+  }
+  EXPECT_EQ(server.most_at_once, 32u) << "16 targets, each with two questions";
+}
+
+TEST_F(DnsLookupTest, OneTargetThatNobodyKnowsOfLeavesTheOthers) {
+  server.srv("s.test", 1, 1, "x.test");
+  server.srv("s.test", 1, 1, "y.test");
+  server.a("x.test", "10.0.0.1");
+  server.a("y.test", "10.0.0.2");
+  server.refused[{"y.test", kA}] = kServerFailure;
+  EXPECT_THAT(told(lookUp({.name = "s.test.", .srv = true})),
+              UnorderedElementsAre("x.test:1 A: 10.0.0.1:1",
+                                   "x.test:1 AAAA:", HasSubstr("y.test:1 A! "), "y.test:1 AAAA:"));
+}
+
+TEST_F(DnsLookupTest, WithoutTheServicesNobodyCanSayAnything) {
+  server.refused[{"s.test", kSrv}] = kServerFailure;
+  EXPECT_FALSE(lookUp({.name = "s.test.", .srv = true}));
+  server.refused[{"s.test", kSrv}] = kSilent;
+  const auto found = lookUp({.name = "s.test.", .srv = true, .timeout = 50ms});
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().message, "no answer in time");
+}
+
+TEST_F(DnsLookupTest, LooksUpAgainAndAgain) {
+  auto lookup = DnsLookup::make(
+      loop, {.name = "m.test.", .port = 80, .servers = {server.address()}, .timeout = 5s});
+  server.a("m.test", "10.0.0.1");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(told(again(**lookup)), ElementsAre("m.test. A: 10.0.0.1:80", "m.test. AAAA:"));
+  }
+  server.records.clear();
+  EXPECT_THAT(told(again(**lookup)), ElementsAre("m.test. A:", "m.test. AAAA:"));
+}
+
+TEST_F(DnsLookupTest, MayBeDestroyedBeforeItHasAnswered) {
+  server.refused[{"m.test", kA}] = kSilent;
+  auto lookup = DnsLookup::make(
+      loop, {.name = "m.test.", .port = 80, .servers = {server.address()}, .timeout = 5s});
+  (*lookup)->start([](Result<FoundAddresses>) { FAIL() << "after its end"; });
+  ASSERT_TRUE(runUntil(loop, [&] { return !server.questions.empty(); }));
+  lookup->reset();
+  runTurn(loop);
+}
+
+}  // namespace
+}  // namespace penstock::net
