@@ -32,6 +32,39 @@ AdminPage page(std::string_view type, std::string body) {
   return {.status = 200, .content_type = std::string(type), .body = std::move(body)};
 }
 
+template <typename Number>
+void addIfKnown(Json& json, const char* name, const std::optional<Number>& value) {
+  if (value.has_value()) {
+    json[name] = *value;
+  }
+}
+
+Json loadJson(const LoadReportStatus& load) {
+  Json json{{"source", toString(load.source)}};
+  if (load.report.has_value()) {
+    const LoadReport& report = *load.report;
+    json["age_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(load.age).count();
+    addIfKnown(json, "in_flight", report.in_flight);
+    addIfKnown(json, "limit", report.limit);
+    addIfKnown(json, "predict_in_flight", report.predict_in_flight);
+    addIfKnown(json, "predict_concurrency", report.predict_concurrency);
+    addIfKnown(json, "gate_waiting", report.gate_waiting);
+    addIfKnown(json, "gate_busy", report.gate_busy);
+    json["cpu_utilization"] = report.cpu_utilization;
+    json["mem_utilization"] = report.mem_utilization;
+    json["application_utilization"] = report.application_utilization;
+    addIfKnown(json, "gpu_utilization", report.gpu_utilization);
+    addIfKnown(json, "gpu_memory", report.gpu_memory);
+    json["draining"] = report.draining;
+  }
+  json["rejected"] = load.rejected;
+  json["target_exceeded"] = load.target_exceeded;
+  if (load.stream_ended.has_value()) {
+    json["stream_ended"] = toString(*load.stream_ended);
+  }
+  return json;
+}
+
 Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
   return {
       {"address", replica.address.toString()},
@@ -43,7 +76,19 @@ Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
        {{"requests", replica.requests},
         {"succeeded", replica.succeeded},
         {"failed", replica.failed}}},
+      {"load_report", loadJson(replica.load.value_or(LoadReportStatus{}))},
   };
+}
+
+Json warningsJson(const ClusterStatus& cluster) {
+  Json warnings = Json::array();
+  if (cluster.queue.target < cluster.predict_concurrency) {
+    warnings.push_back("concurrency_target " + std::to_string(cluster.queue.target) +
+                       " is below the predict concurrency " +
+                       std::to_string(cluster.predict_concurrency) +
+                       " of replicas, which cannot be reached");
+  }
+  return warnings;
 }
 
 Json clusterJson(const ClusterStatus& cluster) {
@@ -54,6 +99,8 @@ Json clusterJson(const ClusterStatus& cluster) {
   return {
       {"name", cluster.name},
       {"concurrency_target", cluster.queue.target},
+      {"predict_concurrency", cluster.predict_concurrency},
+      {"warnings", warningsJson(cluster)},
       {"waiting", cluster.queue.waiting},
       {"in_flight", cluster.queue.in_flight},
       {"oldest_wait_seconds", inSeconds(cluster.queue.oldest_wait)},

@@ -159,6 +159,16 @@ void Cluster::replicaUnreachable(Replica& replica) {
   }
 }
 
+void Cluster::replicaIsSidecar(Replica& replica) {
+  if (replica.kind.exchange(ReplicaKind::kSidecar) != ReplicaKind::kSidecar && on_sidecar_) {
+    on_sidecar_(replica.id);
+  }
+}
+
+void Cluster::setSidecarListener(std::move_only_function<void(ReplicaId) const> listener) {
+  on_sidecar_ = std::move(listener);
+}
+
 void Cluster::requestWaits() {
   // Mostly false: read before writing, so that the cache line stays shared.
   if (tell_of_waiting_.load(std::memory_order_relaxed) && tell_of_waiting_.exchange(false)) {

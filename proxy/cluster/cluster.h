@@ -32,6 +32,7 @@ class Cluster {
   const std::string& name() const { return config_.name; }
   AdmissionQueue& queue() { return queue_; }
   const AdmissionQueue& queue() const { return queue_; }
+  Metrics& metrics() { return metrics_; }
 
   // The settings in effect.
   ClusterSettings settings() const;
@@ -65,7 +66,10 @@ class Cluster {
   // It could not be connected to: it is out of the queue at once, so that nobody else tries, and
   // the listener is told, who finds out when it is back.
   void replicaUnreachable(Replica& replica);
+  // It said that it is a sidecar; the listener is told the first time.
+  void replicaIsSidecar(Replica& replica);
   // Called from any worker; set before traffic begins.
+  void setSidecarListener(std::move_only_function<void(ReplicaId) const> listener);
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
   void setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener);
 
@@ -82,6 +86,7 @@ class Cluster {
   AdmissionQueue queue_;
   std::move_only_function<void(ReplicaId) const> on_failing_;
   std::move_only_function<void(ReplicaId) const> on_unreachable_;
+  std::move_only_function<void(ReplicaId) const> on_sidecar_;
   std::move_only_function<void() const> on_waiting_;
   std::atomic<bool> tell_of_waiting_{false};
   Histogram waiting_seconds_;

@@ -13,13 +13,15 @@ struct ClusterStatus {
   AdmissionQueue::Snapshot queue;
   QueueConfig bounds;
   std::vector<ReplicaStatus> replicas;
+  std::uint32_t predict_concurrency = 0;  // the highest reported
 };
 
 inline ClusterStatus statusOf(const Cluster& cluster, const ReplicaHealth& health) {
   return {.name = cluster.name(),
           .queue = cluster.queue().snapshot(),
           .bounds = cluster.settings().queue,
-          .replicas = health.replicas()};
+          .replicas = health.replicas(),
+          .predict_concurrency = health.loadReports().predictConcurrency()};
 }
 
 }  // namespace penstock::proxy

@@ -11,19 +11,21 @@ constexpr Duration kMaxEagerDelay = std::chrono::seconds(1);
 
 }  // namespace
 
-HealthChecker::HealthChecker(net::EventLoop& loop, Replica& replica, const Settings& settings,
-                             Verdict verdict)
+HealthChecker::HealthChecker(net::EventLoop& loop, const net::Address& address,
+                             const Settings& settings, Verdict verdict,
+                             std::move_only_function<void()> found_sidecar)
     : loop_(loop),
-      replica_(replica),
+      address_(address),
       settings_(settings),
       verdict_(std::move(verdict)),
+      found_sidecar_(std::move(found_sidecar)),
       timer_(loop, [this] { ask(); }),
       eager_delay_(kEagerDelay) {
   timer_.armAfter(Duration::zero());
 }
 
 void HealthChecker::ask() {
-  probe_.emplace(loop_, replica_.address, settings_.probe,
+  probe_.emplace(loop_, address_, settings_.probe,
                  [this](const http::HealthProbe::Answer& answer) { onAnswer(answer); });
 }
 
@@ -32,7 +34,7 @@ void HealthChecker::onAnswer(const http::HealthProbe::Answer& answer) {
     settings_.probe.protocol = http::UpstreamProtocol::kHttp1;
   }
   if (answer.is_sidecar) {
-    replica_.kind.store(ReplicaKind::kSidecar, std::memory_order_relaxed);
+    found_sidecar_();
   }
   const bool healthy = answer.healthy();
   const std::string why = answer.describe();

@@ -5,15 +5,15 @@
 #include <optional>
 #include <string_view>
 
+#include "net/address.h"
 #include "net/event_loop.h"
 #include "net/http/health_probe.h"
-#include "proxy/cluster/replica.h"
 
 namespace penstock::proxy {
 
 // Asks one replica again and again whether it is healthy, and tells when the verdict changes. Until
 // the first verdict it asks more often, so that a replica that starts is used soon after it is
-// ready. Notes on the replica whether it is a sidecar. Loop thread only.
+// ready. Tells, too, that the replica is a sidecar. Loop thread only.
 class HealthChecker {
  public:
   struct Settings {
@@ -27,8 +27,9 @@ class HealthChecker {
   // why: what was answered last, valid during the call.
   using Verdict = std::move_only_function<void(bool healthy, std::string_view why)>;
 
-  // The first question is asked in the next turn. The replica outlives the checker.
-  HealthChecker(net::EventLoop& loop, Replica& replica, const Settings& settings, Verdict verdict);
+  // The first question is asked in the next turn. found_sidecar is called at each answer of one.
+  HealthChecker(net::EventLoop& loop, const net::Address& address, const Settings& settings,
+                Verdict verdict, std::move_only_function<void()> found_sidecar);
 
  private:
   void ask();
@@ -36,9 +37,10 @@ class HealthChecker {
   Duration nextDelay();
 
   net::EventLoop& loop_;
-  Replica& replica_;
+  const net::Address address_;
   Settings settings_;
   Verdict verdict_;
+  std::move_only_function<void()> found_sidecar_;
   net::Timer timer_;
   std::optional<http::HealthProbe> probe_;
   std::optional<bool> healthy_;

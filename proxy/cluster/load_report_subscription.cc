@@ -184,9 +184,9 @@ void LoadReportSubscription::onConnectionClosed(http::ClientConnection&, net::Cl
   }
 }
 
-void LoadReportSubscription::onNotHttp2(http::ClientConnection&) {
+void LoadReportSubscription::onNotHttp2(http::ClientConnection&, http::NotHttp2 how) {
   loop_.destroyLater(std::move(connection_));
-  end(LoadReportsEnd::kUnimplemented);
+  end(how == http::NotHttp2::kSaid ? LoadReportsEnd::kUnimplemented : LoadReportsEnd::kLost);
 }
 
 void LoadReportSubscription::end(LoadReportsEnd why) {

@@ -78,7 +78,7 @@ class LoadReportSubscription final : private http::ClientConnection::Owner,
   void onCapacity(http::ClientConnection&) override {}
   void onDraining(http::ClientConnection&) override {}
   void onConnectionClosed(http::ClientConnection&, net::CloseReason) override;
-  void onNotHttp2(http::ClientConnection&) override;
+  void onNotHttp2(http::ClientConnection&, http::NotHttp2 how) override;
 
   void onInformational(http::ResponseHead) override {}
   void onResponseHead(http::ResponseHead head, bool end_stream) override;

@@ -24,6 +24,10 @@ http::UpstreamProtocol wireProtocol(UpstreamProtocol protocol) {
   return http::UpstreamProtocol::kAuto;
 }
 
+std::string authorityOf(const ClusterConfig& config) {
+  return config.tls.has_value() ? config.tls->server_name : std::string();
+}
+
 }  // namespace
 
 std::string_view toString(ReplicaState state) {
@@ -75,10 +79,19 @@ struct ReplicaHealth::Entry {
 
 ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::TlsContext* tls,
                              Logger& logger)
-    : loop_(loop), cluster_(cluster), tls_(tls), logger_(logger) {
+    : loop_(loop),
+      cluster_(cluster),
+      tls_(tls),
+      logger_(logger),
+      reports_(loop, cluster,
+               {.protocol = wireProtocol(cluster.config().protocol),
+                .tls = tls,
+                .authority = authorityOf(cluster.config())},
+               logger) {
   cluster.setFailureListener([this](ReplicaId id) { loop_.post([this, id] { onFailing(id); }); });
   cluster.setUnreachableListener(
       [this](ReplicaId id) { loop_.post([this, id] { onUnreachable(id); }); });
+  cluster.setSidecarListener([this](ReplicaId id) { loop_.post([this, id] { onSidecar(id); }); });
 }
 
 ReplicaHealth::~ReplicaHealth() = default;
@@ -125,7 +138,7 @@ HealthChecker::Settings ReplicaHealth::checkSettings(const HealthCheckConfig& ch
       .probe = {.protocol = wireProtocol(config.protocol),
                 .tls = tls_,
                 .path = check.path,
-                .authority = config.tls.has_value() ? config.tls->server_name : std::string(),
+                .authority = authorityOf(config),
                 .timeout = check.timeout},
       .interval = check.interval,
       .unhealthy_threshold = check.unhealthy_threshold,
@@ -136,8 +149,9 @@ HealthChecker::Settings ReplicaHealth::checkSettings(const HealthCheckConfig& ch
 
 void ReplicaHealth::startChecks(Entry& entry, const HealthCheckConfig& check, bool starting) {
   entry.checker.emplace(
-      loop_, entry.replica, checkSettings(check, starting),
-      [this, &entry](bool healthy, std::string_view why) { onVerdict(entry, healthy, why); });
+      loop_, entry.replica.address, checkSettings(check, starting),
+      [this, &entry](bool healthy, std::string_view why) { onVerdict(entry, healthy, why); },
+      [this, &entry] { cluster_.replicaIsSidecar(entry.replica); });
 }
 
 void ReplicaHealth::drain(ReplicaId id) {
@@ -156,6 +170,7 @@ void ReplicaHealth::resume(ReplicaId id) {
 }
 
 void ReplicaHealth::remove(ReplicaId id) {
+  reports_.remove(id);
   if (std::erase_if(entries_, [&](const auto& entry) { return entry->replica.id == id; }) > 0) {
     cluster_.queue().removeReplica(id);
     readmitIfNoneIsAvailable();
@@ -199,6 +214,12 @@ void ReplicaHealth::onUnreachable(ReplicaId id) {
                                update(*entry, "can be connected to");
                              });
   update(*entry, "cannot be connected to");
+}
+
+void ReplicaHealth::onSidecar(ReplicaId id) {
+  if (Entry* entry = find(id)) {
+    reports_.add(entry->replica, cluster_.config().protocol != UpstreamProtocol::kHttp1);
+  }
 }
 
 void ReplicaHealth::eject(Entry& entry) {
@@ -287,6 +308,7 @@ std::vector<ReplicaStatus> ReplicaHealth::replicas() const {
         .requests = replica.requests,
         .succeeded = replica.succeeded,
         .failed = replica.failed,
+        .load = reports_.status(replica.id),
     });
   }
   return result;

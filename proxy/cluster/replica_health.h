@@ -13,6 +13,7 @@
 #include "net/tls.h"
 #include "proxy/cluster/cluster.h"
 #include "proxy/cluster/health_checker.h"
+#include "proxy/cluster/load_reports.h"
 
 namespace penstock::proxy {
 
@@ -35,16 +36,18 @@ struct ReplicaStatus {
   std::uint64_t requests;
   std::uint64_t succeeded;
   std::uint64_t failed;
+  std::optional<LoadReportStatus> load{};  // of a sidecar
 };
 
 // Decides which replicas of one cluster get requests: from active checks, from what the workers
 // tell about failed requests, and from the provider that adds and removes them; it alone makes one
 // available (a worker may take one out that cannot be connected to, which is then tried until it
 // can). A replica is ejected for base_time × how often in a row, but never the last one that is
-// available. Loop thread only; made before the workers begin and destroyed after they have ended.
+// available. Reads the load reports of those that turn out to be sidecars. Loop thread only; made
+// before the workers begin and destroyed after they have ended.
 class ReplicaHealth {
  public:
-  // tls, for the checks, may be null; it and the cluster outlive this.
+  // tls, for the checks and reports, may be null; it and the cluster outlive this.
   ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::TlsContext* tls, Logger& logger);
   ~ReplicaHealth();
   ReplicaHealth(const ReplicaHealth&) = delete;
@@ -68,6 +71,7 @@ class ReplicaHealth {
   std::uint32_t inFlight(ReplicaId id) const;
   // In the order in which they came; those that are gone but still have slots out are draining.
   std::vector<ReplicaStatus> replicas() const;
+  const LoadReports& loadReports() const { return reports_; }
 
  private:
   struct Entry;
@@ -78,6 +82,7 @@ class ReplicaHealth {
   void onVerdict(Entry& entry, bool healthy, std::string_view why);
   void onFailing(ReplicaId id);
   void onUnreachable(ReplicaId id);
+  void onSidecar(ReplicaId id);
   void eject(Entry& entry);
   void readmit(Entry& entry);
   void update(Entry& entry, std::string_view why);
@@ -88,6 +93,7 @@ class ReplicaHealth {
   Cluster& cluster_;
   const net::TlsContext* tls_;
   Logger& logger_;
+  LoadReports reports_;
   std::vector<std::unique_ptr<Entry>> entries_;
 };
 

@@ -22,15 +22,16 @@ UpstreamRequest::Failure failureOf(http::StreamEnd end) {
   return UpstreamRequest::Failure::kConnectionLost;
 }
 
-void learnKind(Replica& replica, const http::ResponseHead& head) {
-  const ReplicaKind known = replica.kind.load(std::memory_order_relaxed);
+void learnKind(Cluster& cluster, Replica& replica, const http::ResponseHead& head) {
+  ReplicaKind known = replica.kind.load(std::memory_order_relaxed);
   if (known == ReplicaKind::kSidecar) {
     return;
   }
-  const bool sidecar = head.headers.has("x-penstock-sidecar");
-  const ReplicaKind learnt = sidecar ? ReplicaKind::kSidecar : ReplicaKind::kPlain;
-  if (learnt != known) {
-    replica.kind.store(learnt, std::memory_order_relaxed);
+  if (head.headers.has("x-penstock-sidecar")) {
+    cluster.replicaIsSidecar(replica);
+  } else if (known == ReplicaKind::kUnknown) {
+    // Another thread may just have learnt better.
+    replica.kind.compare_exchange_strong(known, ReplicaKind::kPlain, std::memory_order_relaxed);
   }
 }
 
@@ -144,7 +145,7 @@ void UpstreamRequest::onInformational(http::ResponseHead head) {
 
 void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
   Replica& replica = slot_.replica();
-  learnKind(replica, head);
+  learnKind(cluster_.cluster(), replica, head);
   if (head.status == 502) {
     cluster_.cluster().replicaFailed(replica);
   } else {

@@ -67,13 +67,14 @@ def test_clusters(served):
     cluster = proxy.cluster()
     replicas = cluster.pop("replicas")
     assert cluster == {
-        "name": "m", "concurrency_target": 3, "waiting": 0, "in_flight": 0,
-        "oldest_wait_seconds": 0,
+        "name": "m", "concurrency_target": 3, "predict_concurrency": 0, "warnings": [],
+        "waiting": 0, "in_flight": 0, "oldest_wait_seconds": 0,
         "queue": {"max_requests": 7, "max_bytes": 256 * 1024 * 1024, "bytes": 0,
                   "timeout_seconds": 90}}
     assert replicas == [{
         "address": fake.address, "state": "ready", "incarnation": 1, "target": 3, "in_flight": 0,
-        "totals": {"requests": 4, "succeeded": 4, "failed": 0}}]
+        "totals": {"requests": 4, "succeeded": 4, "failed": 0},
+        "load_report": {"source": "own", "rejected": 0, "target_exceeded": 0}}]
 
 
 def test_config_dump_and_server_info(served):

@@ -8,6 +8,8 @@ a thread of it still reads afterwards is no request, and counts for nothing in t
 
 `/health/ready` is answered at once, 200 while `ready`. `/penstock/cancel` is recorded in `cancels`;
 with sidecar=True the replica marks its responses as a sidecar's and `cancelled` of the request fires.
+Whoever subscribes to its load reports is recorded in `subscriptions` and handed to `on_subscribe`, on a
+thread of its own; without that there is no such service.
 """
 
 import collections
@@ -32,6 +34,8 @@ class Replica:
         self.protocol = protocol
         self.handler = handler  # called with each complete request, on the connection's thread
         self.on_head = None  # called with each request as its head arrives
+        self.on_subscribe = None
+        self.subscriptions = []
         self.threaded = threaded  # each handler on a thread of its own: it may take long
         self.tls = tls  # an ssl.SSLContext of a server
         self.sidecar = sidecar
@@ -204,7 +208,8 @@ class Replica:
             if request.connection.life != self.life:
                 request.control = True
                 return False
-            request.control = path.startswith("/health/") or path == "/penstock/cancel"
+            request.control = path == "/penstock/cancel" or path.startswith(
+                ("/health/", "/xds.service.orca"))
             if not request.control:
                 self.requests.append(request)
                 self.in_flight += 1
@@ -215,6 +220,8 @@ class Replica:
                 self.on_head(request)
         elif path == "/penstock/cancel":
             self._cancel(request)
+        elif path.startswith("/xds.service.orca"):
+            self._subscribe(request)
         else:
             self.health_checks += 1
             request.respond(200 if self.ready else 503)
@@ -238,6 +245,15 @@ class Replica:
             if not request.control:
                 self.in_flight -= 1
             self.changed.notify_all()
+
+    def _subscribe(self, request):
+        with self.lock:
+            self.subscriptions.append(request)
+            self.changed.notify_all()
+        if self.on_subscribe is None:
+            request.respond(404)
+        else:
+            threading.Thread(target=self.on_subscribe, args=(request,), daemon=True).start()
 
     def _cancel(self, request):
         attempt = find(request.headers, "x-penstock-attempt-id")

@@ -28,7 +28,8 @@ ClusterStatus someCluster() {
                         .in_flight = 1,
                         .requests = 12,
                         .succeeded = 10,
-                        .failed = 2}}};
+                        .failed = 2}},
+          .predict_concurrency = 2};
 }
 
 ScalingStatus someScaling() {
@@ -103,10 +104,42 @@ TEST_F(AdminPagesTest, ClustersTellsQueueAndReplicas) {
   EXPECT_EQ(page.status, 200);
   EXPECT_EQ(page.content_type, "application/json");
   EXPECT_EQ(json::parse(page.body), json::parse(R"({"clusters":[{
-    "name":"m","concurrency_target":2,"waiting":3,"in_flight":1,"oldest_wait_seconds":1.5,
+    "name":"m","concurrency_target":2,"predict_concurrency":2,"warnings":[],"waiting":3,"in_flight":1,"oldest_wait_seconds":1.5,
     "queue":{"max_requests":7,"max_bytes":1000,"bytes":99,"timeout_seconds":90.0},
     "replicas":[{"address":"127.0.0.1:8090","state":"ejected","incarnation":4,"target":2,
-      "in_flight":1,"totals":{"requests":12,"succeeded":10,"failed":2}}]}]})"));
+      "in_flight":1,"totals":{"requests":12,"succeeded":10,"failed":2},
+      "load_report":{"source":"own","rejected":0,"target_exceeded":0}}]}]})"));
+}
+
+TEST_F(AdminPagesTest, ClustersTellsWhatReplicasReport) {
+  ClusterStatus cluster = someCluster();
+  LoadReport report;
+  report.cpu_utilization = 0.5;
+  report.in_flight = 3;
+  report.predict_concurrency = 2;
+  report.gate_busy = 0.25;
+  cluster.replicas[0].load = {.source = LoadReportSource::kInBand,
+                              .report = report,
+                              .age = 1500ms,
+                              .rejected = 4,
+                              .target_exceeded = 1,
+                              .stream_ended = LoadReportsEnd::kUnimplemented};
+  EXPECT_EQ(json::parse(clustersJson({cluster}))["clusters"][0]["replicas"][0]["load_report"],
+            json::parse(R"({"source":"in_band","age_ms":1500,"in_flight":3,"predict_concurrency":2,
+      "gate_busy":0.25,"cpu_utilization":0.5,"mem_utilization":0.0,"application_utilization":0.0,
+      "draining":false,"rejected":4,"target_exceeded":1,"stream_ended":"unimplemented"})"));
+}
+
+TEST_F(AdminPagesTest, ClustersWarnsOfATargetThatIsTooLow) {
+  ClusterStatus cluster = someCluster();
+  const auto warnings = [&] {
+    return json::parse(clustersJson({cluster}))["clusters"][0]["warnings"];
+  };
+  EXPECT_TRUE(warnings().empty());
+  cluster.predict_concurrency = 3;
+  ASSERT_EQ(warnings().size(), 1u);
+  EXPECT_THAT(warnings()[0].get<std::string>(),
+              HasSubstr("concurrency_target 2 is below the predict concurrency 3"));
 }
 
 TEST_F(AdminPagesTest, ANameThatIsNotUtf8DoesNotBreakThePage) {

@@ -1,6 +1,5 @@
 #include "proxy/cluster/health_checker.h"
 
-#include <memory>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -16,11 +15,13 @@ using namespace std::chrono_literals;
 class HealthCheckerTest : public ::testing::Test {
  protected:
   void check(const HealthChecker::Settings& settings) {
-    replica = std::make_unique<Replica>(1, server.address());
-    checker.emplace(loop, *replica, settings, [this](bool healthy, std::string_view why) {
-      verdicts.push_back(healthy);
-      last_reason = why;
-    });
+    checker.emplace(
+        loop, server.address(), settings,
+        [this](bool healthy, std::string_view why) {
+          verdicts.push_back(healthy);
+          last_reason = why;
+        },
+        [this] { ++sidecars_found; });
   }
   bool runUntil(const std::function<bool()>& done) { return net::runUntil(loop, done); }
   bool runUntilVerdicts(std::size_t count) {
@@ -33,10 +34,10 @@ class HealthCheckerTest : public ::testing::Test {
   SteadyClock clock;
   net::EventLoop loop{clock};
   http::FakeReplica server{loop};
-  std::unique_ptr<Replica> replica;
   std::optional<HealthChecker> checker;
   std::vector<bool> verdicts;
   std::string last_reason;
+  int sidecars_found = 0;
 };
 
 TEST_F(HealthCheckerTest, OneSuccessIsEnoughAtFirst) {
@@ -113,17 +114,18 @@ TEST_F(HealthCheckerTest, AsksOneThatStartsMoreOftenThanTheInterval) {
   EXPECT_TRUE(runUntilAsked(4));
 }
 
-TEST_F(HealthCheckerTest, NotesThatAReplicaIsASidecar) {
+TEST_F(HealthCheckerTest, TellsThatAReplicaIsASidecarWhateverItsHealth) {
+  check({.interval = 1ms, .starting = true});
+  server.status = 503;
+  ASSERT_TRUE(runUntilAsked(2));
+  EXPECT_EQ(sidecars_found, 0);
   server.is_sidecar = true;
-  check({.interval = 1h});
-  ASSERT_TRUE(runUntilVerdicts(1));
-  EXPECT_EQ(replica->kind, ReplicaKind::kSidecar);
+  EXPECT_TRUE(runUntil([&] { return sidecars_found > 0; }));
 }
 
 TEST_F(HealthCheckerTest, RemembersThatAReplicaSpeaksHttp1) {
   http::FakeReplica old(loop, http::FakeReplica::Speaks::kHttp1Only);
-  Replica its(2, old.address());
-  HealthChecker other(loop, its, {.interval = 1ms}, [](bool, std::string_view) {});
+  HealthChecker other(loop, old.address(), {.interval = 1ms}, [](bool, std::string_view) {}, [] {});
   ASSERT_TRUE(runUntil([&] { return old.asked >= 4; }));
   EXPECT_LE(old.connections, old.asked + 2) << "HTTP/2 is tried once, not each time";
 }

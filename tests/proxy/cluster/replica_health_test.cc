@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "tests/net/http/fake_replica.h"
+#include "tests/proxy/cluster/reporting_server.h"
 #include "tests/support/loop_runner.h"
 
 namespace penstock::proxy {
@@ -321,6 +322,38 @@ TEST_F(ReplicaHealthTest, ARemovedReplicaIsForgottenWhateverComesLater) {
   health->drain(gone);
   net::runTurn(loop);
   EXPECT_THAT(states(), ElementsAre(kReady));
+}
+
+TEST_F(ReplicaHealthTest, SubscribesToTheLoadReportsOfASidecarUntilItIsGone) {
+  begin();
+  ReportingServer server(loop);
+  const ReplicaId id = health->add(server.address());
+  Replica& replica = replicaOf(id);
+  EXPECT_EQ(health->replicas()[0].load, std::nullopt);
+  cluster->replicaIsSidecar(replica);
+  cluster->replicaIsSidecar(replica);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return server.asked(0); }));
+  EXPECT_TRUE(health->replicas()[0].load.has_value());
+  health->remove(id);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return server.subscriber(0).gone; }));
+  EXPECT_EQ(server.subscriptions(), 1u);
+}
+
+TEST_F(ReplicaHealthTest, ASidecarThatIsGoneWhenItIsFoundOutIsLeftAlone) {
+  begin();
+  const ReplicaId id = health->add(net::Address::loopback(1));
+  cluster->replicaIsSidecar(replicaOf(id));
+  health->remove(id);
+  net::runTurn(loop);
+  EXPECT_EQ(health->loadReports().status(id), std::nullopt);
+}
+
+TEST_F(ReplicaHealthTest, FindsASidecarByItsChecks) {
+  beginWithChecks();
+  http::FakeReplica replica(loop);
+  replica.is_sidecar = true;
+  const ReplicaId id = health->add(replica.address());
+  EXPECT_TRUE(net::runUntil(loop, [&] { return health->loadReports().status(id).has_value(); }));
 }
 
 TEST_F(ReplicaHealthTest, StatesHaveNames) {
