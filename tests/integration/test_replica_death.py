@@ -16,7 +16,7 @@ from support.configs import proxy_config
 from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body
 from support.programs import Proxy, Sidecar
-from support.waiting import SLOWNESS
+from support.waiting import SLOWNESS, equals
 
 
 def executions(*fakes):
@@ -100,7 +100,7 @@ def test_what_came_in_one_read_with_the_cut_reaches_the_client(replica):
 
 
 def test_a_killed_sidecar_costs_only_what_it_ran():
-    sidecars = [Sidecar(EXAMPLES / "stages"), Sidecar(EXAMPLES / "stages")]
+    sidecars = [Sidecar(EXAMPLES / "stages", ["--concurrency-limit", "4"]) for _ in range(2)]
     proxy = Proxy(proxy_config(sidecars, target=2))
     with H2Client(proxy.address) as client:
         long = stages_body(preprocess_ms=int(2500 * SLOWNESS))
@@ -108,6 +108,8 @@ def test_a_killed_sidecar_costs_only_what_it_ran():
         proxy.wait_queue(waiting=0, in_flight=4)
         waiting = [client.request(path="/predict", body=stages_body(echo="w")) for _ in range(6)]
         proxy.wait_queue(waiting=6, in_flight=4)
+        # In flight is what has a slot; what a sidecar never got is run by the other one.
+        equals(lambda: sidecars[0].metric("penstock_application_utilization"), 0.5)
         sidecars[0].kill()
         outcomes = sorted(stream.response(30).status for stream in running)
         assert outcomes == [200, 200, 502, 502]
