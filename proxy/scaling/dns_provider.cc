@@ -58,6 +58,7 @@ void DnsProvider::lookUp() {
 Duration DnsProvider::take(net::FoundAddresses found) {
   Answers answers;
   std::string why;
+  std::size_t unanswered = 0;
   bool any = false;
   for (net::FoundAddresses::Answer& answer : found.answers) {
     if (answer.addresses) {
@@ -65,13 +66,17 @@ Duration DnsProvider::take(net::FoundAddresses found) {
       answers[answer.question] = std::move(*answer.addresses);
       continue;
     }
-    why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", answer.question,
-                       answer.addresses.error().message);
+    if (++unanswered == 1) {
+      why = fmt::format("{}: {}", answer.question, answer.addresses.error().message);
+    }
     if (const auto last = last_good_.find(answer.question); last != last_good_.end()) {
       answers.insert(*last);
     }
   }
-  if (!any && !why.empty()) {
+  if (unanswered > 1) {
+    why += fmt::format("; and {} more", unanswered - 1);
+  }
+  if (!any && unanswered > 0) {
     return failed(why);
   }
   if (std::exchange(back_off_, Duration::zero()) != Duration::zero()) {
@@ -97,11 +102,16 @@ Duration DnsProvider::takeEmpty() {
 // why: empty if every question was answered.
 void DnsProvider::notePart(const std::string& why) {
   (why.empty() ? answers_ : partial_answers_).add();
-  if (std::exchange(partial_, !why.empty()) || why.empty()) {
+  const bool before = std::exchange(partial_, !why.empty());
+  if (before == partial_) {
     return;
   }
-  logger_.warning("name found out in part; the last answer holds for the rest",
-                  {{"cluster", cluster_}, {"name", config_.name}, {"why", why}});
+  if (partial_) {
+    logger_.warning("name found out in part; the last answer holds for the rest",
+                    {{"cluster", cluster_}, {"name", config_.name}, {"why", why}});
+  } else {
+    logger_.info("name found out in whole again", {{"cluster", cluster_}, {"name", config_.name}});
+  }
 }
 
 void DnsProvider::putInEffect(Answers answers) {

@@ -4,6 +4,7 @@
 // their inboxes late. Time is driven by hand; a failure prints its seed.
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 #include <set>
@@ -52,8 +53,9 @@ class Simulation {
       const auto before_at = inFlightByPort();
       const std::uint32_t old_target = target_;
       event();
-      check(before, old_target);
-      checkAddresses(before_at);
+      const auto now_at = inFlightByPort();
+      check(before, old_target, now_at);
+      checkAddresses(before_at, now_at);
     }
     finish();
   }
@@ -78,6 +80,8 @@ class Simulation {
  private:
   static constexpr std::uint64_t kMaxRequests = 40;
   static constexpr std::uint64_t kMaxBytes = 4000;
+  static constexpr std::uint16_t kPorts = 6;  // 1 … 6
+  using ByPort = std::array<std::uint32_t, kPorts + 1>;
 
   struct Said {
     TimePoint gate_free_until = TimePoint::min();
@@ -179,7 +183,7 @@ class Simulation {
   // Of those with a free slot: one that leaves only if all do; then the least loaded; among equals
   // one whose gate is free.
   void checkChoice(ReplicaId id, const std::vector<AdmissionQueue::ReplicaSnapshot>& before,
-                   const std::map<std::uint16_t, std::uint32_t>& loads) {
+                   const ByPort& loads) {
     const auto chosen = std::ranges::find(before, id, &AdmissionQueue::ReplicaSnapshot::id);
     ASSERT_NE(chosen, before.end());
     const auto loadOf = [&](const auto& replica) { return loads.at(replica.address.port()); };
@@ -272,7 +276,7 @@ class Simulation {
 
   void addReplica() {
     // Few addresses, so that one is often taken again while slots of its last owner are out.
-    const auto port = static_cast<std::uint16_t>(1 + pick(6));
+    const auto port = static_cast<std::uint16_t>(1 + pick(kPorts));
     const auto known = queue_.replicas();
     const auto isAt = [&](const auto& replica) { return replica.address.port() == port; };
     if (std::ranges::none_of(known, [&](const auto& r) { return !r.removed && isAt(r); })) {
@@ -335,8 +339,8 @@ class Simulation {
     return result;
   }
 
-  std::map<std::uint16_t, std::uint32_t> inFlightByPort() const {
-    std::map<std::uint16_t, std::uint32_t> result;
+  ByPort inFlightByPort() const {
+    ByPort result{};
     for (const auto& replica : queue_.replicas()) {
       result[replica.address.port()] += replica.in_flight;
     }
@@ -344,20 +348,20 @@ class Simulation {
   }
 
   // NeverMoreThanTarget, as the replica sees it: whichever incarnation the slots were taken of.
-  void checkAddresses(std::map<std::uint16_t, std::uint32_t> before) const {
-    for (const auto& [port, in_flight] : inFlightByPort()) {
-      EXPECT_LE(in_flight, std::max(target_, before[port])) << "at port " << port;
+  void checkAddresses(const ByPort& before, const ByPort& now) const {
+    for (std::size_t port = 1; port <= kPorts; ++port) {
+      EXPECT_LE(now[port], std::max(target_, before[port])) << "at port " << port;
     }
   }
 
-  void check(const std::map<ReplicaId, std::uint32_t>& before, std::uint32_t old_target) {
+  void check(const std::map<ReplicaId, std::uint32_t>& before, std::uint32_t old_target,
+             const ByPort& at_port) {
     const AdmissionQueue::Snapshot s = queue_.snapshot();
     // Whoever left the queue in this event left from its head.
     while (eligible_.size() > s.waiting - s.backing_off) {
       granted_.insert(*eligible_.begin());
       eligible_.erase(eligible_.begin());
     }
-    auto at_port = inFlightByPort();
     std::uint64_t free = 0;
     std::uint64_t in_flight = 0;
     for (const auto& replica : queue_.replicas()) {

@@ -15,6 +15,7 @@ namespace penstock::net {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::AnyOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -205,6 +206,20 @@ TEST_F(DnsLookupTest, LooksUpTargetsSeveralAtATime) {
     EXPECT_EQ(answer.addresses->size(), answer.question.ends_with(" A") ? 1u : 0u);
   }
   EXPECT_EQ(server.most_at_once, 32u) << "16 targets, each with two questions";
+}
+
+TEST_F(DnsLookupTest, TargetsThatItDoesNotGetToAreErrors) {
+  for (int i = 0; i < 20; ++i) {
+    const std::string target = "x" + std::to_string(i);
+    server.srv("s.test", 1, 1, target);
+    server.refused[{target, kA}] = kSilent;
+  }
+  const auto found = lookUp({.name = "s.test.", .srv = true, .timeout = 50ms});
+  ASSERT_EQ(told(found).size(), 40u);
+  for (const std::string& answer : told(found)) {
+    EXPECT_THAT(answer, AnyOf(HasSubstr("! no answer in time"), HasSubstr(" AAAA:")));
+  }
+  EXPECT_THAT(told(found), Contains("x19:1 AAAA! no answer in time"));
 }
 
 TEST_F(DnsLookupTest, OneTargetThatNobodyKnowsOfLeavesTheOthers) {

@@ -172,8 +172,11 @@ TEST_F(DnsProviderTest, AFailureInBetweenStartsTheCountAnew) {
 TEST_F(DnsProviderTest, AnErrorOfOneFamilyAndNothingOfTheOtherIsNoAnswer) {
   answerParts({told("A", {"127.0.0.1:1"}), told("AAAA", {"[::1]:1"})});
   for (int i = 0; i < 3; ++i) {
-    answerParts({refused("A"), told("AAAA", {})});
+    answerParts({refused("A"), told("AAAA", {}), refused("b A")});
   }
+  const char* message = "name not found out; the last answer holds";
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return log.events(message).size() == 1; }));
+  EXPECT_EQ(log.events(message)[0]["why"], "A: server failure; and 1 more");
   EXPECT_THAT(replicas(), ElementsAre("127.0.0.1:1", "[::1]:1"));
   EXPECT_EQ(lookups("failure"), 3);
   EXPECT_EQ(lookups("empty"), 0);
@@ -192,6 +195,8 @@ TEST_F(DnsProviderTest, AnErrorOfOneFamilyKeepsItsLastGoodAnswer) {
   EXPECT_EQ(lookups("partial"), 3);
   answerParts({told("A", {"127.0.0.2:1"}), told("AAAA", {})});
   EXPECT_THAT(replicas(), ElementsAre("127.0.0.2:1"));
+  ASSERT_TRUE(net::turnUntil(
+      loop, [&] { return log.events("name found out in whole again").size() == 1; }));
   EXPECT_EQ(log.events(message).size(), 1u) << "once, however often it happens";
 }
 
