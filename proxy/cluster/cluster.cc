@@ -5,6 +5,9 @@
 namespace penstock::proxy {
 namespace {
 
+// As often as a sidecar pushes reports on a stream.
+constexpr Duration kBetweenInBandReports = std::chrono::milliseconds(100);
+
 AdmissionQueue::Settings queueSettings(const ClusterConfig& config) {
   return {
       .concurrency_target = config.concurrency_target,
@@ -167,6 +170,20 @@ void Cluster::replicaIsSidecar(Replica& replica) {
 
 void Cluster::setSidecarListener(std::move_only_function<void(ReplicaId) const> listener) {
   on_sidecar_ = std::move(listener);
+}
+
+void Cluster::replicaReported(Replica& replica, std::string_view report, TimePoint now) {
+  TimePoint due = replica.in_band_due.load(std::memory_order_relaxed);
+  if (on_report_ && now >= due &&
+      replica.in_band_due.compare_exchange_strong(due, now + kBetweenInBandReports,
+                                                  std::memory_order_relaxed)) {
+    on_report_(replica.id, std::string(report));
+  }
+}
+
+void Cluster::setReportListener(
+    std::move_only_function<void(ReplicaId, std::string) const> listener) {
+  on_report_ = std::move(listener);
 }
 
 void Cluster::requestWaits() {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -68,8 +69,12 @@ class Cluster {
   void replicaUnreachable(Replica& replica);
   // It said that it is a sidecar; the listener is told the first time.
   void replicaIsSidecar(Replica& replica);
-  // Called from any worker; set before traffic begins.
   void setSidecarListener(std::move_only_function<void(ReplicaId) const> listener);
+  // An answer of it carried a load report, in the form of the header. The listener is told of one
+  // in a while: a busy replica must not keep it busy.
+  void replicaReported(Replica& replica, std::string_view report, TimePoint now);
+  // Called from any worker; set before traffic begins.
+  void setReportListener(std::move_only_function<void(ReplicaId, std::string) const> listener);
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
   void setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener);
 
@@ -87,6 +92,7 @@ class Cluster {
   std::move_only_function<void(ReplicaId) const> on_failing_;
   std::move_only_function<void(ReplicaId) const> on_unreachable_;
   std::move_only_function<void(ReplicaId) const> on_sidecar_;
+  std::move_only_function<void(ReplicaId, std::string) const> on_report_;
   std::move_only_function<void() const> on_waiting_;
   std::atomic<bool> tell_of_waiting_{false};
   Histogram waiting_seconds_;

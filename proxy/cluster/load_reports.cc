@@ -148,6 +148,8 @@ void LoadReports::take(Entry& entry, LoadReportSource source, const ParsedLoadRe
   entry.latest_source = source;
   entry.latest_at = loop_.now();
   if (source == LoadReportSource::kStream) {
+    entry.replica.stream_holds_until.store(entry.latest_at + kStaleAfter,
+                                           std::memory_order_relaxed);
     entry.stream_ended.reset();
     entry.told_of_end.reset();
   }

@@ -43,6 +43,10 @@ struct Replica {
   // a right or a ban, since it may be wrong.
   std::atomic<TimePoint> gate_free_until{TimePoint::min()};
   std::atomic<TimePoint> leaving_until{TimePoint::min()};  // it drains
+  // Until then its stream of reports says enough; after that its answers are asked for one each,
+  // and from in_band_due on the next is read.
+  std::atomic<TimePoint> stream_holds_until{TimePoint::min()};
+  std::atomic<TimePoint> in_band_due{TimePoint::min()};
 };
 
 }  // namespace penstock::proxy

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/load_report/load_report_header.h"
 #include "proxy/cluster/reachability_probe.h"
 
 namespace penstock::proxy {
@@ -92,6 +93,11 @@ ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::
   cluster.setUnreachableListener(
       [this](ReplicaId id) { loop_.post([this, id] { onUnreachable(id); }); });
   cluster.setSidecarListener([this](ReplicaId id) { loop_.post([this, id] { onSidecar(id); }); });
+  cluster.setReportListener([this](ReplicaId id, std::string report) {
+    loop_.post([this, id, report = std::move(report)] {
+      reports_.takeInBand(id, parseLoadReportHeader(report));
+    });
+  });
 }
 
 ReplicaHealth::~ReplicaHealth() = default;

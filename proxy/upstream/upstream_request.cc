@@ -1,5 +1,6 @@
 #include "proxy/upstream/upstream_request.h"
 
+#include "base/load_report/load_report_header.h"
 #include "proxy/upstream/upstream_cluster.h"
 
 namespace penstock::proxy {
@@ -39,9 +40,12 @@ void learnKind(Cluster& cluster, Replica& replica, const http::ResponseHead& hea
 
 UpstreamRequest::UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& owner)
     : cluster_(cluster), slot_(std::move(slot)), owner_(&owner) {
-  if (slot_.replica().kind.load(std::memory_order_relaxed) != ReplicaKind::kPlain) {
+  const Replica& chosen = slot_.replica();
+  if (chosen.kind.load(std::memory_order_relaxed) != ReplicaKind::kPlain) {
     attempt_id_ = cluster.nextAttemptId();
   }
+  wants_load_report_ = chosen.isSidecar() && cluster.loop().now() >= chosen.stream_holds_until.load(
+                                                                         std::memory_order_relaxed);
 }
 
 UpstreamRequest::~UpstreamRequest() {
@@ -146,6 +150,9 @@ void UpstreamRequest::onInformational(http::ResponseHead head) {
 void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
   Replica& replica = slot_.replica();
   learnKind(cluster_.cluster(), replica, head);
+  if (const auto report = wants_load_report_ ? head.headers.get(kLoadReportHeader) : std::nullopt) {
+    cluster_.cluster().replicaReported(replica, *report, cluster_.loop().now());
+  }
   if (head.status == 502) {
     cluster_.cluster().replicaFailed(replica);
   } else {

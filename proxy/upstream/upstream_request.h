@@ -67,6 +67,8 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   const Replica& replica() const { return slot_.replica(); }
   // Identifies this attempt to the sidecar; unique. Empty if the replica is known not to be one.
   const std::string& attemptId() const { return attempt_id_; }
+  // Whether the replica's answer should carry a load report; what it carries then is read.
+  bool wantsLoadReport() const { return wants_load_report_; }
   // Gives up the stream, if any, and the slot with it.
   Slot takeSlot();
 
@@ -96,6 +98,7 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   Slot slot_;
   Owner* owner_;  // null once abandoned
   std::string attempt_id_;
+  bool wants_load_report_ = false;
   http::ClientStream* stream_ = nullptr;
   bool request_sent_ = false;
   bool is_websocket_ = false;

@@ -235,6 +235,145 @@ def test_a_stale_report_is_not_believed_any_more(replica):
         fetch(client, 5)
 
 
+FORMAT = "endpoint-load-metrics-format"
+CARRIED = "endpoint-load-metrics"
+
+
+def carrying(value):
+    """Answers each request with a report, whether or not it asks for one."""
+    return lambda request: request.respond(200, [(CARRIED, value)], b"done")
+
+
+def text(**figures):
+    return "TEXT " + ",".join(f"named_metrics.penstock.{name}={value}"
+                              for name, value in figures.items())
+
+
+def until_in_band(proxy, fake, client, **expected):
+    """Sends requests until the proxy has read such a report; they may be too quick for each to count."""
+    def read():
+        got = client.fetch("POST", "/x")
+        assert got.status == 200 and got.header(CARRIED) is None, got
+        shown = load_report(proxy, fake.address)
+        return shown["source"] == "in_band" and expected.items() <= shown.items()
+    eventually(read)
+
+
+def test_without_a_stream_answers_are_asked_for_a_report_each(replica):
+    fake = replica(sidecar=True, handler=carrying(text(in_flight=1, limit=5)))
+    proxy = Proxy(proxy_config([fake], target=2))
+    with H2Client(proxy.address) as client:
+        fetch(client)
+        assert fake.requests[0].header(FORMAT) is None, "it is not known for a sidecar yet"
+        proxy.wait_log("no stream of load reports from a replica", why="unimplemented")
+        until_in_band(proxy, fake, client, in_flight=1, limit=5)
+    assert {request.header(FORMAT) for request in fake.requests[1:]} == {"TEXT"}
+    assert proxy.metric("penstock_load_reports_total", source="in_band") >= 1
+
+
+def test_a_client_that_asks_for_itself_gets_its_own_form(replica):
+    value = 'JSON {"named_metrics":{"penstock.in_flight":2}}'
+    fake = replica(sidecar=True, handler=carrying(value))
+    proxy = Proxy(proxy_config([fake], target=2, cluster={"health_check": {"interval": "50ms"}}))
+    proxy.wait_log("no stream of load reports from a replica")
+    with H2Client(proxy.address) as client:
+        got = client.fetch("POST", "/x", [(FORMAT, "json")])
+        assert got.header(CARRIED) == value
+        assert fake.requests[0].header(FORMAT) == "json"
+        equals(lambda: source(proxy, fake), "in_band")
+        assert load_report(proxy, fake.address)["in_flight"] == 2
+        assert client.fetch("POST", "/x").header(CARRIED) is None
+
+
+def test_while_a_stream_tells_more_answers_are_not_asked(replica):
+    fake = replica(sidecar=True, handler=carrying(text(in_flight=2)))
+    reporter = Reporter(fake, in_flight=1)
+    proxy = Proxy(proxy_config([fake], target=2, cluster={"health_check": {"interval": "50ms"}}))
+    equals(lambda: source(proxy, fake), "stream")
+    with H2Client(proxy.address) as client:
+        reporter.say(in_flight=0)
+        known_gates(proxy, {fake: {"in_flight": 0}})
+        got = client.fetch("POST", "/x")
+        assert fake.requests[0].header(FORMAT) is None
+        assert got.header(CARRIED) == text(in_flight=2), "what was not asked for is the client's"
+        # Stale: from here on it is asked for, until a stream is there again.
+        equals(lambda: source(proxy, fake), "own")
+        fake.on_subscribe = None
+        until_in_band(proxy, fake, client, in_flight=2)
+        assert fake.requests[-1].header(FORMAT) == "TEXT"
+        Reporter(fake, in_flight=0)
+        equals(lambda: source(proxy, fake), "stream")
+        client.fetch("POST", "/x")
+        assert fake.requests[-1].header(FORMAT) is None
+
+
+def test_what_a_plain_server_says_is_the_clients(replica):
+    plain = replica(handler=carrying("TEXT cpu_utilization=0.3"))
+    proxy = Proxy(proxy_config([plain]))
+    with H2Client(proxy.address) as client:
+        for headers in ([], [(FORMAT, "TEXT")], []):
+            got = client.fetch("POST", "/x", headers)
+            assert got.header(CARRIED) == "TEXT cpu_utilization=0.3"
+    assert [request.header(FORMAT) for request in plain.requests] == [None, "TEXT", None]
+    assert proxy.metric("penstock_load_reports_total") == 0
+
+
+def test_a_request_that_is_sent_again_asks_each_replica_anew(replica):
+    """The refusing one has no stream, the other has: only the former is asked for a report."""
+    refusing = replica(sidecar=True, handler=lambda request: request.refuse())
+    other = replica(sidecar=True, handler=carrying(text(in_flight=1)))
+    Reporter(refusing, predict_in_flight=0, predict_concurrency=1)
+    Reporter(other, predict_in_flight=1, predict_concurrency=1)
+    refusing.on_subscribe = None
+    proxy = Proxy(proxy_config([refusing, other], target=2,
+                               cluster={"health_check": {"interval": "50ms"}}))
+    equals(lambda: source(proxy, other), "stream")
+    proxy.wait_log("no stream of load reports from a replica", address=refusing.address)
+    with H2Client(proxy.address) as client:
+        def sent_again():
+            assert client.fetch("POST", "/x").status == 200
+            return refusing.requests
+        eventually(sent_again)
+    assert refusing.requests[0].header(FORMAT) == "TEXT"
+    assert {request.header(FORMAT) for request in other.requests} == {None}
+
+
+CARRIED_LIES = {
+    "not_finite": "TEXT named_metrics.penstock.in_flight=nan",
+    "out_of_range": "TEXT mem_utilization=7",
+    "wrong_type": 'JSON {"cpu_utilization":"a lot"}',
+    "duplicate": "TEXT cpu_utilization=0.1,cpu_utilization=0.1",
+    "syntax": "JSON {",
+    "too_long": "TEXT " + ",".join(f"named_metrics.m{i}=1" for i in range(70)),
+}
+
+
+@pytest.mark.parametrize("reason", CARRIED_LIES)
+def test_a_lie_in_an_answer_is_counted_and_the_answer_delivered(replica, reason):
+    fake = replica(sidecar=True, handler=carrying(CARRIED_LIES[reason]))
+    proxy = Proxy(proxy_config([fake], target=2, cluster={"health_check": {"interval": "50ms"}}))
+    proxy.wait_log("no stream of load reports from a replica")
+    with H2Client(proxy.address) as client:
+        got = client.fetch("POST", "/x")
+        assert got.status == 200 and bytes(got.body) == b"done" and got.header(CARRIED) is None
+        equals(lambda: proxy.metric(REJECTED, reason=reason), 1)
+    assert source(proxy, fake) == "own"
+
+
+def test_over_http1_a_sidecar_reports_with_its_answers(tmp_path):
+    sidecar = Sidecar(stages_model(2, tmp_path), ["--concurrency-limit", 7])
+    proxy = Proxy(proxy_config([sidecar], target=2, cluster={"protocol": "http1"}))
+    with H2Client(proxy.address) as client:
+        def read():
+            got = client.fetch(path="/predict", body=stages_body())
+            assert got.status == 200 and got.header(CARRIED) is None
+            return load_report(proxy, sidecar.text_address)["source"] == "in_band"
+        eventually(read)
+        shown = load_report(proxy, sidecar.text_address)
+        assert (shown["limit"], shown["predict_concurrency"]) == (7, 2)
+    assert sidecar.metric("penstock_load_report_streams") == 0
+
+
 def test_more_in_flight_than_the_target_is_counted(replica):
     fake = replica(sidecar=True, handler=answer)
     reporter = Reporter(fake, in_flight=2)

@@ -1,7 +1,9 @@
 #include "proxy/filters/router/router_filter.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/load_report/load_report_header.h"
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
@@ -43,6 +45,7 @@ FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
   if (!upstream_->attemptId().empty()) {
     head.headers.add("x-penstock-attempt-id", upstream_->attemptId());
   }
+  askForLoadReport(head.headers);
   if (exchange_.isWebSocket()) {
     // They end when it is accepted, but a replica would take them for the whole.
     removeTimeouts(head.headers);
@@ -54,6 +57,17 @@ FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
   }
   upstream_->start();
   return FilterStatus::kStop;
+}
+
+// A client that wants a report for itself gets it in the form that it asked for.
+void RouterFilter::askForLoadReport(http::Headers& headers) {
+  if (std::exchange(asked_for_report_, false)) {
+    headers.remove(kLoadReportFormatHeader);
+  }
+  if (upstream_->wantsLoadReport() && !headers.has(kLoadReportFormatHeader)) {
+    headers.add(kLoadReportFormatHeader, "TEXT");
+    asked_for_report_ = true;
+  }
 }
 
 void RouterFilter::onUpstreamReady() {
@@ -132,6 +146,9 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
   replay_kept_ = false;
   exchange_.report().replica_time = exchange_.loop().now() - dispatched_;
   head.headers.remove("x-penstock-sidecar");
+  if (asked_for_report_) {
+    head.headers.remove(kLoadReportHeader);
+  }
   touch();
   if (!end_stream) {
     exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));

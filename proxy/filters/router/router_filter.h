@@ -32,6 +32,7 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   void onUpstreamFailed(UpstreamRequest::Failure failure) override;
   void onUpstreamEnd() override;
 
+  void askForLoadReport(http::Headers& headers);
   void forwardBody();
   bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
   // Attempts without those that could not connect, which have a bound of their own.
@@ -48,10 +49,11 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   Exchange& exchange_;
   std::unique_ptr<UpstreamRequest> upstream_;
   std::uint32_t connect_failures_ = 0;
-  bool ready_ = false;         // the upstream stream is open
-  bool request_sent_ = false;  // to its end
-  bool body_touched_ = false;  // some of the body is no longer in the exchange
-  bool replay_kept_ = false;   // but a copy of all of it is here
+  bool asked_for_report_ = false;  // in this attempt, and the client had not
+  bool ready_ = false;             // the upstream stream is open
+  bool request_sent_ = false;      // to its end
+  bool body_touched_ = false;      // some of the body is no longer in the exchange
+  bool replay_kept_ = false;       // but a copy of all of it is here
   net::Buffer replay_;
   std::size_t unconsumed_ = 0;  // of the response
   TimePoint dispatched_{};

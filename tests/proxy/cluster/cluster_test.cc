@@ -1,6 +1,7 @@
 #include "proxy/cluster/cluster.h"
 
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -124,6 +125,37 @@ TEST_F(ClusterTest, PutsNewSettingsIntoEffect) {
   EXPECT_EQ(cluster.queueTimeout(), 7s);
   EXPECT_EQ(told, std::vector<std::uint32_t>{6});
   EXPECT_EQ(cluster.config().concurrency_target, 1u);
+}
+
+TEST_F(ClusterTest, TellsOnceThatAReplicaIsASidecar) {
+  std::vector<ReplicaId> told;
+  cluster.setSidecarListener([&](ReplicaId id) { told.push_back(id); });
+  Replica replica(3, net::Address::loopback(1));
+  replica.kind = ReplicaKind::kPlain;
+  cluster.replicaIsSidecar(replica);
+  cluster.replicaIsSidecar(replica);
+  EXPECT_TRUE(replica.isSidecar());
+  EXPECT_EQ(told, std::vector<ReplicaId>{3});
+}
+
+TEST_F(ClusterTest, TellsOfOneReportInAWhileOfEachReplica) {
+  std::vector<std::pair<ReplicaId, std::string>> told;
+  Replica first(1, net::Address::loopback(1));
+  Replica second(2, net::Address::loopback(2));
+  cluster.replicaReported(first, "nobody listens", clock.now());
+  cluster.setReportListener(
+      [&](ReplicaId id, const std::string& report) { told.emplace_back(id, report); });
+  const auto report = [&](Replica& replica, std::string_view text) {
+    cluster.replicaReported(replica, text, clock.now());
+  };
+  report(first, "a");
+  report(first, "b");
+  report(second, "c");
+  clock.advance(99ms);
+  report(first, "d");
+  clock.advance(1ms);
+  report(first, "e");
+  EXPECT_EQ(told, (std::vector<std::pair<ReplicaId, std::string>>{{1, "a"}, {2, "c"}, {1, "e"}}));
 }
 
 TEST_F(ClusterTest, TellsOnceThatAReplicaFailsTooOften) {

@@ -158,6 +158,7 @@ TEST_F(LoadReportsTest, AStreamIsBelievedBeforeWhatAnswersCarry) {
   EXPECT_EQ(status().source, LoadReportSource::kOwn);
   take(withInFlight(2));
   EXPECT_EQ(status().source, LoadReportSource::kInBand);
+  EXPECT_EQ(its().stream_holds_until.load(), TimePoint::min()) << "answers are still asked";
   ASSERT_TRUE(net::turnUntil(loop, [&] { return server.asked(0); }));
   server.subscriber(0).accept();
   server.subscriber(0).sendMessage(toMessage(withInFlight(1)));
@@ -165,6 +166,7 @@ TEST_F(LoadReportsTest, AStreamIsBelievedBeforeWhatAnswersCarry) {
   take(withInFlight(2));
   EXPECT_EQ(status().report->in_flight, 1u);
   EXPECT_EQ(status().stream_ended, std::nullopt);
+  EXPECT_EQ(its().stream_holds_until.load(), clock.now() + LoadReports::kStaleAfter);
   server.subscriber(0).finish("0");
   ASSERT_TRUE(net::turnUntil(loop, [&] { return status().stream_ended.has_value(); }));
   EXPECT_EQ(status().source, LoadReportSource::kStream) << "it holds for a while";

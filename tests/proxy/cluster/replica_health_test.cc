@@ -356,6 +356,25 @@ TEST_F(ReplicaHealthTest, FindsASidecarByItsChecks) {
   EXPECT_TRUE(net::runUntil(loop, [&] { return health->loadReports().status(id).has_value(); }));
 }
 
+TEST_F(ReplicaHealthTest, ReadsTheReportsOfASidecarThatIsNotSubscribedTo) {
+  config.protocol = UpstreamProtocol::kHttp1;
+  begin();
+  ReportingServer server(loop);
+  const ReplicaId id = health->add(server.address());
+  Replica& replica = replicaOf(id);
+  const auto load = [&] { return health->replicas()[0].load; };
+  cluster->replicaReported(replica, "TEXT named_metrics.penstock.in_flight=1", clock.now());
+  net::runTurn(loop);
+  EXPECT_EQ(load(), std::nullopt) << "it may be anybody's";
+  cluster->replicaIsSidecar(replica);
+  cluster->replicaReported(replica, "TEXT named_metrics.penstock.in_flight=2", clock.now() + 1s);
+  cluster->replicaReported(replica, "TEXT named_metrics.penstock.in_flight=nan", clock.now() + 2s);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return load().has_value() && load()->rejected == 1; }));
+  EXPECT_EQ(load()->source, LoadReportSource::kInBand);
+  EXPECT_EQ(load()->report->in_flight, 2u);
+  EXPECT_EQ(server.subscriptions(), 0u);
+}
+
 TEST_F(ReplicaHealthTest, StatesHaveNames) {
   EXPECT_EQ(toString(kStarting), "starting");
   EXPECT_EQ(toString(kReady), "ready");
