@@ -335,6 +335,7 @@ TEST_F(ReplicaHealthTest, SubscribesToTheLoadReportsOfASidecarUntilItIsGone) {
   ASSERT_TRUE(net::runUntil(loop, [&] { return server.asked(0); }));
   EXPECT_TRUE(health->replicas()[0].load.has_value());
   health->remove(id);
+  EXPECT_EQ(health->loadReports().status(id), std::nullopt);
   ASSERT_TRUE(net::runUntil(loop, [&] { return server.subscriber(0).gone; }));
   EXPECT_EQ(server.subscriptions(), 1u);
 }
