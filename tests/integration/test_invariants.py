@@ -206,6 +206,19 @@ def test_real_sidecars_never_need_their_second_wall(workers, seed):
 
 
 @pytest.mark.parametrize("workers", [1, 4])
+def test_real_sidecars_never_report_more_than_the_target(workers):
+    """NeverMoreThanTarget, as the replicas themselves say all the while; their own limit is far away."""
+    sidecars = [Sidecar(EXAMPLES / "stages", ["--concurrency-limit", 50]) for _ in range(2)]
+    proxy = Proxy(proxy_config(sidecars, target=2), workers=workers)
+    crowd = Crowd(proxy.address, SEED + 3, lambda rng: stages_body(
+        preprocess_ms=rng.randint(0, 30), predict_ms=rng.randint(0, 30)), path="/predict")
+    crowd.run()
+    settled(proxy, crowd, [])
+    assert proxy.metric("penstock_load_reports_total", source="stream") > 10
+    assert proxy.metric("penstock_cluster_target_exceeded_total") == 0
+
+
+@pytest.mark.parametrize("workers", [1, 4])
 def test_nobody_waits_while_a_slot_is_free(replica, workers):
     """WorkConserving: whenever anybody waits, every slot is taken."""
     work = Workers(lambda request: 0.004)

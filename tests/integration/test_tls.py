@@ -16,7 +16,8 @@ from support.configs import proxy_config
 from support.h1_client import H1Client
 from support.h2_client import H2Client
 from support.programs import Proxy
-from support.waiting import equals, patience
+from support.reporting import Reporter, load_report
+from support.waiting import equals, eventually, patience
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,23 @@ def test_replicas_over_tls(replica, certificates, alpn, protocol):
     with H2Client(proxy.address) as client:
         for _ in range(3):
             assert client.fetch(body=b"x" * 10000).body == protocol.encode()
+
+
+@pytest.mark.parametrize("alpn, source", [(["h2"], "stream"), (["http/1.1"], "in_band")])
+def test_load_reports_over_tls(replica, certificates, alpn, source):
+    fake = replica(tls=certificates.server(alpn), threaded=True, sidecar=True,
+                   handler=lambda request: request.respond(
+                       headers=[("endpoint-load-metrics", "TEXT cpu_utilization=0.5")]))
+    Reporter(fake)
+    proxy = Proxy(proxy_config([fake], cluster={
+        "tls": {"ca": certificates["ca.crt"], "server_name": "localhost"}}))
+    with H2Client(proxy.address) as client:
+        def reported():
+            assert client.fetch().status == 200
+            return load_report(proxy, fake.address)["source"] == source
+        eventually(reported)
+    if source == "stream":
+        assert fake.subscriptions[0].authority == "localhost"
 
 
 @pytest.mark.parametrize("ca, name", [("other-ca.crt", "localhost"), ("ca.crt", "wrong.example")])
