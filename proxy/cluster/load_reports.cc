@@ -173,7 +173,9 @@ void LoadReports::reject(Entry& entry, LoadReportFault fault) {
 void LoadReports::onStreamEnd(Entry& entry, LoadReportsEnd end, Duration pause) {
   streams_ended_[static_cast<std::size_t>(end)].add();
   entry.stream_ended = end;
-  if (entry.told_of_end != end) {
+  const bool announced =
+      end == LoadReportsEnd::kFinished && entry.latest.has_value() && entry.latest->draining;
+  if (!announced && entry.told_of_end != end) {
     entry.told_of_end = end;
     logger_.log(isOrdinary(end) ? LogLevel::kInfo : LogLevel::kWarning,
                 "no stream of load reports from a replica",

@@ -44,8 +44,8 @@ UpstreamRequest::UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& own
   if (chosen.kind.load(std::memory_order_relaxed) != ReplicaKind::kPlain) {
     attempt_id_ = cluster.nextAttemptId();
   }
-  wants_load_report_ = chosen.isSidecar() && cluster.loop().now() >= chosen.stream_holds_until.load(
-                                                                         std::memory_order_relaxed);
+  const TimePoint stream_holds_until = chosen.stream_holds_until.load(std::memory_order_relaxed);
+  wants_load_report_ = chosen.isSidecar() && cluster.loop().now() >= stream_holds_until;
 }
 
 UpstreamRequest::~UpstreamRequest() {

@@ -197,6 +197,18 @@ TEST_F(LoadReportsTest, TellsOnceWhyThereIsNoStream) {
   EXPECT_EQ(told[0]["again_in_seconds"], 30);
 }
 
+TEST_F(LoadReportsTest, AnEndThatWasAnnouncedIsNoNews) {
+  replica.emplace(addReplica(true));
+  LoadReport leaving;
+  leaving.draining = true;
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return server.asked(0); }));
+  server.subscriber(0).accept();
+  server.subscriber(0).sendMessage(toMessage(leaving));
+  server.subscriber(0).finish("0");
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return status().stream_ended.has_value(); }));
+  EXPECT_TRUE(logged("no stream of load reports from a replica", 0).empty());
+}
+
 TEST_F(LoadReportsTest, WhoIsNotHereIsIgnored) {
   reports.remove(its().id);
   take(withGate(0, 0, 1));
