@@ -75,6 +75,11 @@ class FdLineSink final : public LineSink {
     }
   }
 
+  void flush() override {
+    std::unique_lock lock(mutex_);
+    written_.wait_for(lock, kFlushAtEnd, [this] { return queued_.empty() && being_written_ == 0; });
+  }
+
   std::uint64_t dropped() const override { return dropped_.load(std::memory_order_relaxed); }
 
  private:
@@ -85,6 +90,9 @@ class FdLineSink final : public LineSink {
       {
         std::unique_lock lock(mutex_);
         being_written_ = 0;
+        if (queued_.empty()) {
+          written_.notify_all();
+        }
         asleep_ = queued_.empty() && !stopping_;
         wake_.wait(lock, [this] { return stopping_ || !queued_.empty(); });
         asleep_ = false;
@@ -144,6 +152,7 @@ class FdLineSink final : public LineSink {
   std::atomic<std::uint64_t> dropped_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable written_;
   std::string queued_;
   std::size_t being_written_ = 0;
   bool asleep_ = false;

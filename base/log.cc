@@ -1,12 +1,13 @@
 #include "base/log.h"
 
+#include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <ctime>
-#include <iterator>
 #include <utility>
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include "base/json_escape.h"
@@ -42,9 +43,11 @@ void appendTime(std::string& out) {
       std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count() % 1000;
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
-  fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-                 parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
-                 parts.tm_sec, millis);
+  std::array<char, 96> text;
+  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+                parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
+                parts.tm_sec, static_cast<int>(millis));
+  out += text.data();
 }
 
 void appendCut(std::string& out, std::string_view text) {
@@ -61,13 +64,21 @@ void appendQuoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
+// The shortest digits that read back as the same number.
+template <typename Number>
+void appendNumber(std::string& out, Number number) {
+  std::array<char, 32> digits;
+  out.append(digits.data(),
+             std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
+}
+
 void appendNumberOrBool(std::string& out, const LogField& field) {
   if (const auto* integer = std::get_if<std::int64_t>(&field.value)) {
-    fmt::format_to(std::back_inserter(out), "{}", *integer);
+    appendNumber(out, *integer);
   } else if (const auto* number = std::get_if<double>(&field.value)) {
     // JSON has no word for infinity.
     if (std::isfinite(*number)) {
-      fmt::format_to(std::back_inserter(out), "{}", *number);
+      appendNumber(out, *number);
     } else {
       out += "null";
     }
@@ -131,7 +142,11 @@ std::string textLine(LogLevel level, std::string_view program, std::string_view 
                      std::span<const LogField> fields) {
   std::string line;
   appendTime(line);
-  fmt::format_to(std::back_inserter(line), " {:<7} ", levelName(level));
+  constexpr std::size_t kLevelWidth = 7;
+  const std::string_view name = levelName(level);
+  line += ' ';
+  line += name;
+  line.append(kLevelWidth - name.size() + 1, ' ');
   if (!program.empty()) {
     appendCut(line, program);
     line += ": ";
@@ -199,6 +214,12 @@ void Logger::relay(std::string_view program, LogLevel level, std::string_view me
   }
   state_->sink->write(state_->text ? textLine(level, program, message, fields)
                                    : jsonLine(level, program, message, fields));
+}
+
+void Logger::flush() {
+  if (state_->sink != nullptr) {
+    state_->sink->flush();
+  }
 }
 
 std::uint64_t Logger::dropped() const {

@@ -59,6 +59,9 @@ class Logger {
     log(LogLevel::kError, message, fields);
   }
 
+  // Waits until every line is written, but for 2 s at most: for who ends the process at once.
+  void flush();
+
   // Lines lost because the queue was full.
   std::uint64_t dropped() const;
 
@@ -76,6 +79,8 @@ class LineSink {
   virtual ~LineSink() = default;
   // lines: complete, each ending in '\n'.
   virtual void write(std::string lines) = 0;
+  // Waits until everything is written, but for 2 s at most: somebody may not read.
+  virtual void flush() = 0;
   virtual std::uint64_t dropped() const = 0;
 };
 

@@ -19,7 +19,9 @@ endif()
 
 add_library(penstock_warnings INTERFACE)
 target_compile_options(penstock_warnings INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion;-Wnon-virtual-dtor;-Woverloaded-virtual;-Werror>
+  # What nvcc hands to the C++ compiler is partly its own, and not pedantic.
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror>")
 target_include_directories(penstock_warnings INTERFACE ${CMAKE_SOURCE_DIR})
 
 # penstock_library(NAME SOURCES … DEPENDS … [PRIVATE_DEPENDS …]): one folder's static library.

@@ -29,12 +29,13 @@ namespace penstock::runtime {
 
 // Why a stage did not give a result. Becomes the status of the response.
 enum class ErrorKind {
-  kBadInput,          // 400: the request is at fault, and would be again
-  kTooLarge,          // 413: more than this model takes
-  kUnsupportedMedia,  // 415: not a content type that this model reads
-  kCancelled,         // 499: gave up because the token said so
-  kInternal,          // 500: the model is at fault
-  kOverloaded,        // 503: not now; the same request may succeed later
+  kBadInput,           // 400: the request is at fault, and would be again
+  kTooLarge,           // 413: more than this model takes
+  kUnsupportedMedia,   // 415: not a content type that this model reads
+  kCancelled,          // 499: gave up because the token said so
+  kInternal,           // 500: the model is at fault
+  kOverloaded,         // 503: not now; the same request may succeed later
+  kOutOfDeviceMemory,  // 503, not executed: nothing of the request has begun
 };
 
 // message: one sentence for the client, in UTF-8; do not put secrets into it.
@@ -113,6 +114,10 @@ struct LoadContext {
   std::map<std::string, std::string> options;  // penstock.options of config.yaml, as written
   std::size_t predict_concurrency = 1;         // lanes are numbered from 0 to this minus 1
   std::function<void(std::string_view)> log;   // one line, at level info
+  // For what nothing in this process can mend, such as a lost device: logs one line at level error,
+  // and ends the process with status 1 for its supervisor to start again. Does not return. May be
+  // called from any stage, at any time.
+  std::function<void(std::string_view)> end_process;
 };
 
 // Which stages a model has. One that it does not have costs no thread and no hand-over.
@@ -156,7 +161,7 @@ class Model {
 
 // Raised whenever anything above changes. A library made for another version is refused when
 // loaded.
-inline constexpr std::uint32_t kModelAbiVersion = 1;
+inline constexpr std::uint32_t kModelAbiVersion = 2;
 
 }  // namespace penstock::runtime
 

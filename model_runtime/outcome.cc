@@ -34,6 +34,8 @@ std::string_view errorName(ErrorKind kind) {
       return "failed";
     case ErrorKind::kOverloaded:
       return "overloaded";
+    case ErrorKind::kOutOfDeviceMemory:
+      return "out_of_device_memory";
   }
   return "failed";  // a number that no enumerator has, from a careless model
 }

@@ -1,6 +1,8 @@
 #include "sidecar/native_executor.h"
 
+#include <cstdlib>
 #include <exception>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -50,7 +52,8 @@ Result<std::unique_ptr<runtime::Model>> NativeExecutor::load() {
       .directory = config_.directory,
       .options = native.options,
       .predict_concurrency = config_.predict_concurrency,
-      .log = [this](std::string_view line) { log_.info("model says", {{"text", line}}); }};
+      .log = [this](std::string_view line) { log_.info("model says", {{"text", line}}); },
+      .end_process = [this](std::string_view line) { endProcess(line); }};
   try {
     if (auto ok = (*model)->load(context); !ok) {
       return failure(ok.error().message);
@@ -61,6 +64,16 @@ Result<std::unique_ptr<runtime::Model>> NativeExecutor::load() {
     return failure("load threw something that is no std::exception");
   }
   return model;
+}
+
+// Other threads may be inside the model, which cannot be stopped, and destructors would wait for
+// them: so none run. Whoever finds out second waits for the end.
+void NativeExecutor::endProcess(std::string_view why) {
+  static std::mutex first;
+  const std::lock_guard lock(first);
+  log_.error("the model cannot go on", {{"error", why}});
+  log_.flush();
+  std::_Exit(EXIT_FAILURE);
 }
 
 void NativeExecutor::onLoaded(Result<std::unique_ptr<runtime::Model>> loaded) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
@@ -46,6 +47,7 @@ class NativeExecutor final : public Executor {
   };
 
   Result<std::unique_ptr<runtime::Model>> load();
+  [[noreturn]] void endProcess(std::string_view why);
   void onLoaded(Result<std::unique_ptr<runtime::Model>> loaded);
   void onOutcome(Id id, runtime::Outcome outcome);
 

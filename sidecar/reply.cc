@@ -31,6 +31,8 @@ Row row(Refusal refusal) {
       return {503, true, "overloaded", "Too much is waiting here already."};
     case Refusal::kGateTimeout:
       return {503, true, "gate_timeout", "The request waited too long for its turn."};
+    case Refusal::kOutOfDeviceMemory:
+      return {503, true, "out_of_device_memory", "The device has no memory left for this request."};
     case Refusal::kWorkerLost:
       return {502, false, "worker_lost", "The model's process ended while this request ran."};
     case Refusal::kServerUnreachable:
@@ -89,6 +91,8 @@ Reply modelError(const runtime::ModelError& error) {
       return errorReply(499, "cancelled", error.message);
     case ErrorKind::kOverloaded:
       return errorReply(503, "model_overloaded", error.message);
+    case ErrorKind::kOutOfDeviceMemory:
+      return makeRefusal(Refusal::kOutOfDeviceMemory, error.message);
     case ErrorKind::kInternal:
       break;
   }

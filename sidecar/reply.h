@@ -18,6 +18,7 @@ enum class Refusal {
   kConcurrencyLimit,   // 503, not executed
   kOverloaded,         // 503, not executed: too many wait at the gate, or too many bytes are held
   kGateTimeout,        // 503, not executed
+  kOutOfDeviceMemory,  // 503, not executed
   kServerUnreachable,  // 503, not executed: the model server takes no connection
   kServerConnectionLost,  // 502
   kServerProtocolError,   // 502

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -51,6 +52,24 @@ std::vector<std::string> logged(const Logger::Options& options, Use use) {
     lines.push_back(line);
   }
   return lines;
+}
+
+// What ends the process at once has no destructor that would write.
+TEST(Logger, HasWrittenEverythingAfterAFlush) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+  logInto(ends[1], {.level = LogLevel::kInfo, .program = "penstock-sidecar"}, [&](Logger& log) {
+    for (int i = 0; i < 100; ++i) {
+      log.info("line");
+    }
+    log.flush();
+    std::string text(64 * 1024, ' ');
+    const ssize_t size = ::read(ends[0], text.data(), text.size());
+    ASSERT_GT(size, 0);
+    text.resize(static_cast<std::size_t>(size));
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 100);
+  });
+  ::close(ends[0]);
 }
 
 TEST(Logger, WritesOneJsonObjectPerLine) {

@@ -19,8 +19,9 @@ Reply ended(Outcome::Kind kind, runtime::ModelError error = {}) {
 }
 
 TEST(Reply, RefusalsOfWhatWasNotRunSaySo) {
-  for (const Refusal refusal : {Refusal::kNotReady, Refusal::kDraining, Refusal::kConcurrencyLimit,
-                                Refusal::kOverloaded, Refusal::kGateTimeout}) {
+  for (const Refusal refusal :
+       {Refusal::kNotReady, Refusal::kDraining, Refusal::kConcurrencyLimit, Refusal::kOverloaded,
+        Refusal::kGateTimeout, Refusal::kOutOfDeviceMemory}) {
     const Reply reply = makeRefusal(refusal);
     EXPECT_EQ(reply.head.status, 503);
     EXPECT_EQ(field(reply, "x-penstock-not-executed"), "true");
@@ -62,6 +63,15 @@ TEST(Reply, AModelsErrorBecomesAStatus) {
     EXPECT_NE(reply.body.find("why"), std::string::npos);
     EXPECT_FALSE(reply.head.headers.has("x-penstock-not-executed")) << "it may have been";
   }
+}
+
+TEST(Reply, WhatTheDeviceHadNoMemoryForWasNotExecuted) {
+  const Reply reply =
+      ended(Outcome::Kind::kModelError, {ErrorKind::kOutOfDeviceMemory, "no memory left"});
+  EXPECT_EQ(reply.head.status, 503);
+  EXPECT_EQ(field(reply, "x-penstock-not-executed"), "true");
+  EXPECT_EQ(field(reply, "x-penstock-reason"), "out_of_device_memory");
+  EXPECT_NE(reply.body.find("no memory left"), std::string::npos);
 }
 
 TEST(Reply, TheOtherWaysToEnd) {
