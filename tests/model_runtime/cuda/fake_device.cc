@@ -43,6 +43,12 @@ void FakeDevice::letAllThrough() {
   pump();
 }
 
+void FakeDevice::holdCopies(bool held) {
+  std::lock_guard lock(mutex_);
+  copies_held_ = held;
+  pump();
+}
+
 void FakeDevice::waitUntilHeld(std::size_t kernels) {
   std::unique_lock lock(mutex_);
   EXPECT_TRUE(
@@ -148,7 +154,7 @@ DeviceResult<void> FakeDevice::copy(void* to, const void* from, std::size_t byte
                                     Where where) {
   std::lock_guard lock(mutex_);
   return enqueue(stream,
-                 {.kind = Operation::Kind::kRun,
+                 {.kind = Operation::Kind::kCopy,
                   .work =
                       [this, to, from, bytes] {
                         EXPECT_TRUE(isLive(to, bytes) && isLive(from, bytes))
@@ -250,7 +256,10 @@ bool FakeDevice::runHead(std::deque<Operation>& stream) {
       clock_ += kKernelTime;
       head.work();
       break;
-    case Operation::Kind::kRun:
+    case Operation::Kind::kCopy:
+      if (copies_held_) {
+        return false;
+      }
       head.work();
       break;
     case Operation::Kind::kReach:

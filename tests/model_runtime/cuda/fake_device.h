@@ -33,6 +33,8 @@ class FakeDevice final : public Device {
   void hold();
   void letThrough(std::size_t kernels);
   void letAllThrough();
+  // Copies stay where they are, or none does any more.
+  void holdCopies(bool held);
   // Waits until so many kernels stand at the heads of their streams.
   void waitUntilHeld(std::size_t kernels);
   // From now on every call fails in that way; or only the next one that can.
@@ -64,7 +66,7 @@ class FakeDevice final : public Device {
 
  private:
   struct Operation {
-    enum class Kind : std::uint8_t { kRun, kKernel, kReach, kWait } kind;
+    enum class Kind : std::uint8_t { kCopy, kKernel, kReach, kWait } kind;
     std::function<void()> work;
     std::size_t event = 0;
     std::uint64_t generation = 0;  // of the event's recordings
@@ -98,6 +100,7 @@ class FakeDevice final : public Device {
   std::optional<DeviceFault> fault_;
   std::optional<DeviceFault> next_fault_;
   std::optional<std::size_t> may_pass_;  // kernels, while they are held
+  bool copies_held_ = false;
   std::size_t kernels_run_ = 0;
   std::size_t allocations_ = 0;
   std::size_t asleep_ = 0;

@@ -107,6 +107,26 @@ TEST(LaneSet, WhoTakesOneTooManyWaitsForOneToComeBack) {
   EXPECT_TRUE(got);
 }
 
+// As a request that was cancelled after its launch does.
+TEST(LaneSet, AWorkspaceComesBackOnlyWhenNothingEnqueuedUsesIt) {
+  auto set = std::move(*LaneSet::make(fakes(1), {.lanes = 1}));
+  Lane& lane = set->lane(0);
+  auto& device = static_cast<FakeDevice&>(lane.device());
+  auto workspace = set->takeWorkspace(0);
+  device.hold();
+  ASSERT_TRUE(workspace->reserve({.input = 1, .output = 1}) && workspace->upload(lane) &&
+              workspace->begin(lane));
+  device.kernel(lane.stream(), [] {});
+  std::thread leaving([&] { workspace.reset(); });
+  while (device.threadsAsleep() == 0 && set->workspaces(0).taken() == 1) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(set->workspaces(0).taken(), 1u) << "came back with a kernel running on it";
+  device.letAllThrough();
+  leaving.join();
+  EXPECT_EQ(set->workspaces(0).taken(), 0u);
+}
+
 TEST(FaultAnswer, SaysThatNothingWasExecutedForWantOfMemory) {
   const FaultAnswer answer([](std::string_view) { FAIL() << "the model is still usable"; });
   const ModelError error =

@@ -70,6 +70,15 @@ TEST_F(WorkspaceTest, CopiesRunBesideTheKernelsOfAnother) {
   EXPECT_EQ(output(*second), "rehtona");
 }
 
+TEST_F(WorkspaceTest, KernelsWaitForTheirInput) {
+  auto workspace = make();
+  device_.holdCopies(true);
+  launch(*workspace, "late");
+  EXPECT_EQ(device_.kernelsRun(), 0u);
+  device_.holdCopies(false);
+  EXPECT_EQ(output(*workspace), "etal");
+}
+
 TEST_F(WorkspaceTest, AllocatesNothingForSizesSeenBefore) {
   auto workspace = make();
   launch(*workspace, std::string(100'000, 'x'));
