@@ -113,6 +113,7 @@ struct LoadContext {
   std::string directory;                       // the model's, where its config.yaml is; absolute
   std::map<std::string, std::string> options;  // penstock.options of config.yaml, as written
   std::size_t predict_concurrency = 1;         // lanes are numbered from 0 to this minus 1
+  std::size_t run_ahead = 0;                   // launching_model.h
   std::function<void(std::string_view)> log;   // one line, at level info
   // For what nothing in this process can mend, such as a lost device: logs one line at level error,
   // and ends the process with status 1 for its supervisor to start again. Does not return. May be
@@ -125,6 +126,8 @@ struct Stages {
   bool preprocess = true;
   bool postprocess = true;
 };
+
+class LaunchingModel;
 
 // A model. Exceptions thrown by any of these end in a 500 with a constant text (of load: in the end
 // of the process); what() goes to the log.
@@ -149,6 +152,9 @@ class Model {
   // every call with that lane comes on the same thread.
   virtual ModelResult<std::unique_ptr<State>> predict(std::unique_ptr<State> state,
                                                       const Call& call, std::size_t lane) = 0;
+
+  // Itself, if its predict is launched and waited for; see launching_model.h.
+  virtual LaunchingModel* launching() { return nullptr; }
 
   // Turns what predict returned into the response: encode, format. Holds no lane.
   virtual ModelResult<Output> postprocess(std::unique_ptr<State> state, const Call& /*call*/) {

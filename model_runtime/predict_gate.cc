@@ -8,13 +8,14 @@
 namespace penstock::runtime {
 
 PredictGate::Permit::Permit(Permit&& other) noexcept
-    : gate_(std::exchange(other.gate_, nullptr)), lane_(other.lane_) {}
+    : gate_(std::exchange(other.gate_, nullptr)), lane_(other.lane_), number_(other.number_) {}
 
 PredictGate::Permit& PredictGate::Permit::operator=(Permit&& other) noexcept {
   if (this != &other) {
     Permit old(std::move(*this));
     gate_ = std::exchange(other.gate_, nullptr);
     lane_ = other.lane_;
+    number_ = other.number_;
   }
   return *this;
 }
@@ -53,7 +54,8 @@ PredictGate::PredictGate(const Clock& clock, Handler& handler, const Options& op
 }
 
 PredictGate::~PredictGate() {
-  PENSTOCK_CHECK(waiters_.empty() && announced_.empty(), "the gate outlives its waiters");
+  PENSTOCK_CHECK(waiters_.empty() && announced_.empty() && bound_ == 0,
+                 "the gate outlives its waiters");
   PENSTOCK_CHECK(free_lanes_.size() == lanes_.size(), "the gate outlives its permits");
 }
 
@@ -69,7 +71,7 @@ PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
     free_lanes_.pop_back();
     return grantLane(lane, now);
   }
-  if (announced_.size() + waiters_.size() >= max_waiting_) {
+  if (announced_.size() + waiters_.size() + bound_ >= max_waiting_) {
     return Refusal::kFull;
   }
   waiter.waiting_ = true;
@@ -81,7 +83,7 @@ PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
 
 bool PredictGate::leave(Waiter& waiter) {
   std::lock_guard lock(mutex_);
-  if (!waiter.waiting_) {
+  if (!waiter.waiting_ || waiter.bound_) {
     return false;
   }
   remove(waiter);
@@ -105,6 +107,28 @@ PredictGate::Waiter* PredictGate::announceNext() {
   return next;
 }
 
+PredictGate::Waiter* PredictGate::bindNext(std::size_t lane_index, std::uint64_t permit_number) {
+  const TimePoint now = clock_.now();
+  Expired expired;
+  Waiter* next = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    Lane& lane = lanes_[lane_index];
+    if (!lane.granted || lane.permit_number != permit_number || lane.bound != nullptr) {
+      return nullptr;
+    }
+    expire(now, expired);
+    next = waiters_.popFront();
+    if (next != nullptr) {
+      next->bound_ = true;
+      lane.bound = next;
+      ++bound_;
+    }
+  }
+  tell(expired);
+  return next;
+}
+
 std::optional<PredictGate::Grant> PredictGate::handOver(Permit permit) {
   return handOver(std::move(permit), clock_.now());
 }
@@ -119,7 +143,7 @@ PredictGate::Snapshot PredictGate::snapshot() const {
   const TimePoint now = clock_.now();
   std::lock_guard lock(mutex_);
   const Duration since = std::max(Duration::zero(), now - integrated_until_);
-  return {.waiting = announced_.size() + waiters_.size(),
+  return {.waiting = announced_.size() + waiters_.size() + bound_,
           .permits = lanes_.size() - free_lanes_.size(),
           .in_predict = in_predict_,
           .busy = busy_ + since * static_cast<Duration::rep>(in_predict_)};
@@ -148,30 +172,49 @@ std::optional<PredictGate::Grant> PredictGate::takeBack(std::size_t lane_index, 
       lane.begun = false;
       lane.idle_since = ended;
     }
-    while (Waiter* waiter = announced_.empty() ? waiters_.front() : announced_.front()) {
-      const bool announced = waiter->announced_;
-      remove(*waiter);
-      if (announced || !waiter->deadline_.passed(now)) {
-        grant.emplace(Grant{waiter, grantLane(lane_index, waiter->ready_at_)});
-        break;
+    if (Waiter* bound = std::exchange(lane.bound, nullptr)) {
+      bound->bound_ = false;
+      bound->waiting_ = false;
+      --bound_;
+      grant.emplace(Grant{bound, grantLane(lane_index, bound->ready_at_)});
+    } else {
+      if (announced_.empty()) {
+        expire(now, expired);
       }
-      expired.pushBack(*waiter);
-    }
-    if (!grant.has_value()) {
-      free_lanes_.push_back(lane_index);
+      if (Waiter* next = announced_.empty() ? waiters_.front() : announced_.front()) {
+        remove(*next);
+        grant.emplace(Grant{next, grantLane(lane_index, next->ready_at_)});
+      } else {
+        free_lanes_.push_back(lane_index);
+      }
     }
   }
+  tell(expired);
+  return grant;
+}
+
+void PredictGate::expire(TimePoint now, Expired& expired) {
+  while (Waiter* waiter = waiters_.front()) {
+    if (!waiter->deadline_.passed(now)) {
+      return;
+    }
+    remove(*waiter);
+    expired.pushBack(*waiter);
+  }
+}
+
+void PredictGate::tell(Expired& expired) {
   while (Waiter* waiter = expired.popFront()) {
     handler_.onExpired(*waiter);
   }
-  return grant;
 }
 
 PredictGate::Permit PredictGate::grantLane(std::size_t lane, TimePoint ready_at) {
   PENSTOCK_CHECK(!lanes_[lane].granted, "a lane has one permit");
   lanes_[lane].granted = true;
   lanes_[lane].ready_at = ready_at;
-  return Permit(*this, lane);
+  lanes_[lane].permit_number = ++last_permit_number_;
+  return Permit(*this, lane, last_permit_number_);
 }
 
 // Threads read the clock before they take the lock, and ends are reported late, so at may lie

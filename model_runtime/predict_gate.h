@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <variant>
@@ -26,6 +27,12 @@ namespace penstock::runtime {
 // both ends afterwards with their times. An announced waiter keeps its place, and may still leave;
 // whether its deadline has passed is then for the lanes' owner to look at, before it begins.
 //
+// Where predict runs on a device that takes work for one lane in order, the next request's work can
+// be enqueued behind what runs there (bindNext()). From then on it is bound to that lane: it is
+// granted that lane next, and can neither leave nor expire, since nobody can take its work out
+// again. What was said of waiters above is then said of those not bound; a gate with one lane stays
+// in order.
+//
 // Thread-safe. Never blocks, starts no threads and calls the handler outside its lock: who runs on
 // a lane, and what wakes it, is the runtime's affair, and a simulation can drive it without
 // threads. The gate outlives its permits and waiters.
@@ -42,6 +49,7 @@ class PredictGate {
     friend class IntrusiveList<Waiter>;
     bool waiting_ = false;    // guarded by the gate's lock, like the rest
     bool announced_ = false;  // and still waiting
+    bool bound_ = false;      // and still waiting
     TimePoint ready_at_{};
     Deadline deadline_ = Deadline::never();
   };
@@ -55,6 +63,8 @@ class PredictGate {
     ~Permit();
 
     std::size_t lane() const { return lane_; }
+    // No other permit of the gate's has it.
+    std::uint64_t number() const { return number_; }
     // Predict begins now: the lane counts as busy until the permit comes back. Called at most once.
     // Returns how long the lane stood idle with this request ready: from the end of the lane's last
     // predict, or from when the request became ready if that was later.
@@ -64,9 +74,11 @@ class PredictGate {
 
    private:
     friend class PredictGate;
-    Permit(PredictGate& gate, std::size_t lane) : gate_(&gate), lane_(lane) {}
+    Permit(PredictGate& gate, std::size_t lane, std::uint64_t number)
+        : gate_(&gate), lane_(lane), number_(number) {}
     PredictGate* gate_;
     std::size_t lane_;
+    std::uint64_t number_;
   };
 
   struct Grant {
@@ -126,6 +138,11 @@ class PredictGate {
   // left, or run_ahead are. To be asked after whatever changes the queue, until it gives null.
   Waiter* announceNext();
 
+  // Binds the waiter that is next in line to that lane, behind the request with that permit. Null
+  // if nobody is left, the lane has one bound already, or that permit has come back. Not with
+  // announceNext().
+  Waiter* bindNext(std::size_t lane, std::uint64_t permit_number);
+
   Snapshot snapshot() const;
   std::size_t lanes() const { return lanes_.size(); }
 
@@ -135,12 +152,17 @@ class PredictGate {
     bool begun = false;
     TimePoint idle_since;  // end of the last predict
     TimePoint ready_at;    // of the request that holds the permit
+    std::uint64_t permit_number = 0;
+    Waiter* bound = nullptr;
   };
   using Expired = IntrusiveList<Waiter>;
 
   Duration begin(std::size_t lane, TimePoint at);
   std::optional<Grant> takeBack(std::size_t lane, TimePoint ended);
   void remove(Waiter& waiter);
+  // Takes the waiters at the head whose deadline has passed out of the queue.
+  void expire(TimePoint now, Expired& expired);
+  void tell(Expired& expired);
   Permit grantLane(std::size_t lane, TimePoint ready_at);
   // At that time, so many more are in predict.
   void integrate(TimePoint at, int change);
@@ -154,6 +176,8 @@ class PredictGate {
   IntrusiveList<Waiter> announced_;  // at the head of the queue
   IntrusiveList<Waiter> waiters_;    // behind those
   std::vector<Lane> lanes_;
+  std::uint64_t last_permit_number_ = 0;
+  std::size_t bound_ = 0;                // waiters, in none of the two lists
   std::vector<std::size_t> free_lanes_;  // last freed, first used
   std::size_t in_predict_ = 0;
   Duration busy_{};

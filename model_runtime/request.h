@@ -3,9 +3,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "model_runtime/runtime.h"
@@ -65,6 +68,14 @@ class Request final : public std::enable_shared_from_this<Request>,
   // Keeps the request alive until it is finished; handles and the deadline timer only borrow.
   std::shared_ptr<Request> self;
   std::unique_ptr<State> state;
+  // How its launch went, on a lane that runs ahead.
+  struct Launch {
+    TimePoint began{};
+    TimePoint returned{};
+    bool on_device = false;
+    ModelResult<void> result{};
+  };
+  std::optional<Launch> launch;
   Stage stage = Stage::kPreprocess;
   TimePoint stage_began{};
   std::atomic<bool> finished = false;
@@ -75,5 +86,22 @@ class Request final : public std::enable_shared_from_this<Request>,
   mutable std::mutex sleep_mutex_;
   mutable std::condition_variable stopped_;
 };
+
+// The boundary that no exception of a model passes.
+template <typename F>
+auto Runtime::guarded(const Request& request, F call) -> decltype(call()) {
+  std::string what = "not a std::exception";
+  try {
+    return call();
+  } catch (const std::exception& exception) {
+    what = exception.what();
+  } catch (...) {
+  }
+  logger_.error("the model threw an exception",
+                {{"stage", toString(request.stage)},
+                 {"request_id", std::string_view(request.request_id)},
+                 {"what", std::string_view(what)}});
+  return modelFailure(ErrorKind::kInternal, "Internal error in the model.");
+}
 
 }  // namespace penstock::runtime

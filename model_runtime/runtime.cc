@@ -1,11 +1,11 @@
 #include "model_runtime/runtime.h"
 
 #include <algorithm>
-#include <exception>
 #include <utility>
 #include <variant>
 
 #include "base/check.h"
+#include "model_runtime/launched_predict.h"
 #include "model_runtime/request.h"
 
 namespace penstock::runtime {
@@ -23,15 +23,24 @@ Runtime::Runtime(Model& model, const Clock& clock, Logger& logger, Metrics& metr
       logger_(logger),
       options_(options),
       stages_(model.stages()),
+      launching_(model.launching()),
       gate_(clock, *this,
             {.lanes = options.predict_concurrency, .max_waiting = options.max_waiting}),
       metrics_(metrics, clock, gate_),
       postprocess_("postprocess", options.postprocess_threads,
                    [this](WorkerPool::Job& job) { runPostprocess(static_cast<Request&>(job)); }),
+      collect_("collect", 1,
+               [this](WorkerPool::Job& job) { runCollect(static_cast<Request&>(job)); }),
       preprocess_("preprocess", options.preprocess_threads,
                   [this](WorkerPool::Job& job) { runPreprocess(static_cast<Request&>(job)); }) {
   metrics.callback("penstock_in_flight", "Requests accepted and not ended", {}, false,
                    [this] { return static_cast<double>(inFlight()); });
+  if (options.run_ahead > 0) {
+    PENSTOCK_CHECK(launching_ != nullptr && options.predict_concurrency == 1,
+                   "running ahead is for a model that launches, on one lane");
+    ahead_ = std::make_unique<LaunchedPredict>(*this, *launching_, 0);
+    return;
+  }
   for (std::size_t lane = 0; lane < options.predict_concurrency; ++lane) {
     lanes_.push_back(std::make_unique<Lane>(
         lane, [this](PredictGate::Grant grant) { return runPredict(std::move(grant)); }));
@@ -43,6 +52,8 @@ Runtime::~Runtime() {
   waitUntilIdle(Deadline::never());
   preprocess_.stop();
   lanes_.clear();
+  ahead_.reset();
+  collect_.stop();
   postprocess_.stop();
   timer_.stop();
 }
@@ -150,10 +161,17 @@ void Runtime::enterGate(Request& request) {
     if (keep->cancelled() && gate_.leave(*keep)) {
       finishStopped(*keep);
     }
+    if (ahead_ != nullptr) {
+      ahead_->look();
+    }
   }
 }
 
 void Runtime::onGrant(PredictGate::Grant grant) {
+  if (ahead_ != nullptr) {
+    ahead_->give(std::move(grant));
+    return;
+  }
   const std::size_t lane = grant.permit.lane();
   lanes_[lane]->give(std::move(grant));
 }
@@ -199,6 +217,34 @@ void Runtime::afterPredict(Request& request, ModelResult<std::unique_ptr<State>>
   }
   request.state = std::move(*result);
   request.stage = Stage::kPostprocess;
+  if (launching_ != nullptr) {
+    queue(collect_, request);
+  } else {
+    toPostprocess(request);
+  }
+}
+
+void Runtime::runCollect(Request& request) {
+  if (request.cancelled()) {
+    finishStopped(request);
+    return;
+  }
+  auto result = guarded(
+      request, [&] { return launching_->collect(std::move(request.state), request.call()); });
+  if (request.cancelled()) {
+    finishStopped(request);
+  } else if (!result.has_value()) {
+    finish(request, {.kind = Outcome::Kind::kModelError,
+                     .stage = Stage::kPostprocess,
+                     .output = {},
+                     .error = std::move(result.error())});
+  } else {
+    request.state = std::move(*result);
+    toPostprocess(request);
+  }
+}
+
+void Runtime::toPostprocess(Request& request) {
   if (stages_.postprocess) {
     queue(postprocess_, request);
   } else {
@@ -236,7 +282,8 @@ void Runtime::stop(Request& request, StopReason reason) {
   if (!request.markStopped(reason)) {
     return;
   }
-  if (preprocess_.remove(request) || gate_.leave(request) || postprocess_.remove(request)) {
+  if (preprocess_.remove(request) || gate_.leave(request) || collect_.remove(request) ||
+      postprocess_.remove(request)) {
     finishStopped(request);
   }
 }
@@ -294,23 +341,6 @@ void Runtime::finish(Request& request, Outcome outcome) {
   if (--unfinished_ == 0) {
     idle_.notify_all();
   }
-}
-
-// The boundary that no exception of a model passes.
-template <typename F>
-auto Runtime::guarded(const Request& request, F call) -> decltype(call()) {
-  std::string what = "not a std::exception";
-  try {
-    return call();
-  } catch (const std::exception& exception) {
-    what = exception.what();
-  } catch (...) {
-  }
-  logger_.error("the model threw an exception",
-                {{"stage", toString(request.stage)},
-                 {"request_id", std::string_view(request.request_id)},
-                 {"what", std::string_view(what)}});
-  return modelFailure(ErrorKind::kInternal, "Internal error in the model.");
 }
 
 }  // namespace penstock::runtime

@@ -45,7 +45,8 @@ class RequestHandle {
 // Runs requests through a model: preprocess on a pool of threads, the predict gate, predict on the
 // thread of the lane that the permit names, postprocess on another pool. A request that has ended
 // predict gives its lane back before anything else is done with it, and the lane's thread goes on
-// with the oldest request that waits, without sleeping in between.
+// with the oldest request that waits, without sleeping in between. What a LaunchingModel has
+// launched is collected on a thread of its own, between predict and postprocess.
 //
 // Each submitted request ends in exactly one Outcome. Thread-safe. The model is loaded, and
 // outlives the runtime; the metrics are not rendered after the runtime has ended.
@@ -53,6 +54,9 @@ class Runtime final : private PredictGate::Handler {
  public:
   struct Options {
     std::size_t predict_concurrency = 1;  // lanes; at least 1
+    // 1: the next request is launched while the one before still runs. For a LaunchingModel with
+    // one lane.
+    std::size_t run_ahead = 0;
     std::size_t preprocess_threads = 32;  // at most so many at once; started when needed
     std::size_t postprocess_threads = 32;
     std::size_t max_in_flight = 1000;  // submitted and not ended, whatever they are doing
@@ -92,6 +96,7 @@ class Runtime final : private PredictGate::Handler {
  private:
   friend class Request;
   friend class RequestHandle;
+  class LaunchedPredict;
   enum class StopReason : std::uint8_t;
 
   void onGrant(PredictGate::Grant grant) override;
@@ -102,6 +107,8 @@ class Runtime final : private PredictGate::Handler {
   void enterGate(Request& request);
   std::optional<PredictGate::Grant> runPredict(PredictGate::Grant grant);
   void afterPredict(Request& request, ModelResult<std::unique_ptr<State>> result);
+  void runCollect(Request& request);
+  void toPostprocess(Request& request);
   void runPostprocess(Request& request);
 
   void stop(Request& request, StopReason reason);
@@ -118,6 +125,7 @@ class Runtime final : private PredictGate::Handler {
   Logger& logger_;
   const Options options_;
   const Stages stages_;
+  LaunchingModel* const launching_;  // null: predict is a call
 
   mutable std::mutex mutex_;  // guards the next three
   std::condition_variable idle_;
@@ -129,7 +137,9 @@ class Runtime final : private PredictGate::Handler {
   RuntimeMetrics metrics_;
   DeadlineTimer timer_;
   WorkerPool postprocess_;
+  WorkerPool collect_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::unique_ptr<LaunchedPredict> ahead_;  // in place of the one lane
   WorkerPool preprocess_;
 };
 

@@ -52,9 +52,17 @@ void readPenstock(YamlMap& map, ModelConfig& config) {
   refuseMisplaced(map);
 }
 
-NativeModel readNative(YamlMap& penstock) {
+// With several lanes a request that is launched behind another could wait for it while another lane
+// is free.
+constexpr char kRunAheadLanes[] = "run_ahead: 1 is for runtime: { predict_concurrency: 1 }";
+
+NativeModel readNative(YamlMap& penstock, std::size_t predict_concurrency) {
   NativeModel native;
   penstock.required("library", native.library);
+  penstock.optional("run_ahead", native.run_ahead, {0, 1});
+  if (native.run_ahead > 0 && predict_concurrency > 1) {
+    penstock.keyPlace("run_ahead")->error(kRunAheadLanes);
+  }
   if (const auto options = penstock.find("options")) {
     readOptions(*options, native.options);
   }
@@ -143,7 +151,7 @@ void readKind(YamlMap& top, ModelConfig& config) {
       readThreads(*penstock, config);
     }
     if (penstock != nullptr && penstock->find("library")) {
-      config.kind = readNative(*penstock);
+      config.kind = readNative(*penstock, config.predict_concurrency);
     } else if (hasPythonModel(top, config.directory)) {
       config.kind = readPython(top, penstock);
     } else {

@@ -21,7 +21,8 @@ namespace penstock::sidecar {
 
 // A shared library, made in C++.
 struct NativeModel {
-  std::string library;  // as written; see findModelLibrary
+  std::string library;        // as written; see findModelLibrary
+  std::size_t run_ahead = 0;  // 0 or 1; 1 only with a predict concurrency of 1
   std::map<std::string, std::string> options;
 };
 

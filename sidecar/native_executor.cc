@@ -11,6 +11,14 @@
 #include "sidecar/route.h"
 
 namespace penstock::sidecar {
+namespace {
+
+std::size_t runAhead(const ModelConfig& config) {
+  const auto* native = std::get_if<NativeModel>(&config.kind);
+  return native == nullptr ? 0 : native->run_ahead;
+}
+
+}  // namespace
 
 NativeExecutor::NativeExecutor(net::EventLoop& loop, const ModelConfig& config,
                                std::size_t max_in_flight, Logger& log, Metrics& metrics,
@@ -48,10 +56,15 @@ Result<std::unique_ptr<runtime::Model>> NativeExecutor::load() {
   if (!model) {
     return model;
   }
+  if (native.run_ahead > 0 && (*model)->launching() == nullptr) {
+    return failure(
+        "run_ahead: this model's predict is not launched but called, so nothing can run ahead");
+  }
   const runtime::LoadContext context{
       .directory = config_.directory,
       .options = native.options,
       .predict_concurrency = config_.predict_concurrency,
+      .run_ahead = native.run_ahead,
       .log = [this](std::string_view line) { log_.info("model says", {{"text", line}}); },
       .end_process = [this](std::string_view line) { endProcess(line); }};
   try {
@@ -89,6 +102,7 @@ void NativeExecutor::use(std::unique_ptr<runtime::Model> model) {
   runtime_ = std::make_unique<runtime::Runtime>(
       *model_, loop_.clock(), log_, metrics_,
       runtime::Runtime::Options{.predict_concurrency = config_.predict_concurrency,
+                                .run_ahead = runAhead(config_),
                                 .preprocess_threads = config_.preprocess_threads,
                                 .postprocess_threads = config_.postprocess_threads,
                                 .max_in_flight = max_in_flight_,

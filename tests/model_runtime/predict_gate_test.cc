@@ -131,6 +131,68 @@ TEST_F(RunAheadGateTest, TakesTimesThatAreReportedLate) {
   EXPECT_EQ(ahead_.snapshot().busy, milliseconds(88));
 }
 
+TEST_F(PredictGateTest, BindsTheNextToALaneAndNoMore) {
+  Request running[2], a, b;
+  PredictGate::Permit first = permitOf(gate_.enter(running[0], never_));
+  EXPECT_EQ(gate_.bindNext(first.lane(), first.number()), nullptr) << "nobody waits";
+  PredictGate::Permit second = permitOf(gate_.enter(running[1], never_));
+  EXPECT_TRUE(waits(gate_.enter(a, in(milliseconds(5)))));
+  EXPECT_TRUE(waits(gate_.enter(b, never_)));
+  EXPECT_EQ(gate_.bindNext(first.lane(), first.number()), &a);
+  EXPECT_EQ(gate_.bindNext(first.lane(), first.number()), nullptr) << "one is";
+  EXPECT_EQ(gate_.snapshot().waiting, 2u) << "it has no permit yet";
+  EXPECT_FALSE(gate_.leave(a)) << "its work cannot be taken out again";
+  clock_.advance(milliseconds(10));
+  auto other = gate_.handOver(std::move(second));
+  ASSERT_TRUE(other.has_value());
+  EXPECT_EQ(other->waiter, &b) << "the other lane does not wait for it";
+  auto next = gate_.handOver(std::move(first));
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->waiter, &a);
+  EXPECT_TRUE(expired_.empty()) << "it may have begun before its deadline";
+}
+
+// Whoever binds may not know yet that the lane has gone on to another request.
+TEST_F(PredictGateTest, BindsNobodyBehindAPermitThatHasComeBack) {
+  PredictGate one_lane{clock_, *this, {.lanes = 1, .max_waiting = 2}};
+  Request first, second, third;
+  PredictGate::Permit permit = permitOf(one_lane.enter(first, never_));
+  const std::uint64_t number = permit.number();
+  EXPECT_TRUE(waits(one_lane.enter(second, never_)));
+  EXPECT_TRUE(waits(one_lane.enter(third, never_)));
+  auto next = one_lane.handOver(std::move(permit));
+  EXPECT_EQ(one_lane.bindNext(0, number), nullptr);
+  EXPECT_EQ(one_lane.bindNext(0, next->permit.number()), &third);
+  next = one_lane.handOver(std::move(next->permit));
+  const std::uint64_t last = next->permit.number();
+  EXPECT_FALSE(one_lane.handOver(std::move(next->permit)).has_value());
+  EXPECT_EQ(one_lane.bindNext(0, last), nullptr) << "the lane is free";
+}
+
+TEST_F(PredictGateTest, BindsNobodyAfterTheDeadline) {
+  Request running[2], late, patient;
+  PredictGate::Permit first = permitOf(gate_.enter(running[0], never_));
+  PredictGate::Permit second = permitOf(gate_.enter(running[1], never_));
+  EXPECT_TRUE(waits(gate_.enter(late, in(milliseconds(5)))));
+  EXPECT_TRUE(waits(gate_.enter(patient, never_)));
+  clock_.advance(milliseconds(5));
+  EXPECT_EQ(gate_.bindNext(first.lane(), first.number()), &patient);
+  EXPECT_EQ(expired_, std::vector<PredictGate::Waiter*>{&late});
+  EXPECT_FALSE(gate_.handOver(std::move(second)).has_value());
+  EXPECT_TRUE(gate_.handOver(std::move(first)).has_value());
+}
+
+TEST_F(PredictGateTest, GrantsWhoIsBoundWhenThePermitIsDropped) {
+  Request running[2], bound;
+  auto first = std::make_unique<PredictGate::Permit>(permitOf(gate_.enter(running[0], never_)));
+  PredictGate::Permit second = permitOf(gate_.enter(running[1], never_));
+  EXPECT_TRUE(waits(gate_.enter(bound, never_)));
+  EXPECT_EQ(gate_.bindNext(first->lane(), first->number()), &bound);
+  first.reset();
+  ASSERT_EQ(granted_.size(), 1u);
+  EXPECT_EQ(granted_[0].waiter, &bound);
+}
+
 TEST_F(PredictGateTest, RefusesBeyondItsBound) {
   Request running[2], waiting[2], one_too_many;
   PredictGate::Permit a = permitOf(gate_.enter(running[0], never_));

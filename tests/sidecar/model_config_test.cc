@@ -66,6 +66,21 @@ penstock:
                                    testing::Pair("on", "true")));
 }
 
+TEST_F(ModelConfigTest, RunsAheadOnOneLaneOnly) {
+  const auto config = load("penstock: { library: libm.so, run_ahead: 1 }\n");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(std::get<NativeModel>(config->kind).run_ahead, 1u);
+  EXPECT_THAT(
+      errorOf("runtime: { predict_concurrency: 2 }\n"
+              "penstock: { library: libm.so, run_ahead: 1 }\n"),
+      HasSubstr(
+          "config.yaml:2:31: penstock: run_ahead: 1 is for runtime: { predict_concurrency: 1 }"));
+  EXPECT_THAT(errorOf("penstock: { library: libm.so, run_ahead: 2 }\n"), HasSubstr("0 to 1"));
+  EXPECT_TRUE(
+      load("runtime: { predict_concurrency: 2 }\n"
+           "penstock: { library: libm.so, run_ahead: 0 }\n"));
+}
+
 TEST_F(ModelConfigTest, LeavesTrussItsOwnKeys) {
   const auto config = load(R"(
 model_name:

@@ -1,13 +1,15 @@
 // The predict gate under seeded random events with a manual clock and no threads: requests arrive,
 // leave, expire, begin, finish by hand-over or by a dropped permit; in some runs the next few are
-// announced, and ends and beginnings are reported late. A model of a few lines (a deque
-// and a set of lanes) runs beside it, and every invariant is looked at after every event.
+// announced, and ends and beginnings are reported late; in others the next is bound to a lane. A
+// model of a few lines (a deque and a set of lanes) runs beside it, and every invariant is looked
+// at after every event.
 
 #include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <utility>
 #include <variant>
@@ -26,6 +28,7 @@ struct SimulatedRequest final : PredictGate::Waiter {
   Deadline deadline = Deadline::never();
   bool begun = false;
   bool announced = false;
+  std::optional<std::size_t> bound_to{};
   TimePoint begun_at{};
   TimePoint ready_at{};
 };
@@ -35,6 +38,7 @@ struct Shape {
   std::size_t max_waiting;
   int arrival_weight;  // against 100 for the other events together
   std::size_t run_ahead = 0;
+  bool binds = false;
 };
 
 class GateSimulation final : private PredictGate::Handler {
@@ -51,6 +55,7 @@ class GateSimulation final : private PredictGate::Handler {
     for (std::uint64_t i = 0; i < events && !testing::Test::HasFailure(); ++i) {
       step();
       announce();
+      bind();
       checkInvariants();
     }
     finishAll();
@@ -61,6 +66,7 @@ class GateSimulation final : private PredictGate::Handler {
   std::uint64_t left() const { return left_; }
   std::uint64_t refused() const { return refused_; }
   std::uint64_t announced() const { return announced_; }
+  std::uint64_t bound() const { return bound_; }
 
  private:
   using Running = std::pair<std::unique_ptr<SimulatedRequest>, PredictGate::Permit>;
@@ -94,7 +100,7 @@ class GateSimulation final : private PredictGate::Handler {
 
   // Some time ago, but not before what this lane's owner has reported.
   TimePoint reportedTime(TimePoint not_before) {
-    if (shape_.run_ahead == 0) {
+    if (shape_.run_ahead == 0 && !shape_.binds) {
       return clock_.now();
     }
     const auto late = std::chrono::nanoseconds(pick(0, 30'000));
@@ -116,6 +122,38 @@ class GateSimulation final : private PredictGate::Handler {
     EXPECT_EQ(static_cast<std::size_t>(announced), std::min(shape_.run_ahead, waiting_.size()));
   }
 
+  // Now and then, for a lane at random, whether its permit is out or not.
+  void bind() {
+    if (!shape_.binds || pick(0, 2) > 0) {
+      return;
+    }
+    const auto lane = static_cast<std::size_t>(pick(0, static_cast<int>(shape_.lanes) - 1));
+    const bool has_one =
+        std::ranges::any_of(waiting_, [&](const auto& waiter) { return waiter->bound_to == lane; });
+    const bool stale = pick(0, 3) == 0;
+    const std::uint64_t newest = running_.contains(lane) ? running_.at(lane).second.number() : 1;
+    PredictGate::Waiter* next = gate_.bindNext(lane, newest - (stale ? 1 : 0));
+    EXPECT_TRUE(next == nullptr || !stale) << "bound behind a permit that is not the lane's";
+    if (next == nullptr) {
+      EXPECT_TRUE(stale || has_one || !running_.contains(lane) || firstUnbound() == waiting_.end())
+          << "somebody waits, and was not bound";
+      return;
+    }
+    EXPECT_FALSE(has_one) << "two are bound to lane " << lane;
+    EXPECT_TRUE(running_.contains(lane)) << "bound to a lane that is free";
+    auto& request = static_cast<SimulatedRequest&>(*next);
+    EXPECT_NE(firstUnbound(), waiting_.end());
+    EXPECT_EQ((*firstUnbound())->number, request.number) << "bound out of order";
+    EXPECT_FALSE(request.deadline.passed(clock_.now())) << "bound after its deadline";
+    request.bound_to = lane;
+    ++bound_;
+  }
+
+  std::deque<std::unique_ptr<SimulatedRequest>>::iterator firstUnbound() {
+    return std::ranges::find_if(waiting_,
+                                [](const auto& waiter) { return !waiter->bound_to.has_value(); });
+  }
+
   void arrive() {
     auto request = std::make_unique<SimulatedRequest>();
     request->number = ++arrived_;
@@ -127,7 +165,7 @@ class GateSimulation final : private PredictGate::Handler {
     SimulatedRequest& entering = *request;
     auto admission = gate_.enter(entering, entering.deadline);
     if (auto* permit = std::get_if<PredictGate::Permit>(&admission)) {
-      EXPECT_TRUE(waiting_.empty()) << "a newcomer passed a waiter";
+      EXPECT_EQ(firstUnbound(), waiting_.end()) << "a newcomer passed a waiter";
       EXPECT_LT(running_.size(), shape_.lanes);
       grant(std::move(request), std::move(*permit));
     } else if (std::holds_alternative<PredictGate::Waiting>(admission)) {
@@ -156,6 +194,10 @@ class GateSimulation final : private PredictGate::Handler {
       return;
     }
     const auto at = waiting_.begin() + pick(0, static_cast<int>(waiting_.size()) - 1);
+    if ((*at)->bound_to.has_value()) {
+      EXPECT_FALSE(gate_.leave(**at)) << "left, and may have begun";
+      return;
+    }
     EXPECT_TRUE(gate_.leave(**at));
     EXPECT_FALSE(gate_.leave(**at));
     waiting_.erase(at);
@@ -207,7 +249,8 @@ class GateSimulation final : private PredictGate::Handler {
   }
 
   void expectNobodyIsLeftBehind() {
-    EXPECT_TRUE(waiting_.empty()) << "a lane came back, somebody waits, and nobody was granted";
+    EXPECT_EQ(firstUnbound(), waiting_.end())
+        << "a lane came back, somebody waits, and nobody was granted";
   }
 
   std::map<std::size_t, Running>::iterator someoneRunning() {
@@ -235,6 +278,7 @@ class GateSimulation final : private PredictGate::Handler {
     auto& request = static_cast<SimulatedRequest&>(waiter);
     EXPECT_TRUE(request.deadline.passed(clock_.now())) << "expired before its deadline";
     EXPECT_FALSE(request.announced) << "who was announced may have begun";
+    EXPECT_FALSE(request.bound_to.has_value()) << "who is bound may have begun";
     takeOldest(request);
     ++expired_;
   }
@@ -245,18 +289,29 @@ class GateSimulation final : private PredictGate::Handler {
   }
 
   std::unique_ptr<SimulatedRequest> takeOldest(const SimulatedRequest& request) {
-    EXPECT_FALSE(waiting_.empty()) << "taken out, and does not wait";
-    EXPECT_EQ(waiting_.front()->number, request.number) << "not the oldest waiter";
-    std::unique_ptr<SimulatedRequest> oldest = std::move(waiting_.front());
-    waiting_.pop_front();
+    auto at = firstUnbound();
+    if (request.bound_to.has_value()) {
+      at = std::ranges::find_if(
+          waiting_, [&](const auto& waiter) { return waiter->number == request.number; });
+    }
+    EXPECT_NE(at, waiting_.end()) << "taken out, and does not wait";
+    EXPECT_EQ((*at)->number, request.number) << "not the oldest waiter";
+    std::unique_ptr<SimulatedRequest> oldest = std::move(*at);
+    waiting_.erase(at);
     return oldest;
   }
 
   void grant(std::unique_ptr<SimulatedRequest> request, PredictGate::Permit permit) {
-    EXPECT_TRUE(request->announced || !request->deadline.passed(clock_.now()))
+    EXPECT_TRUE(request->announced || request->bound_to.has_value() ||
+                !request->deadline.passed(clock_.now()))
         << "granted after its deadline";
     const std::size_t lane = permit.lane();
     EXPECT_LT(lane, shape_.lanes);
+    EXPECT_EQ(request->bound_to.value_or(lane), lane) << "bound to another lane";
+    EXPECT_TRUE(request->bound_to.has_value() ||
+                std::ranges::none_of(waiting_,
+                                     [&](const auto& waiter) { return waiter->bound_to == lane; }))
+        << "passed who is bound to the lane";
     const bool lane_was_free =
         running_.try_emplace(lane, std::move(request), std::move(permit)).second;
     EXPECT_TRUE(lane_was_free) << "two permits for lane " << lane;
@@ -269,7 +324,12 @@ class GateSimulation final : private PredictGate::Handler {
     ASSERT_EQ(now.permits, running_.size());
     ASSERT_LE(now.waiting, shape_.max_waiting);
     ASSERT_EQ(now.waiting, waiting_.size());
-    ASSERT_TRUE(now.waiting == 0 || now.permits == shape_.lanes) << "not work conserving";
+    ASSERT_TRUE(firstUnbound() == waiting_.end() || now.permits == shape_.lanes)
+        << "not work conserving";
+    for (const auto& waiter : waiting_) {
+      ASSERT_TRUE(!waiter->bound_to.has_value() || running_.contains(*waiter->bound_to))
+          << "the lane that it is bound to is free";
+    }
     ASSERT_EQ(now.busy, expected_busy_);
     ASSERT_EQ(now.in_predict, std::ranges::count_if(running_, [](const auto& entry) {
                 return entry.second.first->begun;
@@ -299,6 +359,7 @@ class GateSimulation final : private PredictGate::Handler {
   Duration expected_busy_{};
   const TimePoint idle_from_ = clock_.now();
   std::uint64_t announced_ = 0;
+  std::uint64_t bound_ = 0;
   std::uint64_t arrived_ = 0;
   std::uint64_t granted_ = 0;
   std::uint64_t expired_ = 0;
@@ -313,7 +374,9 @@ constexpr Shape kShapes[] = {{.lanes = 1, .max_waiting = 8, .arrival_weight = 30
                              {.lanes = 8, .max_waiting = 100, .arrival_weight = 50},
                              {.lanes = 1, .max_waiting = 0, .arrival_weight = 20},
                              {.lanes = 1, .max_waiting = 20, .arrival_weight = 40, .run_ahead = 1},
-                             {.lanes = 3, .max_waiting = 30, .arrival_weight = 50, .run_ahead = 8}};
+                             {.lanes = 3, .max_waiting = 30, .arrival_weight = 50, .run_ahead = 8},
+                             {.lanes = 1, .max_waiting = 10, .arrival_weight = 40, .binds = true},
+                             {.lanes = 3, .max_waiting = 30, .arrival_weight = 50, .binds = true}};
 
 TEST(PredictGateSimulation, KeepsItsInvariantsThroughAMillionRandomEvents) {
   std::uint64_t granted = 0;
@@ -321,7 +384,8 @@ TEST(PredictGateSimulation, KeepsItsInvariantsThroughAMillionRandomEvents) {
   std::uint64_t left = 0;
   std::uint64_t refused = 0;
   std::uint64_t announced = 0;
-  for (std::uint64_t seed = 1; seed <= 56 && !HasFailure(); ++seed) {
+  std::uint64_t bound = 0;
+  for (std::uint64_t seed = 1; seed <= 72 && !HasFailure(); ++seed) {
     const Shape& shape = kShapes[seed % std::size(kShapes)];
     SCOPED_TRACE(testing::Message() << "seed " << seed << ", lanes " << shape.lanes);
     GateSimulation simulation(seed, shape);
@@ -331,6 +395,7 @@ TEST(PredictGateSimulation, KeepsItsInvariantsThroughAMillionRandomEvents) {
     left += simulation.left();
     refused += simulation.refused();
     announced += simulation.announced();
+    bound += simulation.bound();
   }
   // The run has been through every kind of event.
   EXPECT_GT(granted, 100'000u);
@@ -338,6 +403,7 @@ TEST(PredictGateSimulation, KeepsItsInvariantsThroughAMillionRandomEvents) {
   EXPECT_GT(left, 10'000u);
   EXPECT_GT(refused, 1'000u);
   EXPECT_GT(announced, 10'000u);
+  EXPECT_GT(bound, 10'000u);
 }
 
 }  // namespace

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "model_runtime/model.h"
+
+namespace penstock::runtime {
+
+// A model whose predict is work that a device runs by itself: launched, waited for, collected.
+//
+//   … ▶ launch(state) ▶ the device runs it ▶ finish(state) ▶ collect(state) ▶ …
+//
+// The permit covers the device's work: it comes back when finish() returns. With run_ahead: 1 (in
+// the section penstock of config.yaml; predict concurrency 1) the next request is launched while
+// the one before still runs, so that the device goes from one to the other without waiting for the
+// host: launch() must put its work behind what the lane's stream has already. What has been
+// launched runs to its end, whether or not anybody still wants it.
+class LaunchingModel : public Model {
+ public:
+  // Enqueues the request's work on the lane, in the order of the requests, and returns without
+  // waiting for it. Never two calls at once with the same lane. After an error there is nothing to
+  // wait for, and finish() is not called.
+  virtual ModelResult<void> launch(State& state, const Call& call, std::size_t lane) = 0;
+
+  // Sleeps until that work has ended; in the order of the launches. With run-ahead beside the next
+  // launch() of the lane, on another thread.
+  virtual ModelResult<void> finish(State& state, const Call& call, std::size_t lane) = 0;
+
+  // Brings the result to the host and gives back what is held on the device. Holds no lane; one
+  // request at a time, in order. Not called for a request that was cancelled: its state is
+  // destroyed instead.
+  virtual ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state,
+                                                      const Call& /*call*/) {
+    return state;
+  }
+
+  LaunchingModel* launching() final { return this; }
+  ModelResult<std::unique_ptr<State>> predict(std::unique_ptr<State> state, const Call& call,
+                                              std::size_t lane) final {
+    auto ended = launch(*state, call, lane);
+    if (ended.has_value()) {
+      ended = finish(*state, call, lane);
+    }
+    if (!ended.has_value()) {
+      return std::unexpected(std::move(ended.error()));
+    }
+    return state;
+  }
+};
+
+}  // namespace penstock::runtime
