@@ -28,6 +28,13 @@ enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_EXTENSIONS OFF)
+# Whoever needs the CUDA runtime says so (CUDA::cudart_static).
+set(CMAKE_CUDA_RUNTIME_LIBRARY None)
+# CMake 3.25 does not know every nvcc that has C++20.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
 find_package(CUDAToolkit REQUIRED)
 if(PENSTOCK_CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${PENSTOCK_CCACHE})

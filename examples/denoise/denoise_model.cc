@@ -1,7 +1,8 @@
 // Takes noise out of a photograph: PNG or JPEG in, PNG out. Preprocess decodes, predict computes
-// (on all cores), postprocess encodes.
+// (on a GPU, or on all cores), postprocess encodes.
 //
-// Options (penstock.options in config.yaml), all whole numbers:
+// Options (penstock.options in config.yaml), whole numbers but for the first:
+//   device           cpu, cuda or auto (a GPU if there is one), auto
 //   search_radius    1 … 20, 7      patch_radius  0 … 5, 2      (non_local_means.h)
 //   threads          1 … 256, the machine's cores divided by the predict concurrency
 //   max_megapixels   1 … 64, 64     more are refused (413) before they are decoded
@@ -13,9 +14,12 @@
 #include <utility>
 
 #include "examples/denoise/denoise_request.h"
+#include "examples/denoise/device_filter.h"
 #include "examples/denoise/image_codec.h"
 #include "examples/denoise/non_local_means.h"
-#include "model_runtime/model.h"
+#include "model_runtime/cuda/device.h"
+#include "model_runtime/cuda/fault_answer.h"
+#include "model_runtime/launching_model.h"
 
 namespace penstock::examples {
 namespace {
@@ -32,6 +36,8 @@ using runtime::State;
 struct DenoiseState final : State {
   Image image;
   bool json = false;
+  double sigma = 0;               // of the image's noise; on a device
+  DeviceFilter::Lease workspace;  // from launch to collect; empty if there is nothing to do
 };
 
 struct Option {
@@ -52,7 +58,7 @@ bool read(const std::string& text, const Option& option) {
   return true;
 }
 
-class DenoiseModel final : public runtime::Model {
+class DenoiseModel final : public runtime::LaunchingModel {
  public:
   ModelResult<void> load(const LoadContext& context) override {
     parameters_.threads =
@@ -61,7 +67,12 @@ class DenoiseModel final : public runtime::Model {
                               {"patch_radius", 0, 5, &parameters_.patch_radius},
                               {"threads", 1, 256, &parameters_.threads},
                               {"max_megapixels", 1, 64, &max_megapixels_}};
+    std::string device = "auto";
     for (const auto& [name, text] : context.options) {
+      if (name == "device") {
+        device = text;
+        continue;
+      }
       const auto* option = std::ranges::find(options, name, &Option::name);
       if (option == std::end(options)) {
         return modelFailure(ErrorKind::kBadInput, "options: there is no " + name);
@@ -72,7 +83,7 @@ class DenoiseModel final : public runtime::Model {
                                                       std::to_string(option->most));
       }
     }
-    return {};
+    return openDevice(device, context);
   }
 
   ModelResult<std::unique_ptr<State>> preprocess(Input input, const Call& /*call*/) override {
@@ -87,13 +98,39 @@ class DenoiseModel final : public runtime::Model {
     auto state = std::make_unique<DenoiseState>();
     state->image = std::move(*image);
     state->json = request->json;
+    if (device_ != nullptr) {
+      state->sigma = estimateNoise(state->image);
+    }
     return state;
   }
 
-  ModelResult<std::unique_ptr<State>> predict(std::unique_ptr<State> state, const Call& call,
-                                              std::size_t /*lane*/) override {
+  ModelResult<void> launch(State& state, const Call& /*call*/, std::size_t lane) override {
+    auto& mine = static_cast<DenoiseState&>(state);
+    if (device_ == nullptr || !hasNoise(mine.sigma)) {
+      return {};
+    }
+    return answer(device_->launch(mine.image, mine.sigma, lane, mine.workspace));
+  }
+
+  // Without a device the work is done here, where a lane has one request at a time.
+  ModelResult<void> finish(State& state, const Call& call, std::size_t /*lane*/) override {
+    auto& mine = static_cast<DenoiseState&>(state);
+    if (device_ == nullptr) {
+      mine.image = denoise(mine.image, parameters_, [&call] { return call.token.cancelled(); });
+      return {};
+    }
+    return mine.workspace == nullptr ? ModelResult<void>()
+                                     : answer(DeviceFilter::finish(*mine.workspace));
+  }
+
+  ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state,
+                                              const Call& /*call*/) override {
     auto& mine = static_cast<DenoiseState&>(*state);
-    mine.image = denoise(mine.image, parameters_, [&call] { return call.token.cancelled(); });
+    if (mine.workspace != nullptr) {
+      if (auto ok = answer(DeviceFilter::collect(mine.workspace, mine.image)); !ok) {
+        return std::unexpected(std::move(ok.error()));
+      }
+    }
     return state;
   }
 
@@ -107,8 +144,48 @@ class DenoiseModel final : public runtime::Model {
   }
 
  private:
+  ModelResult<void> openDevice(const std::string& wanted, const LoadContext& context) {
+    if (wanted != "cpu" && wanted != "cuda" && wanted != "auto") {
+      return modelFailure(ErrorKind::kBadInput, "options: device: expected cpu, cuda or auto");
+    }
+    if (wanted == "cpu") {
+      return {};
+    }
+    auto devices = runtime::cuda::openDevices();
+    if (!devices && devices.error().fault == runtime::cuda::DeviceFault::kAbsent &&
+        wanted == "auto") {
+      context.log("no GPU, so the processor is used: " + devices.error().message);
+      return {};
+    }
+    if (!devices) {
+      return modelFailure(ErrorKind::kInternal, "options: device: " + wanted +
+                                                    ": no GPU to use: " + devices.error().message);
+    }
+    auto lanes = runtime::cuda::LaneSet::make(
+        std::move(*devices),
+        {.lanes = context.predict_concurrency, .run_ahead = context.run_ahead});
+    if (!lanes) {
+      return modelFailure(ErrorKind::kInternal, "options: device: " + lanes.error().text());
+    }
+    for (std::size_t i = 0; i < (*lanes)->devices(); ++i) {
+      context.log("uses GPU " + std::to_string(i) + ", " + (*lanes)->device(i).name());
+    }
+    device_ = std::make_unique<DeviceFilter>(std::move(*lanes), parameters_);
+    faults_ = runtime::cuda::FaultAnswer(context.end_process);
+    return {};
+  }
+
+  ModelResult<void> answer(const runtime::cuda::DeviceResult<void>& result) const {
+    if (result.has_value()) {
+      return {};
+    }
+    return std::unexpected(faults_(result.error()));
+  }
+
   NonLocalMeans parameters_;
   std::size_t max_megapixels_ = 64;
+  std::unique_ptr<DeviceFilter> device_;  // null: the processor
+  runtime::cuda::FaultAnswer faults_{{}};
 };
 
 }  // namespace

@@ -147,11 +147,9 @@ class Filter {
         search_(static_cast<std::ptrdiff_t>(parameters.search_radius)),
         patch_(static_cast<std::ptrdiff_t>(parameters.patch_radius)),
         planes_(in, parameters.search_radius + parameters.patch_radius) {
-    const double strength = in.channels == 3 && sigma <= 25 ? 0.55 : 0.40;
-    const double h = strength * sigma;
-    const auto side = static_cast<double>(2 * patch_ + 1);
-    scale_ = static_cast<float>(1 / (side * side * static_cast<double>(in.channels) * h * h));
-    floor_ = static_cast<float>(2 * sigma * sigma / (h * h));
+    const PatchWeights weights = patchWeights(parameters, in.channels, sigma);
+    scale_ = static_cast<float>(weights.scale);
+    floor_ = static_cast<float>(weights.floor);
   }
 
   std::size_t tiles() const {
@@ -251,10 +249,22 @@ class Filter {
 
 }  // namespace
 
+PatchWeights patchWeights(const NonLocalMeans& parameters, std::size_t channels, double sigma) {
+  const double strength = channels == 3 && sigma <= 25 ? 0.55 : 0.40;
+  const double h = strength * sigma;
+  const auto side = static_cast<double>(2 * parameters.patch_radius + 1);
+  return {.scale = 1 / (side * side * static_cast<double>(channels) * h * h),
+          .floor = 2 * sigma * sigma / (h * h)};
+}
+
+bool hasNoise(double sigma) {
+  return sigma >= kNoNoise;
+}
+
 Image denoise(const Image& image, const NonLocalMeans& parameters,
               const std::function<bool()>& cancelled) {
   const double sigma = parameters.sigma > 0 ? parameters.sigma : estimateNoise(image);
-  if (sigma < kNoNoise) {
+  if (!hasNoise(sigma)) {
     return image;
   }
   Image out{.width = image.width,

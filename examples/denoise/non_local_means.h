@@ -28,6 +28,17 @@ struct NonLocalMeans {
 Image denoise(const Image& image, const NonLocalMeans& parameters,
               const std::function<bool()>& cancelled);
 
+// A patch's weight is exp(-max(sum · scale - floor, 0)), of the sum of its squared differences.
+// sigma: above 0.
+struct PatchWeights {
+  double scale = 0;
+  double floor = 0;
+};
+PatchWeights patchWeights(const NonLocalMeans& parameters, std::size_t channels, double sigma);
+
+// Whether that is noise worth the name; without any, denoise() returns the image as it is.
+bool hasNoise(double sigma);
+
 // The standard deviation of white Gaussian noise in the image, averaged over its channels: the mean
 // response to a difference of two Laplacians, which structure hardly excites (J. Immerkær, "Fast
 // Noise Variance Estimation", Computer Vision and Image Understanding 64 (1996)). 0 for images
