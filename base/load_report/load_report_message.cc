@@ -6,6 +6,8 @@
 #include <utility>
 
 #include <base/load_report/orca.pb.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
 
 #include "base/check.h"
 #include "base/load_report/load_report_fields.h"
@@ -22,6 +24,62 @@ void addTop(LoadReportBuilder& builder, std::string_view name, double value) {
   if (value != 0) {
     builder.add(MetricGroup::kTop, name, value);
   }
+}
+
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+
+bool isWrongInMetric(int number, WireFormatLite::WireType type) {
+  return (number == orca::Metric::kKeyFieldNumber &&
+          type != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) ||
+         (number == orca::Metric::kValueFieldNumber && type != WireFormatLite::WIRETYPE_FIXED64);
+}
+
+bool isMetric(int number) {
+  return number == orca::OrcaLoadReport::kRequestCostFieldNumber ||
+         number == orca::OrcaLoadReport::kUtilizationFieldNumber ||
+         number == orca::OrcaLoadReport::kNamedMetricsFieldNumber;
+}
+
+bool isWrongInReport(int number, WireFormatLite::WireType type) {
+  if (isMetric(number)) {
+    return type != WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+  }
+  // 3 was an integer once, and what comes after the last is none of ours.
+  return number != 3 && number <= orca::OrcaLoadReport::kApplicationUtilizationFieldNumber &&
+         type != WireFormatLite::WIRETYPE_FIXED64;
+}
+
+// Protobuf ignores a field of the wrong type as it does one that it does not know. bytes have been
+// parsed before.
+bool hasWrongType(std::string_view bytes, bool (*is_wrong)(int, WireFormatLite::WireType)) {
+  CodedInputStream input(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                         static_cast<int>(bytes.size()));
+  while (const std::uint32_t tag = input.ReadTag()) {
+    if (is_wrong(WireFormatLite::GetTagFieldNumber(tag), WireFormatLite::GetTagWireType(tag)) ||
+        !WireFormatLite::SkipField(&input, tag)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool hasWrongType(std::string_view report) {
+  if (hasWrongType(report, isWrongInReport)) {
+    return true;
+  }
+  CodedInputStream input(reinterpret_cast<const std::uint8_t*>(report.data()),
+                         static_cast<int>(report.size()));
+  std::string metric;
+  while (const std::uint32_t tag = input.ReadTag()) {
+    if (!isMetric(WireFormatLite::GetTagFieldNumber(tag))) {
+      WireFormatLite::SkipField(&input, tag);
+    } else if (!WireFormatLite::ReadBytes(&input, &metric) ||
+               hasWrongType(metric, isWrongInMetric)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 template <typename Metrics>
@@ -93,6 +151,9 @@ ParsedLoadReport parseLoadReportMessage(std::string_view bytes) {
     return std::unexpected(LoadReportFault::kSyntax);
   }
   LoadReportBuilder builder;
+  if (hasWrongType(bytes)) {
+    builder.refuse(LoadReportFault::kWrongType);
+  }
   addTop(builder, "cpu_utilization", message.cpu_utilization());
   addTop(builder, "mem_utilization", message.mem_utilization());
   addTop(builder, "application_utilization", message.application_utilization());

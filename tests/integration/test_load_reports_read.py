@@ -167,6 +167,7 @@ def named(name, value):
 REJECTED = "penstock_load_reports_rejected_total"
 ENDED = "penstock_load_report_streams_ended_total"
 TWICE = report(in_flight=1) + report(in_flight=1)
+WRONG_WIRE_TYPE = b"\x0a\x02hi"  # cpu_utilization as a string
 LIES = {
     "nan": (named("in_flight", float("nan")), REJECTED, "not_finite"),
     "infinity": (named("gate_busy", float("inf")), REJECTED, "not_finite"),
@@ -174,6 +175,7 @@ LIES = {
     "negative": (named("in_flight", -1), REJECTED, "out_of_range"),
     "half_a_request": (named("in_flight", 0.5), REJECTED, "wrong_type"),
     "twice": (lambda stream: stream.send(framed(TWICE)), REJECTED, "duplicate"),
+    "string": (lambda stream: stream.send(framed(WRONG_WIRE_TYPE)), REJECTED, "wrong_type"),
     "noise": (lambda stream: stream.send(framed(b"\xff" * 9)), REJECTED, "syntax"),
     "one_megabyte": (lambda stream: stream.send(framed(b"x" * (1 << 20))), REJECTED, "too_long"),
     "compressed": (lambda stream: stream.send(framed(b"x", compressed=1)), ENDED, "unreadable"),

@@ -72,6 +72,19 @@ TEST(LoadReportMessage, IsRefusedAsAWholeForOneWrongNumber) {
   EXPECT_EQ(faultOf(named("a\x01", 1)), LoadReportFault::kSyntax);
 }
 
+TEST(LoadReportMessage, IsRefusedForAFieldOfAnotherTypeAndNotForOneThatIsNotOurs) {
+  EXPECT_EQ(faultOf(bytesField(1, "hi")), LoadReportFault::kWrongType);
+  EXPECT_EQ(faultOf("\x48\x05"), LoadReportFault::kWrongType) << "9, a varint";
+  EXPECT_EQ(faultOf(doubleField(8, 1)), LoadReportFault::kWrongType);
+  EXPECT_EQ(faultOf(bytesField(8, bytesField(1, "a") + bytesField(2, "1"))),
+            LoadReportFault::kWrongType);
+  LoadReport expected;
+  expected.eps = 2;
+  const std::string once_of_orca = "\x18\x05";
+  EXPECT_EQ(parseLoadReportMessage(once_of_orca + bytesField(15, "new") + doubleField(7, 2)),
+            expected);
+}
+
 TEST(LoadReportMessage, ThatIsNoneIsRefused) {
   EXPECT_EQ(faultOf("\x09"), LoadReportFault::kSyntax);
   EXPECT_EQ(faultOf("hello"), LoadReportFault::kSyntax);
