@@ -1,0 +1,250 @@
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "model_runtime/cuda/fault_answer.h"
+#include "model_runtime/cuda/lane_set.h"
+#include "model_runtime/launching_model.h"
+#include "model_runtime/runtime.h"
+#include "tests/gpu/busy_kernel.h"
+#include "tests/gpu/checks.h"
+
+namespace penstock {
+namespace {
+
+using namespace std::chrono_literals;
+using runtime::Call;
+using runtime::Input;
+using runtime::ModelResult;
+using runtime::Output;
+using runtime::Runtime;
+using runtime::State;
+using runtime::cuda::DeviceResult;
+using runtime::cuda::LaneSet;
+using runtime::cuda::WorkspacePool;
+
+struct Shape {
+  std::size_t lanes = 1;
+  std::size_t run_ahead = 0;
+  Duration predict = 1ms;
+  Duration other_stages{};  // preprocess and postprocess, each
+  std::size_t requests = 500;
+  std::size_t at_once = 8;
+};
+
+struct BusyState final : State {
+  WorkspacePool::Lease workspace;
+};
+
+class BusyModel final : public runtime::LaunchingModel {
+ public:
+  explicit BusyModel(const Shape& shape) : shape_(shape) {
+    auto devices = runtime::cuda::openDevices();
+    PENSTOCK_CHECK(devices.has_value(), "there is a device");
+    devices->resize(1);  // what overlaps on one device is what is asked
+    lanes_ = std::move(
+        *LaneSet::make(std::move(*devices), {.lanes = shape.lanes, .run_ahead = shape.run_ahead}));
+  }
+
+  ModelResult<std::unique_ptr<State>> preprocess(Input, const Call& call) override {
+    rest(call);
+    return std::make_unique<BusyState>();
+  }
+  ModelResult<void> launch(State& state, const Call&, std::size_t number) override {
+    auto& workspace = static_cast<BusyState&>(state).workspace;
+    runtime::cuda::Lane& lane = lanes_->lane(number);
+    workspace = lanes_->takeWorkspace(number);
+    return answer(enqueue(*workspace, lane));
+  }
+  ModelResult<void> finish(State& state, const Call&, std::size_t) override {
+    auto time = static_cast<BusyState&>(state).workspace->awaitKernels();
+    return answer(time ? DeviceResult<void>() : std::unexpected(time.error()));
+  }
+  ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state, const Call&) override {
+    auto& workspace = static_cast<BusyState&>(*state).workspace;
+    auto output = workspace->awaitOutput();
+    if (!output) {
+      return std::unexpected(faults_(output.error()));
+    }
+    Stamps stamps;
+    std::memcpy(&stamps, output->data(), sizeof stamps);
+    workspace.reset();
+    std::lock_guard lock(mutex_);
+    stamps_.push_back(stamps);
+    return state;
+  }
+  ModelResult<Output> postprocess(std::unique_ptr<State>, const Call& call) override {
+    rest(call);
+    return Output{};
+  }
+
+  // In the order in which they began.
+  std::vector<Stamps> stamps() {
+    std::lock_guard lock(mutex_);
+    std::ranges::sort(stamps_, {}, &Stamps::began);
+    return stamps_;
+  }
+  LaneSet& lanes() { return *lanes_; }
+
+  DeviceResult<void> enqueue(runtime::cuda::Workspace& workspace, runtime::cuda::Lane& lane) {
+    if (auto ok = workspace.reserve({.input = sizeof(Stamps), .output = sizeof(Stamps)}); !ok) {
+      return ok;
+    }
+    if (auto ok = workspace.upload(lane); !ok) {
+      return ok;
+    }
+    if (auto ok = workspace.begin(lane); !ok) {
+      return ok;
+    }
+    launchBusy(static_cast<std::uint64_t>(shape_.predict.count()),
+               reinterpret_cast<Stamps*>(workspace.output()), lane.stream().handle);
+    return workspace.end(lane);
+  }
+
+ private:
+  void rest(const Call& call) const {
+    if (shape_.other_stages > Duration::zero()) {
+      call.token.sleepUntil(std::chrono::steady_clock::now() + shape_.other_stages);
+    }
+  }
+  ModelResult<void> answer(const DeviceResult<void>& result) const {
+    return result ? ModelResult<void>() : std::unexpected(faults_(result.error()));
+  }
+
+  const Shape shape_;
+  std::unique_ptr<LaneSet> lanes_;
+  runtime::cuda::FaultAnswer faults_{[](std::string_view why) {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(why.size()), why.data());
+    std::exit(1);
+  }};
+  std::mutex mutex_;
+  std::vector<Stamps> stamps_;
+};
+
+// A closed loop of clients through a runtime; what the device did, and how long all of it took.
+struct Ran {
+  std::vector<Stamps> stamps;
+  double seconds = 0;
+};
+
+Ran run(const Shape& shape) {
+  BusyModel model(shape);
+  SteadyClock clock;
+  Logger logger({.level = LogLevel::kWarning, .program = "gpu_check"});
+  Metrics metrics;
+  const TimePoint begin = clock.now();
+  {
+    Runtime runtime(model, clock, logger, metrics,
+                    {.predict_concurrency = shape.lanes,
+                     .run_ahead = shape.run_ahead,
+                     .preprocess_threads = shape.at_once,
+                     .postprocess_threads = shape.at_once});
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t in_flight = 0;
+    for (std::size_t i = 0; i < shape.requests; ++i) {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return in_flight < shape.at_once; });
+      ++in_flight;
+      lock.unlock();
+      const auto taken = runtime.submit({}, [&](const runtime::Outcome& outcome) {
+        PENSTOCK_CHECK(outcome.kind == runtime::Outcome::Kind::kSucceeded, "it succeeds");
+        std::lock_guard guard(mutex);
+        --in_flight;
+        changed.notify_one();
+      });
+      PENSTOCK_CHECK(taken.has_value(), "nothing is refused");
+    }
+    runtime.waitUntilIdle(Deadline::never());
+  }
+  return {model.stamps(), inSeconds(clock.now() - begin)};
+}
+
+std::size_t overlaps(const std::vector<Stamps>& stamps) {
+  std::size_t count = 0;
+  for (std::size_t i = 1; i < stamps.size(); ++i) {
+    count += stamps[i].began < stamps[i - 1].ended ? 1 : 0;
+  }
+  return count;
+}
+
+// In microseconds, ascending; without the first few, which grow buffers.
+std::vector<double> gaps(const std::vector<Stamps>& stamps) {
+  std::vector<double> result;
+  for (std::size_t i = 20; i < stamps.size(); ++i) {
+    result.push_back(
+        static_cast<double>(static_cast<std::int64_t>(stamps[i].began - stamps[i - 1].ended)) /
+        1e3);
+  }
+  std::ranges::sort(result);
+  return result;
+}
+
+double at(const std::vector<double>& sorted, double share) {
+  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
+}
+
+}  // namespace
+
+void checkOverlap(Table& table) {
+  const std::size_t one = overlaps(run({}).stamps);
+  const std::size_t ahead = overlaps(run({.run_ahead = 1}).stamps);
+  const std::size_t two = overlaps(run({.lanes = 2}).stamps);
+  table.row("kernels that overlap, predict concurrency 1", std::to_string(one), "0", one == 0);
+  table.row("the same, running ahead", std::to_string(ahead), "0", ahead == 0);
+  table.row("kernels that overlap, predict concurrency 2", std::to_string(two), "> 0", two > 0);
+}
+
+void timeHandOver(Table& table) {
+  const auto without = gaps(run({.requests = 2000}).stamps);
+  const auto ahead = gaps(run({.run_ahead = 1, .requests = 2000}).stamps);
+  table.row("gap between two predicts, p50", text("%.1f µs", at(without, 0.5)), "< 50 µs",
+            at(without, 0.5) < 50);
+  table.row("gap between two predicts, p99", text("%.1f µs", at(without, 0.99)), "< 50 µs",
+            at(without, 0.99) < 50);
+  table.row("the same, running ahead, p50", text("%.1f µs", at(ahead, 0.5)), "< 5 µs",
+            at(ahead, 0.5) < 5);
+  table.row("the same, running ahead, p99", text("%.1f µs", at(ahead, 0.99)), "< 20 µs",
+            at(ahead, 0.99) < 20);
+}
+
+void timeBusyShare(Table& table) {
+  const Ran ran =
+      run({.run_ahead = 1, .predict = 5ms, .other_stages = 20ms, .requests = 1000, .at_once = 24});
+  double busy = 0;
+  for (const Stamps& one : ran.stamps) {
+    busy += static_cast<double>(one.ended - one.began);
+  }
+  const double share =
+      busy / static_cast<double>(ran.stamps.back().ended - ran.stamps.front().began);
+  table.row("GPU busy, 5 ms predicts, 20 ms pre- and postprocess", text("%.2f %%", 100 * share),
+            "≥ 99 %", share >= 0.99);
+}
+
+void timeRuntime(Table& table) {
+  const Shape shape{.run_ahead = 1, .predict = 5ms, .requests = 1000};
+  // The same kernels, launched one behind the other by a loop that keeps one ahead.
+  BusyModel model(shape);
+  runtime::cuda::Lane& lane = model.lanes().lane(0);
+  const auto begin = std::chrono::steady_clock::now();
+  WorkspacePool::Lease before;
+  for (std::size_t i = 0; i < shape.requests; ++i) {
+    WorkspacePool::Lease next = model.lanes().takeWorkspace(0);
+    PENSTOCK_CHECK(model.enqueue(*next, lane).has_value(), "it is enqueued");
+    before = std::move(next);  // waits for the one before
+  }
+  before.reset();
+  const double bare = inSeconds(std::chrono::steady_clock::now() - begin);
+  const double through = run(shape).seconds;
+  const double cost = through / bare - 1;
+  table.row("the runtime's cost over a bare loop, 5 ms predicts", text("%.2f %%", 100 * cost),
+            "≤ 1 %", cost <= 0.01);
+}
+
+}  // namespace penstock
