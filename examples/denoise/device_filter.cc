@@ -7,7 +7,6 @@
 #include "model_runtime/cuda/try.h"
 
 namespace penstock::examples {
-namespace {
 
 KernelWeights kernelWeights(const NonLocalMeans& parameters, std::size_t channels, double sigma) {
   const PatchWeights weights = patchWeights(parameters, channels, sigma);
@@ -17,8 +16,6 @@ KernelWeights kernelWeights(const NonLocalMeans& parameters, std::size_t channel
           .scale = static_cast<float>(weights.scale * std::numbers::log2e),
           .floor = static_cast<float>(weights.floor * std::numbers::log2e)};
 }
-
-}  // namespace
 
 DeviceFilter::DeviceResult<void> DeviceFilter::launch(const Image& image, double sigma,
                                                       std::size_t lane_number, Lease& workspace) {

@@ -11,6 +11,9 @@
 
 namespace penstock::examples {
 
+// What the kernel is given for these parameters. sigma: above 0.
+KernelWeights kernelWeights(const NonLocalMeans& parameters, std::size_t channels, double sigma);
+
 // Non-local means on the lanes of GPUs, in three parts for a LaunchingModel. The same result as
 // denoise() but for rounding. Thread-safe; outlives its leases.
 class DeviceFilter {
