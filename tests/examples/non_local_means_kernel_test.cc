@@ -141,11 +141,16 @@ using std::min;
 namespace penstock::examples {
 namespace {
 
+// Blocks run in any order, so a pixel that two of them write shows in one of these.
+enum class Order : std::uint8_t { kForwards, kBackwards };
+
 template <int kPatch>
-void runKernel(const KernelImage& image, const KernelWeights& weights) {
+void runKernel(const KernelImage& image, const KernelWeights& weights, Order order) {
   constexpr int kColumns = kWarp - 2 * kPatch;
+  const int across = (image.width + kColumns - 1) / kColumns;
   for (int y = 0; y * kTileRows < image.height; ++y) {
-    for (int x = 0; x * kColumns < image.width; ++x) {
+    for (int i = 0; i < across; ++i) {
+      const int x = order == Order::kForwards ? i : across - 1 - i;
       emulated::block_index = {static_cast<unsigned>(x), static_cast<unsigned>(y)};
       auto block = std::make_unique<emulated::Block>([&] {
         if (image.channels == 3) {
@@ -173,7 +178,7 @@ Image cut(const Image& from, std::size_t width, std::size_t height, std::size_t 
 
 template <int kPatch>
 void expectLikeTheReference(std::size_t width, std::size_t height, std::size_t channels,
-                            std::size_t search_radius) {
+                            std::size_t search_radius, Order order) {
   SCOPED_TRACE(testing::Message() << width << " × " << height << " × " << channels << ", patch "
                                   << kPatch << ", search " << search_radius);
   const Image noisy = withNoise(cut(sampleScene(), width, height, channels), 20, 7);
@@ -186,26 +191,26 @@ void expectLikeTheReference(std::size_t width, std::size_t height, std::size_t c
                      .width = static_cast<int>(width),
                      .height = static_cast<int>(height),
                      .channels = static_cast<int>(channels)},
-                    kernelWeights(parameters, channels, 20));
+                    kernelWeights(parameters, channels, 20), order);
   for (std::size_t i = 0; i < got.size(); ++i) {
     ASSERT_NEAR(got[i], wanted.pixels[i], 1) << "at " << i;
   }
 }
 
 TEST(NonLocalMeansKernel, IsLikeTheReferenceOnAnySize) {
-  expectLikeTheReference<2>(1, 1, 3, 2);
-  expectLikeTheReference<2>(28, 64, 3, 2);  // one block exactly
-  expectLikeTheReference<2>(29, 65, 1, 2);  // and one more each way
-  expectLikeTheReference<2>(70, 40, 3, 4);
-  expectLikeTheReference<1>(5, 90, 1, 7);  // narrower than the search
+  expectLikeTheReference<2>(1, 1, 3, 2, Order::kBackwards);
+  expectLikeTheReference<2>(28, 64, 3, 2, Order::kBackwards);  // one block exactly
+  expectLikeTheReference<2>(29, 65, 1, 2, Order::kBackwards);  // and one more each way
+  expectLikeTheReference<2>(70, 40, 3, 4, Order::kBackwards);
+  expectLikeTheReference<1>(5, 90, 1, 7, Order::kBackwards);  // narrower than the search
 }
 
 TEST(NonLocalMeansKernel, IsLikeTheReferenceWithEveryPatch) {
-  expectLikeTheReference<0>(40, 20, 3, 2);
-  expectLikeTheReference<1>(40, 20, 3, 2);
-  expectLikeTheReference<3>(40, 20, 1, 2);
-  expectLikeTheReference<4>(40, 20, 3, 1);
-  expectLikeTheReference<5>(40, 20, 1, 2);
+  expectLikeTheReference<0>(40, 20, 3, 2, Order::kForwards);
+  expectLikeTheReference<1>(40, 20, 3, 2, Order::kForwards);
+  expectLikeTheReference<3>(40, 20, 1, 2, Order::kForwards);
+  expectLikeTheReference<4>(40, 20, 3, 1, Order::kForwards);
+  expectLikeTheReference<5>(40, 20, 1, 2, Order::kForwards);
 }
 
 }  // namespace
