@@ -13,7 +13,7 @@ import pytest
 
 from support.configs import proxy_config
 from support.h2_client import H2Client
-from support.models import stages_body, stages_model
+from support.models import EXAMPLES, stages_body, stages_model
 from support.programs import Proxy, Sidecar
 from support.reporting import GRPC, Reporter, framed, load_report, report
 from support.settings import accepted, reload
@@ -147,6 +147,27 @@ def test_one_that_says_it_drains_gets_only_what_nobody_else_can_take(replica):
         for request in staying.requests + draining.requests:
             request.respond()
         assert all(stream.response().status == 200 for stream in streams)
+
+
+def test_a_sidecar_that_drains_is_left_alone_while_it_finishes():
+    """Nothing is sent to it that it would have to refuse: not one request is put back."""
+    sidecars = [Sidecar(EXAMPLES / "stages", ["--concurrency-limit", 4]) for _ in range(2)]
+    leaving, _ = sidecars
+    # The checks find out that they are sidecars, and come too seldom to find out anything else.
+    proxy = Proxy(proxy_config(sidecars, target=4, cluster={"health_check": {"interval": "60s"}}))
+    with H2Client(proxy.address) as client:
+        for sidecar in sidecars:
+            equals(lambda: load_report(proxy, sidecar.text_address)["source"], "stream")  # noqa: B023
+        running = [client.request(path="/predict", body=stages_body(predict_ms=LONG_MS))
+                   for _ in range(2)]
+        eventually(lambda: load_report(proxy, leaving.text_address)["in_flight"] == 1)
+        leaving.signal(15)
+        eventually(lambda: load_report(proxy, leaving.text_address)["draining"])
+        quick = [client.request(path="/predict", body=stages_body()) for _ in range(3)]
+        assert {stream.response().status for stream in quick + running} == {200}
+    assert proxy.metric("penstock_cluster_retries_total") == 0
+    assert proxy.logged("no stream of load reports from a replica", why="finished") == []
+    assert leaving.wait() == 0
 
 
 def test_the_only_replica_is_used_whatever_it_says(replica):
