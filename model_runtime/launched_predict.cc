@@ -37,10 +37,12 @@ std::optional<PredictGate::Grant> Runtime::LaunchedPredict::finishLaunched(
   const Request::Launch& launch = *request.launch;
   const TimePoint began = launch.began < ended_ ? std::max(launch.returned, ended_) : launch.began;
   const Duration gap = permit.begin(began);
+  runtime_.moveTo(LaneIdle::Place::kPredict, request, began);
   request.stage = Stage::kPredict;
   auto ended = runtime_.guarded(
       request, [&] { return model_.finish(*request.state, request.call(), index_); });
   ended_ = runtime_.clock_.now();
+  runtime_.moveTo(LaneIdle::Place::kNowhere, request, ended_);
   auto next = runtime_.gate_.handOver(std::move(permit), ended_);
 
   runtime_.metrics_.gap(gap);

@@ -26,7 +26,8 @@ Runtime::Runtime(Model& model, const Clock& clock, Logger& logger, Metrics& metr
       launching_(model.launching()),
       gate_(clock, *this,
             {.lanes = options.predict_concurrency, .max_waiting = options.max_waiting}),
-      metrics_(metrics, clock, gate_),
+      idle_lanes_(options.predict_concurrency, clock.now()),
+      metrics_(metrics, clock, gate_, idle_lanes_),
       postprocess_("postprocess", options.postprocess_threads,
                    [this](WorkerPool::Job& job) { runPostprocess(static_cast<Request&>(job)); }),
       collect_("collect", 1,
@@ -74,6 +75,7 @@ std::expected<RequestHandle, Runtime::Refusal> Runtime::submit(Submission submis
   request->stage_began = clock_.now();
   timer_.set(request, request->deadline);
   if (stages_.preprocess) {
+    moveTo(LaneIdle::Place::kPreprocess, *request, request->stage_began);
     queue(preprocess_, *request);
   } else {
     request->state = std::make_unique<InputState>(std::move(request->input));
@@ -138,6 +140,7 @@ void Runtime::enterGate(Request& request) {
   const std::shared_ptr<Request> keep = request.self;
   request.stage = Stage::kGate;
   request.stage_began = clock_.now();
+  moveTo(LaneIdle::Place::kReady, request, request.stage_began);
   const Deadline give_up =
       std::min(request.deadline, Deadline::after(request.stage_began, options_.gate_timeout));
   auto admission = gate_.enter(request, give_up);
@@ -189,11 +192,13 @@ std::optional<PredictGate::Grant> Runtime::runPredict(PredictGate::Grant grant) 
   }
   const Duration gap = grant.permit.begin();
   const TimePoint began = clock_.now();
+  moveTo(LaneIdle::Place::kPredict, request, began);
   request.stage = Stage::kPredict;
   auto result = guarded(request, [&] {
     return model_.predict(std::move(request.state), request.call(), grant.permit.lane());
   });
   const TimePoint ended = clock_.now();
+  moveTo(LaneIdle::Place::kNowhere, request, ended);
   auto next = gate_.handOver(std::move(grant.permit));
 
   metrics_.gap(gap);
@@ -276,6 +281,10 @@ void Runtime::runPostprocess(Request& request) {
   }
 }
 
+void Runtime::moveTo(LaneIdle::Place place, Request& request, TimePoint now) {
+  idle_lanes_.move(std::exchange(request.place, place), place, now);
+}
+
 // If it is in none of the queues, the thread that has it sees the mark when its stage returns, or
 // before the next one begins.
 void Runtime::stop(Request& request, StopReason reason) {
@@ -328,6 +337,9 @@ void Runtime::finish(Request& request, Outcome outcome) {
   PENSTOCK_CHECK(!request.finished.exchange(true), "a request ends once");
   const std::shared_ptr<Request> keep = std::move(request.self);
   timer_.clear(keep);
+  if (request.place != LaneIdle::Place::kNowhere) {
+    moveTo(LaneIdle::Place::kNowhere, request, clock_.now());
+  }
   // What the model keeps per request is gone before the answer is out.
   request.state.reset();
   request.input = {};

@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "model_runtime/deadline_timer.h"
 #include "model_runtime/lane.h"
+#include "model_runtime/lane_idle.h"
 #include "model_runtime/model.h"
 #include "model_runtime/outcome.h"
 #include "model_runtime/predict_gate.h"
@@ -111,6 +112,7 @@ class Runtime final : private PredictGate::Handler {
   void toPostprocess(Request& request);
   void runPostprocess(Request& request);
 
+  void moveTo(LaneIdle::Place place, Request& request, TimePoint now);
   void stop(Request& request, StopReason reason);
   void onDue(Request& request);
   void finishStopped(Request& request);
@@ -134,6 +136,7 @@ class Runtime final : private PredictGate::Handler {
   bool draining_ = false;
 
   PredictGate gate_;
+  LaneIdle idle_lanes_;
   RuntimeMetrics metrics_;
   DeadlineTimer timer_;
   WorkerPool postprocess_;

@@ -29,7 +29,8 @@ double BusyShare::read(TimePoint now, Duration busy) {
   return last_;
 }
 
-RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate)
+RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate,
+                               const LaneIdle& idle_lanes)
     : metrics_(metrics),
       refused_(metrics.counter(kRequestsName, kRequestsHelp,
                                {{"stage", "admission"}, {"outcome", "refused"}})),
@@ -52,6 +53,16 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
                    [&gate] { return static_cast<double>(gate.snapshot().in_predict); });
   metrics.callback("penstock_gate_busy_seconds_total", "Lane-seconds spent in predict", {}, true,
                    [&gate] { return inSeconds(gate.snapshot().busy); });
+  for (const auto& [reason, word] : {std::pair(LaneIdle::Reason::kNoRequest, "no_request"),
+                                     std::pair(LaneIdle::Reason::kPreprocess, "preprocess"),
+                                     std::pair(LaneIdle::Reason::kHandOver, "hand_over")}) {
+    metrics.callback("penstock_gate_idle_seconds_total",
+                     "Lane-seconds not in predict, by what the lane waited for: anything at all, a "
+                     "request in preprocess, or one that was ready",
+                     {{"reason", word}}, true, [&idle_lanes, &clock, reason = reason] {
+                       return inSeconds(idle_lanes.total(reason, clock.now()));
+                     });
+  }
   metrics.callback("penstock_gate_busy_share",
                    "Share of the lanes in predict since the last reading that is at least 1 s ago",
                    {}, false, [this, &clock, &gate] {

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "model_runtime/lane_idle.h"
 #include "model_runtime/outcome.h"
 #include "model_runtime/predict_gate.h"
 
@@ -34,8 +35,9 @@ class BusyShare {
 // What a runtime counts. Thread-safe.
 class RuntimeMetrics {
  public:
-  // gate: read when the page is rendered.
-  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate);
+  // gate, idle_lanes: read when the page is rendered.
+  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate,
+                 const LaneIdle& idle_lanes);
 
   void ended(const Outcome& outcome);
   void refused() { refused_.add(); }

@@ -34,6 +34,40 @@ TEST_F(RuntimeTest, RunsTheStagesInOrderAndAnswers) {
   EXPECT_EQ(runtime_->gate().permits, 0u);
 }
 
+// Waits for the metric to say so; a lane that waits for nothing in particular is told from one that
+// waits for preprocess.
+TEST_F(RuntimeTest, SaysWhatItsIdleLaneWaitsFor) {
+  const auto idle = [this](const std::string& reason) {
+    const std::string page = metrics_.render();
+    const std::string name = "penstock_gate_idle_seconds_total{reason=\"" + reason + "\"} ";
+    const std::size_t at = page.find(name);
+    EXPECT_NE(at, std::string::npos);
+    return at == std::string::npos ? 0 : std::stod(page.substr(at + name.size()));
+  };
+  const auto waitFor = [](const auto& condition) {
+    while (!condition()) {
+      std::this_thread::yield();
+    }
+  };
+  Turnstile preprocess;
+  model_.in_preprocess = [&](auto&, auto&) {
+    journal_.note("preprocess");
+    preprocess.pass();
+  };
+  start();
+  waitFor([&] { return idle("no_request") > 0; });
+  EXPECT_EQ(idle("preprocess"), 0);
+  submit("a");
+  journal_.waitFor(1);
+  const double before = idle("no_request");
+  waitFor([&] { return idle("preprocess") > 0; });
+  EXPECT_EQ(idle("no_request"), before);
+  preprocess.letThrough();
+  ended(1);
+  waitFor([&] { return idle("no_request") > before; });
+  EXPECT_GT(idle("hand_over"), 0) << "a thread had to wake up";
+}
+
 TEST_F(RuntimeTest, RunsAModelThatHasOnlyPredict) {
   model_.has = {.preprocess = false, .postprocess = false};
   model_.in_preprocess = [&](auto&, auto&) { ADD_FAILURE() << "there is no preprocess"; };
