@@ -103,7 +103,7 @@ TESTS_MAY_USE = {
 SYSTEM = re.compile(
     r"^[a-z0-9_]+$|^(sys|netinet|arpa|linux|net)/[a-z0-9_]+\.h$|^(unistd|fcntl|poll|signal|pthread|"
     r"spawn|netdb|sched|dirent|getopt|endian|byteswap|features|limits|stdint|stddef|stdio|ifaddrs|"
-    r"malloc|time|errno|string|immintrin|emmintrin|arm_neon|setjmp)\.h$"
+    r"malloc|time|errno|string|immintrin|emmintrin|arm_neon|setjmp|ucontext)\.h$"
 )
 
 
