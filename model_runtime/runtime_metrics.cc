@@ -29,8 +29,7 @@ double BusyShare::read(TimePoint now, Duration busy) {
   return last_;
 }
 
-RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate,
-                               const LaneIdle& idle_lanes)
+RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate)
     : metrics_(metrics),
       refused_(metrics.counter(kRequestsName, kRequestsHelp,
                                {{"stage", "admission"}, {"outcome", "refused"}})),
@@ -53,22 +52,25 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
                    [&gate] { return static_cast<double>(gate.snapshot().in_predict); });
   metrics.callback("penstock_gate_busy_seconds_total", "Lane-seconds spent in predict", {}, true,
                    [&gate] { return inSeconds(gate.snapshot().busy); });
-  for (const auto& [reason, word] : {std::pair(LaneIdle::Reason::kNoRequest, "no_request"),
-                                     std::pair(LaneIdle::Reason::kPreprocess, "preprocess"),
-                                     std::pair(LaneIdle::Reason::kHandOver, "hand_over")}) {
-    metrics.callback("penstock_gate_idle_seconds_total",
-                     "Lane-seconds not in predict, by what the lane waited for: anything at all, a "
-                     "request in preprocess, or one that was ready",
-                     {{"reason", word}}, true, [&idle_lanes, &clock, reason = reason] {
-                       return inSeconds(idle_lanes.total(reason, clock.now()));
-                     });
-  }
   metrics.callback("penstock_gate_busy_share",
                    "Share of the lanes in predict since the last reading that is at least 1 s ago",
                    {}, false, [this, &clock, &gate] {
                      std::lock_guard lock(share_mutex_);
                      return busy_share_.read(clock.now(), gate.snapshot().busy);
                    });
+}
+
+void RuntimeMetrics::showIdle(const Clock& clock, const LaneIdle& lanes) {
+  for (const auto& [reason, word] : {std::pair(LaneIdle::Reason::kNoRequest, "no_request"),
+                                     std::pair(LaneIdle::Reason::kPreprocess, "preprocess"),
+                                     std::pair(LaneIdle::Reason::kHandOver, "hand_over")}) {
+    metrics_.callback(
+        "penstock_gate_idle_seconds_total",
+        "Lane-seconds not in predict, by what the lane waited for: anything at all, a "
+        "request in preprocess, or one that was ready",
+        {{"reason", word}}, true,
+        [&lanes, &clock, reason = reason] { return inSeconds(lanes.total(reason, clock.now())); });
+  }
 }
 
 void RuntimeMetrics::ended(const Outcome& outcome) {

@@ -35,9 +35,11 @@ class BusyShare {
 // What a runtime counts. Thread-safe.
 class RuntimeMetrics {
  public:
-  // gate, idle_lanes: read when the page is rendered.
-  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate,
-                 const LaneIdle& idle_lanes);
+  // gate: read when the page is rendered.
+  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate);
+
+  // For a runtime that knows why its lanes are idle.
+  void showIdle(const Clock& clock, const LaneIdle& lanes);
 
   void ended(const Outcome& outcome);
   void refused() { refused_.add(); }
