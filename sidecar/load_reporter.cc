@@ -84,6 +84,11 @@ LoadReport LoadReporter::report() {
   report.predict_concurrency = settings_.predict_concurrency;
   report.gate_waiting = static_cast<std::uint32_t>(gate.waiting);
   report.gate_busy = gate_busy_;
+  if (settings_.gpus != nullptr) {
+    const GpuMonitor::Load gpus = settings_.gpus->load();
+    report.gpu_utilization = gpus.utilization;
+    report.gpu_memory = gpus.memory;
+  }
   report.draining = draining_;
   return report;
 }

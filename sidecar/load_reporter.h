@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "net/event_loop.h"
 #include "sidecar/executor.h"
+#include "sidecar/gpu_monitor.h"
 #include "sidecar/system_load.h"
 
 namespace penstock::sidecar {
@@ -27,6 +28,7 @@ class LoadReporter {
     std::uint32_t limit = 0;  // requests taken at a time
     std::uint32_t predict_concurrency = 0;
     std::string system_root = "/";
+    const GpuMonitor* gpus = nullptr;  // outlives the reporter; null: nothing is said of them
   };
   static constexpr std::size_t kMaxStreams = 64;
 

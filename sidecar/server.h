@@ -16,6 +16,7 @@
 #include "net/listener.h"
 #include "sidecar/downstream_connection.h"
 #include "sidecar/executor.h"
+#include "sidecar/gpu_monitor.h"
 #include "sidecar/model_config.h"
 #include "sidecar/service.h"
 
@@ -70,6 +71,7 @@ class Server final : private net::Listener::Handler,
   Logger& log_;
   net::EventLoop loop_;
   Metrics metrics_;
+  const GpuMonitor gpus_;
   const http::Limits limits_;
   std::unique_ptr<Executor> executor_;
   Service service_;

@@ -1,0 +1,71 @@
+// A libnvidia-ml with two GPUs whose figures never change, for a test to find in place of the real
+// one. The second does not say how busy it is, as parts of a GPU do not.
+
+#include <cstdint>
+#include <cstring>
+
+#define FAKE extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+constexpr int kNotSupported = 3;
+
+std::uintptr_t indexOf(void* gpu) {
+  return reinterpret_cast<std::uintptr_t>(gpu) - 1;
+}
+
+struct Utilization {
+  unsigned gpu;
+  unsigned memory;
+};
+struct Memory {
+  unsigned long long total;
+  unsigned long long free;
+  unsigned long long used;
+};
+
+}  // namespace
+
+FAKE int nvmlInit_v2() {
+  return 0;
+}
+FAKE int nvmlShutdown() {
+  return 0;
+}
+FAKE const char* nvmlErrorString(int /*error*/) {
+  return "an error";
+}
+FAKE int nvmlDeviceGetCount_v2(unsigned* count) {
+  *count = 2;
+  return 0;
+}
+FAKE int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** gpu) {
+  *gpu = reinterpret_cast<void*>(static_cast<std::uintptr_t>(index) + 1);
+  return 0;
+}
+FAKE int nvmlDeviceGetName(void* gpu, char* name, unsigned size) {
+  std::strncpy(name, indexOf(gpu) == 0 ? "Fake H200" : "Fake A100", size);
+  return 0;
+}
+FAKE int nvmlDeviceGetUUID(void* gpu, char* uuid, unsigned size) {
+  std::strncpy(uuid, indexOf(gpu) == 0 ? "GPU-aaaa-0" : "GPU-bbbb-1", size);
+  return 0;
+}
+FAKE int nvmlDeviceGetUtilizationRates(void* gpu, Utilization* share) {
+  *share = {.gpu = 37, .memory = 5};
+  return indexOf(gpu) == 0 ? 0 : kNotSupported;
+}
+FAKE int nvmlDeviceGetMemoryInfo(void* gpu, Memory* memory) {
+  constexpr unsigned long long kGiB = 1ull << 30;
+  *memory = indexOf(gpu) == 0 ? Memory{.total = 100 * kGiB, .free = 75 * kGiB, .used = 25 * kGiB}
+                              : Memory{.total = 60 * kGiB, .free = 5 * kGiB, .used = 55 * kGiB};
+  return 0;
+}
+FAKE int nvmlDeviceGetTemperature(void* gpu, int /*sensor*/, unsigned* celsius) {
+  *celsius = indexOf(gpu) == 0 ? 51 : 88;
+  return 0;
+}
+FAKE int nvmlDeviceGetCurrentClocksThrottleReasons(void* gpu, unsigned long long* reasons) {
+  *reasons = indexOf(gpu) == 0 ? 0x1 : 0x40;  // idle; thermal
+  return 0;
+}

@@ -1,0 +1,82 @@
+#include "sidecar/gpu_monitor.h"
+
+#include <cstdlib>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace penstock::sidecar {
+namespace {
+
+using runtime::cuda::Nvml;
+using runtime::cuda::visibleDevices;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+TEST(VisibleDevices, AreNumbersOrNamesUpToTheFirstThatIsNeither) {
+  EXPECT_THAT(visibleDevices("0,2"), ElementsAre("0", "2"));
+  EXPECT_THAT(visibleDevices(" GPU-12ab , 3 "), ElementsAre("GPU-12ab", "3"));
+  EXPECT_THAT(visibleDevices("1,-1,2"), ElementsAre("1"));
+  EXPECT_THAT(visibleDevices(""), IsEmpty());
+  EXPECT_THAT(visibleDevices("NoDevFiles"), IsEmpty());
+}
+
+TEST(Nvml, LooksAtTheGpusThatTheProcessMaySee) {
+  const auto names = [](const char* visible) {
+    auto nvml = Nvml::open(PENSTOCK_FAKE_NVML, visible);
+    return nvml ? (*nvml)->names() : std::vector<std::string>();
+  };
+  EXPECT_THAT(names(nullptr), ElementsAre("Fake H200", "Fake A100"));
+  EXPECT_THAT(names("1"), ElementsAre("Fake A100"));
+  EXPECT_THAT(names("1,0"), ElementsAre("Fake A100", "Fake H200"));
+  EXPECT_THAT(names("GPU-bb"), ElementsAre("Fake A100"));
+  EXPECT_THAT(names("0,7,1"), ElementsAre("Fake H200"));
+  EXPECT_THAT(names(""), IsEmpty());
+}
+
+TEST(Nvml, SaysWhatIsMissing) {
+  const auto none = Nvml::open("libpenstock-has-no-such.so", nullptr);
+  ASSERT_FALSE(none.has_value());
+  EXPECT_EQ(none.error().message, "there is no libpenstock-has-no-such.so");
+  EXPECT_THAT(Nvml::open("libm.so.6", nullptr).error().message, HasSubstr("lacks a function"));
+}
+
+class GpuMonitorTest : public testing::Test {
+ protected:
+  GpuMonitorTest() { ::unsetenv("CUDA_VISIBLE_DEVICES"); }
+
+  Logger logger_{{.level = LogLevel::kError, .program = "test"}};
+  Metrics metrics_;
+};
+
+TEST_F(GpuMonitorTest, ShowsWhatTheDriverSays) {
+  GpuMonitor monitor(metrics_, logger_, PENSTOCK_FAKE_NVML);
+  std::string page;
+  while (page.find("reason=\"thermal\"} 1") == std::string::npos) {
+    std::this_thread::yield();
+    page = metrics_.render();
+  }
+  EXPECT_THAT(page, HasSubstr("penstock_gpu_utilization{gpu=\"0\",name=\"Fake H200\"} 0.37"));
+  EXPECT_THAT(page, HasSubstr("penstock_gpu_utilization{gpu=\"1\",name=\"Fake A100\"} Nan"));
+  EXPECT_THAT(page, HasSubstr("penstock_gpu_temperature_celsius{gpu=\"1\",name=\"Fake A100\"} 88"));
+  EXPECT_THAT(page, HasSubstr("penstock_gpu_throttled{gpu=\"0\",name=\"Fake H200\","
+                              "reason=\"thermal\"} 0"));
+  const GpuMonitor::Load load = monitor.load();
+  EXPECT_DOUBLE_EQ(load.utilization.value_or(-1), 0.37) << "of those that say";
+  EXPECT_DOUBLE_EQ(load.memory.value_or(-1), 0.5);
+}
+
+TEST_F(GpuMonitorTest, IsSilentWithoutADriver) {
+  {
+    GpuMonitor monitor(metrics_, logger_, "libpenstock-has-no-such.so");
+    EXPECT_FALSE(monitor.load().utilization.has_value());
+    EXPECT_FALSE(monitor.load().memory.has_value());
+  }
+  EXPECT_THAT(metrics_.render(), Not(HasSubstr("penstock_gpu")));
+}
+
+}  // namespace
+}  // namespace penstock::sidecar
