@@ -2,7 +2,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <string>
 
@@ -83,22 +82,23 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   raiseOpenFileLimit();
   const SteadyClock clock;
-  auto log = std::make_unique<Logger>(
+  Logger log(
       Logger::Options{.level = *parseLogLevel(line.log_level), .program = "penstock-sidecar"});
   auto server = Server::make({.model = *model,
                               .listen = *address,
                               .concurrency_limit = line.concurrency_limit,
                               .drain_timeout = std::chrono::duration_cast<Duration>(
                                   std::chrono::duration<double>(line.drain_timeout_s))},
-                             clock, *log);
+                             clock, log);
   if (!server) {
-    log->error("cannot start", {{"error", server.error().message}});
+    log.error("cannot start", {{"error", server.error().message}});
     return 1;
   }
   const int status = (*server)->run();
   if ((*server)->abandoned()) {
-    // A thread inside the model cannot be ended; the process can. What was logged goes out first.
-    log.reset();
+    // A thread inside the model cannot be ended; the process can. What was logged goes out first;
+    // the log stays, for threads that still run.
+    log.flush();
     std::_Exit(status);
   }
   return status;
