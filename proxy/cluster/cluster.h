@@ -69,11 +69,11 @@ class Cluster {
   void replicaUnreachable(Replica& replica);
   // It said that it is a sidecar; the listener is told the first time.
   void replicaIsSidecar(Replica& replica);
-  void setSidecarListener(std::move_only_function<void(ReplicaId) const> listener);
   // An answer of it carried a load report, in the form of the header. The listener is told of one
   // in a while: a busy replica must not keep it busy.
   void replicaReported(Replica& replica, std::string_view report, TimePoint now);
   // Called from any worker; set before traffic begins.
+  void setSidecarListener(std::move_only_function<void(ReplicaId) const> listener);
   void setReportListener(std::move_only_function<void(ReplicaId, std::string) const> listener);
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
   void setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener);

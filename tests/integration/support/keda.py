@@ -1,33 +1,15 @@
 """KEDA's side of an external scaler: grpcio, with what protoc makes of our .proto."""
 
-import importlib
-import pathlib
-import subprocess
-import sys
-import tempfile
-
 import grpc
 
 from .programs import SOURCE
+from .protobuf import generated
 from .waiting import patience
 
 PROTO = SOURCE / "proxy" / "scaling" / "external_scaler.proto"
 SERVICE = "/externalscaler.ExternalScaler/"
 
-
-def _generated():
-    with tempfile.TemporaryDirectory(prefix="penstock-test-") as folder:
-        subprocess.run(["protoc", "-I", PROTO.parent, f"--python_out={folder}", PROTO.name],
-                       check=True, timeout=patience(60))
-        assert pathlib.Path(folder, "external_scaler_pb2.py").exists()
-        sys.path.insert(0, folder)
-        try:
-            return importlib.import_module("external_scaler_pb2")
-        finally:
-            sys.path.remove(folder)
-
-
-messages = _generated()
+messages = generated(PROTO)
 
 
 class Keda:

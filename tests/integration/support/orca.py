@@ -1,32 +1,17 @@
 """Load reports over gRPC, by Google's own implementation, with code that protoc makes of orca.proto."""
 
-import importlib
 import pathlib
 import queue
-import subprocess
-import sys
-import tempfile
 import threading
 
 import grpc
 
+from .protobuf import generated
 from .waiting import patience
 
 METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
 
-
-def _messages():
-    source = pathlib.Path(__file__).parent
-    with tempfile.TemporaryDirectory(prefix="penstock-proto-") as folder:
-        subprocess.run(["protoc", f"-I{source}", f"--python_out={folder}", "orca.proto"], check=True)
-        sys.path.insert(0, folder)
-        try:
-            return importlib.import_module("orca_pb2")
-        finally:
-            sys.path.remove(folder)
-
-
-pb = _messages()
+pb = generated(pathlib.Path(__file__).parent / "orca.proto")
 
 
 class Subscription:
