@@ -37,6 +37,8 @@ class CapturedLog {
   Logger& logger() { return *logger_; }
   // Every event with that message so far, in order.
   std::vector<nlohmann::json> events(const std::string& message) {
+    // A thread writes them: what was logged before is read now.
+    logger_->flush();
     readMore();
     std::vector<nlohmann::json> found;
     for (const nlohmann::json& event : events_) {
