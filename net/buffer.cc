@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#include <vector>
 
-#include <event2/buffer.h>
 #include <sys/uio.h>
 
 #include "base/check.h"
@@ -13,20 +13,77 @@ namespace penstock::net {
 
 namespace {
 
-// Below this a piece is copied: a chain link of libevent costs about a kilobyte whatever it holds.
-constexpr std::size_t kWorthMoving = 2048;
+// Below this a piece is copied: to share it would keep a block for a few bytes.
+constexpr std::size_t kWorthSharing = 2048;
 
-void add(evbuffer* buffer, const void* bytes, std::size_t count) {
-  PENSTOCK_CHECK(evbuffer_add(buffer, bytes, count) == 0, "there is memory for a buffer's bytes");
-}
+// Blocks in which small pieces are gathered grow with the buffer, within these.
+constexpr std::size_t kFirstRoom = 256;
+constexpr std::size_t kMostRoom = 16 * 1024;
+constexpr std::size_t kFirstSlices = 4;
 
 }  // namespace
 
-Buffer::~Buffer() {
-  if (buffer_ != nullptr) {
-    evbuffer_free(buffer_);
+// A piece of a block, which it keeps alive.
+struct Buffer::Slice {
+  std::shared_ptr<const void> block;
+  const std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+};
+
+struct Buffer::Outside {
+  bool hasRoom(std::size_t count) const { return count <= room_size; }
+  void makeRoom(std::size_t count);
+  void fillRoom(const void* bytes, std::size_t count);
+  void pop(std::size_t count);
+
+  // In order; those before first are spent.
+  std::vector<Slice> slices;
+  std::size_t first = 0;
+  // Where the next small piece goes: only this buffer writes there, and nobody has seen it yet.
+  std::shared_ptr<std::uint8_t[]> room_block;
+  std::uint8_t* room = nullptr;
+  std::size_t room_size = 0;
+};
+
+void Buffer::Outside::makeRoom(std::size_t count) {
+  room_block = std::make_shared_for_overwrite<std::uint8_t[]>(count);
+  room = room_block.get();
+  room_size = count;
+}
+
+void Buffer::Outside::fillRoom(const void* bytes, std::size_t count) {
+  std::memcpy(room, bytes, count);
+  // No other block begins where this piece of ours ends.
+  if (!slices.empty() && slices.back().data + slices.back().size == room) {
+    slices.back().size += count;
+  } else {
+    slices.push_back(Slice{.block = room_block, .data = room, .size = count});
+  }
+  room += count;
+  room_size -= count;
+}
+
+void Buffer::Outside::pop(std::size_t count) {
+  while (count > 0) {
+    Slice& front = slices[first];
+    const std::size_t taken = std::min(count, front.size);
+    front.data += taken;
+    front.size -= taken;
+    count -= taken;
+    if (front.size == 0) {
+      front.block.reset();
+      ++first;
+    }
+  }
+  constexpr std::size_t kManySpent = 16;
+  if (first >= kManySpent && 2 * first >= slices.size()) {
+    slices.erase(slices.begin(), slices.begin() + static_cast<std::ptrdiff_t>(first));
+    first = 0;
   }
 }
+
+Buffer::Buffer() = default;
+Buffer::~Buffer() = default;
 
 Buffer::Buffer(Buffer&& other) noexcept {
   swap(other);
@@ -39,60 +96,73 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 void Buffer::swap(Buffer& other) noexcept {
-  std::swap(buffer_, other.buffer_);
-  std::swap(inside_size_, other.inside_size_);
+  std::swap(size_, other.size_);
+  std::swap(outside_, other.outside_);
   // Whole, not byte by byte as std::swap() does.
   const auto mine = inside_;
   inside_ = other.inside_;
   other.inside_ = mine;
 }
 
-std::size_t Buffer::size() const {
-  return buffer_ == nullptr ? inside_size_ : evbuffer_get_length(buffer_);
-}
-
-evbuffer* Buffer::outside() {
-  if (buffer_ == nullptr) {
-    buffer_ = evbuffer_new();
-    PENSTOCK_CHECK(buffer_ != nullptr, "there is memory for a buffer");
-    if (inside_size_ > 0) {
-      add(buffer_, inside_.data(), std::exchange(inside_size_, std::uint8_t{0}));
+Buffer::Outside& Buffer::outside() {
+  if (outside_ == nullptr) {
+    outside_ = std::make_unique<Outside>();
+    outside_->slices.reserve(kFirstSlices);
+    if (size_ > 0) {
+      outside_->makeRoom(kFirstRoom);
+      outside_->fillRoom(inside_.data(), size_);
     }
   }
-  return buffer_;
+  return *outside_;
 }
 
 void Buffer::append(const void* bytes, std::size_t count) {
   if (count == 0) {
     return;
   }
-  if (buffer_ == nullptr && count <= kInside - inside_size_) {
-    std::memcpy(inside_.data() + inside_size_, bytes, count);
-    inside_size_ = static_cast<std::uint8_t>(inside_size_ + count);
-  } else {
-    add(outside(), bytes, count);
+  if (outside_ == nullptr && count <= kInside - size_) {
+    std::memcpy(inside_.data() + size_, bytes, count);
+    size_ += count;
+    return;
   }
+  Outside& outside = this->outside();
+  if (outside.hasRoom(count)) {
+    outside.fillRoom(bytes, count);
+  } else if (count >= kWorthSharing) {
+    auto block = std::make_shared_for_overwrite<std::uint8_t[]>(count);
+    std::memcpy(block.get(), bytes, count);
+    const std::uint8_t* data = block.get();
+    outside.slices.push_back(Slice{.block = std::move(block), .data = data, .size = count});
+  } else {
+    outside.makeRoom(std::max(count, std::clamp(2 * size_, kFirstRoom, kMostRoom)));
+    outside.fillRoom(bytes, count);
+  }
+  size_ += count;
 }
 
 void Buffer::append(std::string_view bytes) {
   append(bytes.data(), bytes.size());
 }
 
+void Buffer::append(std::span<const std::uint8_t> bytes) {
+  append(bytes.data(), bytes.size());
+}
+
+void Buffer::append(Slice slice) {
+  const std::size_t size = slice.size;
+  outside().slices.push_back(std::move(slice));
+  size_ += size;
+}
+
 void Buffer::take(std::string bytes) {
-  if (bytes.size() < kWorthMoving) {
+  if (bytes.size() < kWorthSharing) {
     append(bytes);
     return;
   }
-  auto* kept = new std::string(std::move(bytes));
-  const int added = evbuffer_add_reference(
-      outside(), kept->data(), kept->size(),
-      [](const void*, std::size_t, void* string) { delete static_cast<std::string*>(string); },
-      kept);
-  PENSTOCK_CHECK(added == 0, "there is memory for a buffer's bytes");
-}
-
-void Buffer::append(std::span<const std::uint8_t> bytes) {
-  append(bytes.data(), bytes.size());
+  auto kept = std::make_shared<const std::string>(std::move(bytes));
+  const auto* data = reinterpret_cast<const std::uint8_t*>(kept->data());
+  const std::size_t size = kept->size();
+  append(Slice{.block = std::move(kept), .data = data, .size = size});
 }
 
 void Buffer::append(Buffer& other) {
@@ -106,107 +176,105 @@ void Buffer::append(Buffer& other) {
 
 void Buffer::moveTo(Buffer& to, std::size_t count) {
   PENSTOCK_CHECK(&to != this, "a buffer is not moved into itself");
-  std::size_t left = std::min(count, size());
+  std::size_t left = std::min(count, size_);
   while (left > 0) {
     const std::span<const std::uint8_t> piece = front();
     const std::size_t taken = std::min(left, piece.size());
-    if (taken < kWorthMoving) {
+    if (taken < kWorthSharing) {
       to.append(piece.first(taken));
-      drain(taken);
     } else {
-      const int moved = evbuffer_remove_buffer(buffer_, to.outside(), taken);
-      PENSTOCK_CHECK(std::cmp_equal(moved, taken), "bytes that are there can be moved");
+      Slice& from = outside_->slices[outside_->first];
+      to.append(Slice{.block = taken < piece.size() ? from.block : std::move(from.block),
+                      .data = piece.data(),
+                      .size = taken});
     }
+    drain(taken);
     left -= taken;
   }
 }
 
 void Buffer::copyTo(Buffer& to) const {
   PENSTOCK_CHECK(&to != this, "a buffer is not copied into itself");
-  if (buffer_ == nullptr) {
-    to.append(inside_.data(), inside_size_);
+  if (outside_ == nullptr) {
+    to.append(inside_.data(), size_);
     return;
   }
-  if (empty()) {
-    return;
-  }
-  evbuffer_ptr position;
-  evbuffer_ptr_set(buffer_, &position, 0, EVBUFFER_PTR_SET);
-  evbuffer_iovec piece;
-  while (evbuffer_peek(buffer_, -1, &position, &piece, 1) > 0) {
-    to.append(piece.iov_base, piece.iov_len);
-    if (evbuffer_ptr_set(buffer_, &position, piece.iov_len, EVBUFFER_PTR_ADD) != 0) {
-      break;
+  for (std::size_t i = outside_->first; i < outside_->slices.size(); ++i) {
+    const Slice& slice = outside_->slices[i];
+    if (slice.size < kWorthSharing) {
+      to.append(slice.data, slice.size);
+    } else {
+      to.append(slice);
     }
   }
 }
 
 void Buffer::drain(std::size_t count) {
-  const std::size_t drained = std::min(count, size());
-  if (drained == 0) {
-    return;
+  const std::size_t drained = std::min(count, size_);
+  size_ -= drained;
+  if (size_ == 0) {
+    outside_.reset();
+  } else if (outside_ != nullptr) {
+    outside_->pop(drained);
+  } else {
+    std::memmove(inside_.data(), inside_.data() + drained, size_);
   }
-  if (buffer_ != nullptr) {
-    evbuffer_drain(buffer_, drained);
-    return;
-  }
-  inside_size_ = static_cast<std::uint8_t>(inside_size_ - drained);
-  std::memmove(inside_.data(), inside_.data() + drained, inside_size_);
 }
 
 void Buffer::read(std::span<std::uint8_t> destination) {
-  PENSTOCK_CHECK(destination.size() <= size(), "no more is read than the buffer holds");
-  if (destination.empty()) {
-    return;
+  PENSTOCK_CHECK(destination.size() <= size_, "no more is read than the buffer holds");
+  while (!destination.empty()) {
+    const std::span<const std::uint8_t> piece = front();
+    const std::size_t taken = std::min(destination.size(), piece.size());
+    std::memcpy(destination.data(), piece.data(), taken);
+    drain(taken);
+    destination = destination.subspan(taken);
   }
-  if (buffer_ != nullptr) {
-    evbuffer_remove(buffer_, destination.data(), destination.size());
-    return;
-  }
-  std::memcpy(destination.data(), inside_.data(), destination.size());
-  drain(destination.size());
 }
 
 std::span<const std::uint8_t> Buffer::front() const {
-  if (buffer_ == nullptr) {
-    return {inside_.data(), inside_size_};
+  if (outside_ == nullptr) {
+    return {inside_.data(), size_};
   }
-  evbuffer_iovec piece;
-  if (empty() || evbuffer_peek(buffer_, -1, nullptr, &piece, 1) < 1) {
-    return {};
-  }
-  return {static_cast<const std::uint8_t*>(piece.iov_base), piece.iov_len};
+  const Slice& slice = outside_->slices[outside_->first];
+  return {slice.data, slice.size};
 }
 
 int Buffer::pieces(iovec* pieces, int max) const {
   if (empty() || max < 1) {
     return 0;
   }
-  if (buffer_ == nullptr) {
-    pieces[0] = {.iov_base = const_cast<std::uint8_t*>(inside_.data()), .iov_len = inside_size_};
+  if (outside_ == nullptr) {
+    pieces[0] = {.iov_base = const_cast<std::uint8_t*>(inside_.data()), .iov_len = size_};
     return 1;
   }
-  return std::min(max, evbuffer_peek(buffer_, -1, nullptr, pieces, max));
+  int count = 0;
+  for (std::size_t i = outside_->first; i < outside_->slices.size() && count < max; ++i) {
+    const Slice& slice = outside_->slices[i];
+    pieces[count++] = {.iov_base = const_cast<std::uint8_t*>(slice.data), .iov_len = slice.size};
+  }
+  return count;
 }
 
 std::string_view Buffer::linearize() {
-  if (buffer_ == nullptr) {
-    return {reinterpret_cast<const char*>(inside_.data()), inside_size_};
+  if (outside_ != nullptr && front().size() < size_) {
+    Buffer whole;
+    whole.take(toString());
+    swap(whole);
   }
-  if (empty()) {
-    return {};
-  }
-  const auto* bytes = evbuffer_pullup(buffer_, -1);
-  PENSTOCK_CHECK(bytes != nullptr, "there is memory for a contiguous copy");
-  return {reinterpret_cast<const char*>(bytes), size()};
+  return {reinterpret_cast<const char*>(front().data()), size_};
 }
 
 std::string Buffer::toString() const {
-  std::string text(size(), '\0');
-  if (buffer_ == nullptr) {
-    std::ranges::copy(front(), text.begin());
-  } else if (!text.empty()) {
-    evbuffer_copyout(buffer_, text.data(), text.size());
+  std::string text;
+  text.reserve(size_);
+  if (outside_ == nullptr) {
+    text.append(reinterpret_cast<const char*>(inside_.data()), size_);
+    return text;
+  }
+  for (std::size_t i = outside_->first; i < outside_->slices.size(); ++i) {
+    const Slice& slice = outside_->slices[i];
+    text.append(reinterpret_cast<const char*>(slice.data), slice.size);
   }
   return text;
 }

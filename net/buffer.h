@@ -3,27 +3,28 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
-struct evbuffer;
 struct iovec;
 
 namespace penstock::net {
 
-// A queue of bytes: a few in the object itself, more in libevent's evbuffer. Moving between buffers
-// moves memory, not bytes, above 2 KiB; smaller pieces are copied, so that a stream of tiny
-// fragments does not cost a kilobyte each. Movable. One thread at a time.
+// A queue of bytes: a few in the object itself, more in slices of blocks that buffers share. Above
+// 2 KiB, moving and copying between buffers shares memory, wherever the bytes are cut; smaller
+// pieces are copied, so that a stream of tiny fragments does not hold a block each. Bytes do not
+// change once they are in a buffer. Movable. One thread at a time, each buffer for itself.
 class Buffer {
  public:
-  Buffer() = default;
+  Buffer();
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
 
-  std::size_t size() const;
-  bool empty() const { return size() == 0; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
 
   void append(std::string_view bytes);
   void append(std::span<const std::uint8_t> bytes);
@@ -33,7 +34,7 @@ class Buffer {
   void append(Buffer& other);
   // Moves the first count bytes (all, if fewer) to the end of to.
   void moveTo(Buffer& to, std::size_t count);
-  // Copies all of it to the end of to, which shares no memory with this (a body kept for a retry).
+  // Copies all of it to the end of to (a body kept for a retry).
   void copyTo(Buffer& to) const;
 
   // Removes the first count bytes (all, if fewer).
@@ -53,15 +54,18 @@ class Buffer {
  private:
   // What small bodies fit.
   static constexpr std::size_t kInside = 56;
+  struct Slice;
+  struct Outside;
 
   void swap(Buffer& other) noexcept;
   void append(const void* bytes, std::size_t count);
-  // Room of the evbuffer, with what was inside moved into it.
-  evbuffer* outside();
+  void append(Slice slice);
+  // Made if need be, with what was inside moved into it.
+  Outside& outside();
 
-  // Once it is there, nothing is inside.
-  evbuffer* buffer_ = nullptr;
-  std::uint8_t inside_size_ = 0;
+  std::size_t size_ = 0;
+  // Once it is there, nothing is inside; gone when the buffer is empty.
+  std::unique_ptr<Outside> outside_;
   std::array<std::uint8_t, kInside> inside_{};
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -174,7 +175,7 @@ TEST(Buffer, CostsLittleForAStreamOfTinyFragments) {
   EXPECT_LT(allocatedBytes() - before, 256U * 1024);
 }
 
-TEST(Buffer, CopiesShareNothing) {
+TEST(Buffer, CopiesGoTheirOwnWays) {
   const std::string text = pattern(50'000);
   Buffer original;
   original.append(std::string_view(text).substr(0, 20'000));
@@ -183,11 +184,106 @@ TEST(Buffer, CopiesShareNothing) {
   copy.append("then ");
   original.copyTo(copy);
   EXPECT_TRUE(original.toString() == text);
+  original.append("more");
+  copy.append("else");
+  EXPECT_TRUE(original.toString() == text + "more");
   original.clear();
-  EXPECT_TRUE(copy.toString() == "then " + text);
+  EXPECT_TRUE(copy.toString() == "then " + text + "else");
   Buffer empty;
   empty.copyTo(copy);
-  EXPECT_EQ(copy.size(), text.size() + 5);
+  EXPECT_EQ(copy.size(), text.size() + 9);
+}
+
+TEST(Buffer, CopiesOfMuchCostLittle) {
+  Buffer original;
+  for (int i = 0; i < 64; ++i) {
+    original.append(pattern(16 * 1024));
+  }
+  const std::size_t before = allocatedBytes();
+  Buffer copy;
+  original.copyTo(copy);
+  EXPECT_LT(allocatedBytes() - before, 16U * 1024);
+  EXPECT_EQ(copy.size(), original.size());
+}
+
+TEST(Buffer, IsCutAnywhereWithoutCopying) {
+  Buffer from;
+  from.append(pattern(64 * 1024));
+  const std::uint8_t* where = from.front().data();
+  Buffer to;
+  to.append("a frame's header");
+  from.moveTo(to, 10'000);
+  EXPECT_EQ(from.front().data(), where + 10'000);
+  to.drain(16);
+  EXPECT_EQ(to.front().data(), where);
+  // The block lives as long as somebody has a piece of it.
+  from.clear();
+  EXPECT_TRUE(to.toString() == pattern(64 * 1024).substr(0, 10'000));
+}
+
+// Several buffers, bytes that come, go and are copied between them at random, beside strings.
+TEST(Buffer, IsAStringWhateverIsDoneToIt) {
+  for (const unsigned seed : {1U, 2U, 3U}) {
+    std::mt19937 random(seed);
+    const auto below = [&](std::size_t n) { return std::size_t{random()} % n; };
+    constexpr std::array<std::size_t, 8> kSizes{1, 9, 57, 300, 2047, 2048, 16'384, 40'000};
+    std::array<Buffer, 3> buffers;
+    std::array<std::string, 3> strings;
+    for (int step = 0; step < 2000; ++step) {
+      const std::size_t a = below(3);
+      const std::size_t b = (a + 1 + below(2)) % 3;
+      const std::size_t size = kSizes[below(kSizes.size())] - below(2);
+      SCOPED_TRACE("seed " + std::to_string(seed) + " step " + std::to_string(step));
+      switch (below(strings[a].size() > 100'000 ? 5 : 8)) {
+        case 0:
+          buffers[a].drain(size);
+          strings[a].erase(0, size);
+          break;
+        case 1:
+          buffers[a].clear();
+          strings[a].clear();
+          break;
+        case 2: {
+          buffers[a].moveTo(buffers[b], size);
+          strings[b] += strings[a].substr(0, size);
+          strings[a].erase(0, size);
+          break;
+        }
+        case 3: {
+          std::string read(std::min(size, strings[a].size()), '\0');
+          buffers[a].read({reinterpret_cast<std::uint8_t*>(read.data()), read.size()});
+          ASSERT_TRUE(read == strings[a].substr(0, size));
+          strings[a].erase(0, size);
+          break;
+        }
+        case 4:
+          ASSERT_TRUE(buffers[a].linearize() == strings[a]);
+          break;
+        case 5: {
+          std::string text = pattern(size);
+          std::ranges::rotate(text, text.begin() + static_cast<std::ptrdiff_t>(below(size + 1)));
+          strings[a] += text;
+          if (below(2) == 0) {
+            buffers[a].append(text);
+          } else {
+            buffers[a].take(std::move(text));
+          }
+          break;
+        }
+        case 6:
+          buffers[b].append(buffers[a]);
+          strings[b] += std::exchange(strings[a], {});
+          break;
+        default:
+          buffers[a].copyTo(buffers[b]);
+          strings[b] += strings[a];
+      }
+      for (std::size_t i = 0; i < buffers.size(); ++i) {
+        ASSERT_EQ(buffers[i].size(), strings[i].size());
+        ASSERT_TRUE(buffers[i].toString() == strings[i]);
+      }
+    }
+  }
 }
 
 TEST(Buffer, DescribesItsPiecesForOneWrite) {
