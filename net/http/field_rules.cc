@@ -66,10 +66,15 @@ bool arePlain(const char* eight) {
 }
 
 bool hasNoControls(std::string_view value) {
-  while (value.size() >= 8 && arePlain(value.data())) {
-    value.remove_prefix(8);
+  if (value.size() < 8) {
+    return all(value, kValue);
   }
-  return all(value, kValue);
+  const char* const last_eight = value.data() + value.size() - 8;
+  const char* at = value.data();
+  while (at < last_eight && arePlain(at)) {
+    at += 8;
+  }
+  return (at >= last_eight && arePlain(last_eight)) || all(value, kValue);
 }
 
 bool isBlank(char c) {

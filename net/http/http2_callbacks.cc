@@ -162,6 +162,9 @@ Option makeOption() {
   nghttp2_option* made = nullptr;
   PENSTOCK_CHECK(nghttp2_option_new(&made) == 0, "there is memory");
   nghttp2_option_set_no_auto_window_update(made, 1);
+  // It would keep a hundred of them for each connection, only to tell which frames come too
+  // late; Http2FrameHeads does that.
+  nghttp2_option_set_no_closed_streams(made, 1);
   return Option(made);
 }
 

@@ -48,10 +48,10 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
     return;
   }
   Http2FieldList fields(session_.fieldRoom());
-  fields.add(":method", head.method);
-  fields.add(":scheme", head.scheme);
-  fields.add(":authority", authority);
-  fields.add(":path", head.path);
+  fields.addNamed(":method", head.method);
+  fields.addNamed(":scheme", head.scheme);
+  fields.addNamed(":authority", authority);
+  fields.addNamed(":path", head.path);
   if (is_websocket_) {
     fields.addConstant(":protocol", "websocket");
     fields.addConstant("sec-websocket-version", kTakenWebSocketVersion);

@@ -19,6 +19,17 @@ bool leavesBlockOpen(std::span<const std::uint8_t> head, bool was_open) {
 
 }  // namespace
 
+void Http2FrameHeads::look(std::span<const std::uint8_t> head) {
+  const std::uint8_t type = head[3];
+  const auto id = static_cast<std::int32_t>((head[5] & 0x7fU) << 24 | std::uint32_t{head[6]} << 16 |
+                                            std::uint32_t{head[7]} << 8 | head[8]);
+  const bool is_message = type == NGHTTP2_DATA || type == NGHTTP2_HEADERS;
+  came_too_late_ = came_too_late_ || (is_message && ended_.has(id));
+  if (type == NGHTTP2_RST_STREAM || (is_message && (head[4] & NGHTTP2_FLAG_END_STREAM) != 0)) {
+    ended_.add(id);
+  }
+}
+
 std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t> bytes) {
   if (!kept_.empty()) {
     joined_ = std::exchange(kept_, {});
@@ -45,6 +56,7 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
     const auto head = bytes.subspan(at, kHeadBytes);
     skip_ = std::size_t{head[0]} << 16 | std::size_t{head[1]} << 8 | head[2];
     block_open_ = leavesBlockOpen(head, block_open_);
+    look(head);
     at += kHeadBytes;
   }
   skip_ = keep_skip;

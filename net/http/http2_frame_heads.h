@@ -5,22 +5,35 @@
 #include <span>
 #include <vector>
 
+#include "net/http/http2_ended_streams.h"
+
 namespace penstock::http {
 
-// Cuts what has come where nghttp2 1.52 may be given it. It counts each call that ends or begins
+// Reads the heads of the frames that a peer sends, for what nghttp2 1.52 does not do well.
+//
+// Cuts what has come where nghttp2 may be given it. It counts each call that ends or begins
 // before a whole head of a CONTINUATION frame as one more such frame, and gives up after eight: fed
 // as the network cuts it, an honest request would fail. So the head of a frame is kept back until
 // it is whole, and with it the last byte before it if it must be a CONTINUATION's.
+//
+// Notices DATA and HEADERS on a stream that the peer has ended before, which nghttp2 would only do
+// with all that it knows of each closed stream in memory.
 class Http2FrameHeads {
  public:
   // preface: so many bytes at the beginning are no frames.
   explicit Http2FrameHeads(std::size_t preface) : skip_(preface) {}
   // Of what has come, what is to be read now. Valid until the next call, and as long as bytes is.
   std::span<const std::uint8_t> pass(std::span<const std::uint8_t> bytes);
+  // Such a frame has come, RFC 9113 §5.1: a connection error.
+  bool cameTooLate() const { return came_too_late_; }
 
  private:
+  void look(std::span<const std::uint8_t> head);
+
   std::size_t skip_;         // bytes until the next head
   bool block_open_ = false;  // a CONTINUATION must follow
+  bool came_too_late_ = false;
+  Http2EndedStreams ended_;
   std::vector<std::uint8_t> kept_;
   std::vector<std::uint8_t> joined_;
 };

@@ -247,6 +247,10 @@ void Http2FieldList::addConstant(std::string_view name, std::string_view value) 
   list_.push_back(pair(name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE));
 }
 
+void Http2FieldList::addNamed(std::string_view name, std::string_view value) {
+  list_.push_back(pair(name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME));
+}
+
 void Http2FieldList::add(std::string_view name, std::string_view value) {
   const bool keep_out = isNewEachTime(name, value) && !shows_names_;
   list_.push_back(pair(name, value, keep_out ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE));
@@ -270,7 +274,7 @@ void Http2FieldList::addContentLength(std::optional<std::uint64_t> length, const
   }
   if (length) {
     const auto [end, error] = std::to_chars(length_, length_ + sizeof length_, *length);
-    add("content-length", std::string_view(length_, end));
+    addNamed("content-length", std::string_view(length_, end));
   }
 }
 
@@ -281,7 +285,7 @@ void Http2FieldList::addStatus(int status) {
     return;
   }
   std::to_chars(status_, status_ + sizeof status_, status);
-  add(":status", std::string_view(status_, sizeof status_));
+  addNamed(":status", std::string_view(status_, sizeof status_));
 }
 
 bool isWritableRequestLine(std::string_view method, std::string_view scheme,

@@ -101,14 +101,16 @@ struct Http2FieldRoom {
 };
 
 // The fields of a message as nghttp2 wants them, one list at a time on a connection. It copies when
-// they are submitted, unless they were added as constants. Values that never repeat are kept out of
-// the compression table, but for one in many blocks, so that the table has their names.
+// they are submitted, but not what was said to live for ever. Values that never repeat are kept out
+// of the compression table, but for one in many blocks, so that the table has their names.
 class Http2FieldList {
  public:
   explicit Http2FieldList(Http2FieldRoom& room);
 
   // Both live for ever.
   void addConstant(std::string_view name, std::string_view value);
+  // The name lives for ever.
+  void addNamed(std::string_view name, std::string_view value);
   void add(std::string_view name, std::string_view value);
   // All but those that belong to one connection, "host", "content-length" and what must not be
   // written. websocket: and those of HTTP/1.1's handshake.

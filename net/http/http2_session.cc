@@ -89,6 +89,9 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
   if (taken < 0 || nghttp2_session_get_outbound_queue_size(native_) > limits_.max_outbound_frames) {
     return false;
   }
+  if (side_ == Side::kServer && heads_.cameTooLate()) {
+    terminate(StreamEnd::kProtocolError, NGHTTP2_STREAM_CLOSED);
+  }
   if (nghttp2_session_want_write(native_) != 0 || nghttp2_session_want_read(native_) == 0) {
     flushLater();
   }
@@ -156,6 +159,7 @@ void Http2Session::retire(Http2Stream& stream) {
   if (block_ == &stream) {
     block_ = nullptr;
   }
+  forget(stream);
   stream.listed_ = false;
   std::unique_ptr<Http2Stream>& place = streams_[stream.index_];
   std::swap(place, streams_.back());
@@ -184,21 +188,21 @@ void Http2Session::resetStream(Http2Stream& stream, ResetReason reason) {
     return;
   }
   stream.handler_ = nullptr;
-  if (stream.on_wire_) {
-    stream.on_wire_ = false;
-    nghttp2_session_set_stream_user_data(native_, stream.id_, nullptr);
-    nghttp2_submit_rst_stream(native_, NGHTTP2_FLAG_NONE, stream.id_, errorCode(reason));
-  }
+  resetOnWire(stream, errorCode(reason));
   retire(stream);
   flushLater();
 }
 
-void Http2Session::failLater(Http2Stream& stream, StreamEnd end, std::uint32_t error_code) {
-  if (stream.on_wire_) {
-    stream.on_wire_ = false;
+void Http2Session::resetOnWire(Http2Stream& stream, std::uint32_t error_code) {
+  if (std::exchange(stream.on_wire_, false)) {
+    forget(stream);
     nghttp2_session_set_stream_user_data(native_, stream.id_, nullptr);
     nghttp2_submit_rst_stream(native_, NGHTTP2_FLAG_NONE, stream.id_, error_code);
   }
+}
+
+void Http2Session::failLater(Http2Stream& stream, StreamEnd end, std::uint32_t error_code) {
+  resetOnWire(stream, error_code);
   stream.failure_ = end;
   if (!std::exchange(stream.failure_pending_, true) && !stream.ready_pending_) {
     pending_.push_back(&stream);
@@ -266,7 +270,16 @@ void Http2Session::countFrame(const nghttp2_frame_hd&) {
 }
 
 Http2Stream* Http2Session::find(std::int32_t id) {
-  return static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(native_, id));
+  if (found_ == nullptr || found_->id_ != id) {
+    found_ = static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(native_, id));
+  }
+  return found_;
+}
+
+void Http2Session::forget(const Http2Stream& stream) {
+  if (found_ == &stream) {
+    found_ = nullptr;
+  }
 }
 
 void Http2Session::frameReceived(const nghttp2_frame& frame) {

@@ -102,6 +102,9 @@ class Http2Session {
   void streamClosed(Http2Stream& stream, std::uint32_t error_code);
   StreamEnd classify(const Http2Stream& stream, std::uint32_t error_code) const;
   Http2Stream* find(std::int32_t id);
+  // It is not to be found any more.
+  void forget(const Http2Stream& stream);
+  void resetOnWire(Http2Stream& stream, std::uint32_t error_code);
   // Takes it out of the list, to be freed at the end of the turn.
   void retire(Http2Stream& stream);
   void endAll(StreamEnd end);
@@ -117,6 +120,7 @@ class Http2Session {
   Http2FieldRoom field_room_;
   nghttp2_session* native_ = nullptr;
   std::vector<std::unique_ptr<Http2Stream>> streams_;
+  Http2Stream* found_ = nullptr;       // found last, since most frames of a stream come in a row
   Http2Stream* block_ = nullptr;       // whose header block is being read
   std::vector<Http2Stream*> pending_;  // have something to hear once nghttp2 has returned
   net::Buffer* filling_ = nullptr;

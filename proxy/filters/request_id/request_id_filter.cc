@@ -22,6 +22,16 @@ constexpr HexPairs makeHexPairs() {
 
 constexpr HexPairs kHexPairs = makeHexPairs();
 
+// The lowest bytes of a number as hexadecimal digits; returns where they end.
+template <int kBytes>
+char* putHex(std::uint64_t number, char* at) {
+#pragma GCC unroll 8
+  for (int byte = kBytes - 1; byte >= 0; --byte) {
+    at = std::ranges::copy(kHexPairs[(number >> (8 * byte)) & 0xff], at).out;
+  }
+  return at;
+}
+
 bool isUsable(std::string_view id) {
   return !id.empty() && id.size() <= kMaxSize &&
          std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; });
@@ -41,14 +51,13 @@ Uuid UuidSource::next() {
   high = (high & ~0xf000ULL) | 0x4000;                     // version 4
   low = (low & ~(3ULL << 62)) | (std::uint64_t{2} << 62);  // variant 1
   Uuid uuid;
-  char* at = uuid.characters.data();
-  for (int byte = 0; byte < 16; ++byte) {
-    if (byte == 4 || byte == 6 || byte == 8 || byte == 10) {
-      *at++ = '-';
-    }
-    const std::uint64_t half = byte < 8 ? high : low;
-    at = std::ranges::copy(kHexPairs[(half >> (56 - 8 * (byte % 8))) & 0xff], at).out;
+  char* at = putHex<4>(high >> 32, uuid.characters.data());
+  for (const std::uint64_t group : {high >> 16, high, low >> 48}) {
+    *at++ = '-';
+    at = putHex<2>(group, at);
   }
+  *at++ = '-';
+  putHex<6>(low, at);
   return uuid;
 }
 

@@ -8,6 +8,7 @@ namespace penstock::http {
 namespace {
 
 constexpr std::uint32_t kNoError = 0;
+constexpr std::uint32_t kStreamClosed = 5;
 constexpr std::uint32_t kRefusedStream = 7;
 constexpr std::uint32_t kCancel = 8;
 
@@ -77,6 +78,55 @@ TEST_F(Http2ServerTest, AnswersInsideTheCallback) {
   EXPECT_EQ(bodyOf(frames, 1), "at once");
   EXPECT_EQ(bodyOf(frames, 3), "at once");
   EXPECT_EQ(requests_[0]->end, StreamEnd::kComplete);
+}
+
+TEST_F(Http2ServerTest, TakesNothingMoreOnAStreamThatTheClientHasEnded) {
+  const std::string late[] = {dataFrame(1, "late", true),
+                              headersFrame(1, requestFields("GET", "/"), true)};
+  for (const std::string& frame : late) {
+    for (const bool reset : {false, true}) {
+      SCOPED_TRACE(reset);
+      makePair();
+      handshake();
+      requests_.clear();
+      send(headersFrame(1, requestFields("POST", "/"), !reset));
+      ASSERT_EQ(requests_.size(), 1u);
+      if (reset) {
+        send(resetFrame(1, kCancel));
+      } else {
+        requests_[0]->answer(200, "done");
+      }
+      settle();
+      ASSERT_EQ(server_->activeStreams(), 0u);
+      peer_->take();
+      // Others have come and gone meanwhile.
+      on_head_ = [](SeenRequest& request) { request.answer(200, "at once"); };
+      for (int id = 3; id < 203; id += 2) {
+        send(headersFrame(id, requestFields("GET", "/"), true));
+      }
+      on_head_ = nullptr;
+      EXPECT_EQ(count(peer_->take(), kGoawayFrame), 0u);
+      send(frame);
+      const auto frames = peer_->take();
+      ASSERT_EQ(frames.size(), 1u);
+      EXPECT_EQ(frames[0].type, kGoawayFrame);
+      EXPECT_EQ(wordAt(frames[0], 4), kStreamClosed);
+    }
+  }
+}
+
+TEST_F(Http2ServerTest, ForgivesWhatWasOnTheWayToAStreamThatItHasReset) {
+  handshake();
+  send(headersFrame(1, requestFields("POST", "/"), false));
+  ASSERT_EQ(requests_.size(), 1u);
+  requests_[0]->stream->reset(ResetReason::kCancel);
+  settle();
+  peer_->take();
+  send(dataFrame(1, "on its way", true) + headersFrame(3, requestFields("GET", "/"), true));
+  ASSERT_EQ(requests_.size(), 2u);
+  requests_[1]->answer(200, "served");
+  settle();
+  EXPECT_EQ(bodyOf(peer_->take(), 3), "served");
 }
 
 TEST_F(Http2ServerTest, PassesRequestTrailers) {
