@@ -9,16 +9,7 @@
 namespace penstock::proxy {
 namespace {
 
-// https://grpc.io/docs/guides/status-codes/
-enum GrpcStatus : int {
-  kOk = 0,
-  kCancelled = 1,
-  kDeadlineExceeded = 4,
-  kResourceExhausted = 8,
-  kUnimplemented = 12,
-  kInternal = 13,
-  kUnavailable = 14,
-};
+using enum http::GrpcStatus;
 
 struct Row {
   Reason reason;
@@ -169,29 +160,13 @@ LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_vi
   return reply;
 }
 
-LocalReply makeGrpcReply(int grpc_status, std::string_view message) {
+LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message) {
   LocalReply reply;
   reply.head.status = 200;
-  reply.head.headers.add("content-type", "application/grpc");
-  reply.head.headers.add("grpc-status", std::to_string(grpc_status));
+  reply.head.headers.add("content-type", http::kGrpcContentType);
+  http::addGrpcStatus(reply.head.headers, status);
   reply.head.headers.add("grpc-message", percentEncoded(message));
   return reply;
-}
-
-bool isGrpc(const http::Headers& headers) {
-  constexpr std::string_view kType = "application/grpc";
-  const std::string_view type = headers.get("content-type").value_or("");
-  if (type.size() < kType.size()) {
-    return false;
-  }
-  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
-  if (!std::equal(kType.begin(), kType.end(), type.begin(),
-                  [&](char expected, char got) { return same(got, expected); })) {
-    return false;
-  }
-  // "application/grpc-web" is another protocol.
-  return type.size() == kType.size() || type[kType.size()] == '+' || type[kType.size()] == ';' ||
-         type[kType.size()] == ' ';
 }
 
 }  // namespace penstock::proxy

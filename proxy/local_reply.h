@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "net/http/grpc.h"
 #include "net/http/headers.h"
 #include "net/http/server_connection.h"
 
@@ -44,9 +45,9 @@ inline constexpr std::size_t kReasons = static_cast<std::size_t>(Reason::kClient
 
 // One row of the table of outcomes.
 struct Outcome {
-  std::string_view name;     // "queue_full"
-  int status;                // 429
-  int grpc_status;           // 8, RESOURCE_EXHAUSTED
+  std::string_view name;  // "queue_full"
+  int status;             // 429
+  http::GrpcStatus grpc_status;
   bool retry_after;          // waiting helps
   std::string_view message;  // for the JSON body, when no detail is given
 };
@@ -66,9 +67,6 @@ LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_vi
                           bool is_grpc, Duration retry_after);
 
 // A trailers-only reply with a status of gRPC's own.
-LocalReply makeGrpcReply(int grpc_status, std::string_view message);
-
-// content-type application/grpc or application/grpc+…
-bool isGrpc(const http::Headers& headers);
+LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message);
 
 }  // namespace penstock::proxy

@@ -14,13 +14,11 @@ constexpr Duration kShortestInterval = std::chrono::milliseconds(100);
 constexpr Duration kDefaultInterval = std::chrono::seconds(1);
 constexpr std::size_t kMaxRequestBytes = 4096;
 constexpr std::size_t kMaxUnsentBytes = 64 * 1024;
-constexpr int kInvalidArgument = 3;
-constexpr int kResourceExhausted = 8;
-constexpr int kUnavailable = 14;
+using enum http::GrpcStatus;
 
 http::ResponseHead grpcHead() {
   http::ResponseHead head;
-  head.headers.add("content-type", "application/grpc");
+  head.headers.add("content-type", http::kGrpcContentType);
   head.headers.add("x-penstock-sidecar", "1");
   return head;
 }
@@ -38,7 +36,7 @@ LoadReportStream::~LoadReportStream() {
 }
 
 void LoadReportStream::begin(const http::RequestHead& head, bool end_stream) {
-  if (!head.headers.get("content-type").value_or("").starts_with("application/grpc")) {
+  if (!http::isGrpc(head.headers)) {
     http::ResponseHead refusal;
     refusal.status = 415;
     refusal.headers.add("x-penstock-sidecar", "1");
@@ -118,7 +116,7 @@ void LoadReportStream::send(const LoadReport& report) {
   stream_.sendData(body, false);
 }
 
-void LoadReportStream::end(int grpc_status, std::string_view message) {
+void LoadReportStream::end(http::GrpcStatus status, std::string_view message) {
   if (ended_) {
     return;
   }
@@ -128,7 +126,7 @@ void LoadReportStream::end(int grpc_status, std::string_view message) {
   http::ResponseHead head = grpcHead();
   http::Headers trailers;
   http::Headers& fields = head_sent_ ? trailers : head.headers;
-  fields.add("grpc-status", std::to_string(grpc_status));
+  http::addGrpcStatus(fields, status);
   if (!message.empty()) {
     fields.add("grpc-message", message);
   }

@@ -7,6 +7,7 @@
 
 #include "base/load_report/load_report.h"
 #include "net/event_loop.h"
+#include "net/http/grpc.h"
 #include "net/http/grpc_message.h"
 #include "net/http/stream.h"
 
@@ -31,12 +32,12 @@ class LoadReportStream {
 
   void send(const LoadReport& report);
   // Ends the stream as it should end.
-  void finish() { end(0, {}); }
+  void finish() { end(http::GrpcStatus::kOk, {}); }
 
  private:
   void subscribe(Duration interval);
   void sendDue();
-  void end(int grpc_status, std::string_view message);
+  void end(http::GrpcStatus status, std::string_view message);
 
   LoadReporter& reporter_;
   http::ServerStream& stream_;

@@ -3,7 +3,6 @@
 #include <span>
 #include <utility>
 
-#include "net/connection.h"
 #include "proxy/admin/change_access.h"
 #include "proxy/admin/host_check.h"
 
@@ -53,14 +52,13 @@ std::string_view pathOf(const http::RequestHead& head) {
 
 // One request: answered as soon as its head is there, or, if it is a change that may be made, its
 // body. Any other body is read and forgotten.
-class AdminServer::Request final : public http::RequestHandler {
+class AdminServer::Request final : public SmallServer::Request {
  public:
-  Request(AdminServer& server, Connection& connection, http::ServerStream& stream)
-      : server_(server), connection_(connection), stream_(stream) {}
+  Request(AdminServer& server, http::ServerStream& stream) : server_(server), stream_(stream) {}
 
   void onRequestHead(http::RequestHead head, bool end_stream) override {
     if (const auto reply = server_.answer(head)) {
-      send(*reply, head.method == "HEAD");
+      sendReply(stream_, *reply, head.method == "HEAD");
       return;
     }
     change_ = std::move(head);
@@ -77,7 +75,7 @@ class AdminServer::Request final : public http::RequestHandler {
     }
     if (data.size() > kMaxBody - body_.size()) {
       change_.reset();
-      send(refusal(Reason::kPayloadTooLarge, {}), false);
+      sendReply(stream_, refusal(Reason::kPayloadTooLarge, {}));
       return;
     }
     body_.append(data.begin(), data.end());
@@ -90,101 +88,31 @@ class AdminServer::Request final : public http::RequestHandler {
       makeChange();
     }
   }
-  void onSendReady() override {}
-  void onEnd(http::StreamEnd) override;
 
  private:
   void makeChange() {
     const LocalReply reply = server_.answerChange(*change_, body_);
     change_.reset();
-    send(reply, false);
-  }
-  void send(const LocalReply& reply, bool head_only) {
-    const bool without_body = head_only || reply.body.empty();
-    stream_.sendHead(reply.head, without_body);
-    if (!without_body) {
-      net::Buffer body;
-      body.append(reply.body);
-      stream_.sendData(body, true);
-    }
+    sendReply(stream_, reply);
   }
 
   AdminServer& server_;
-  Connection& connection_;
   http::ServerStream& stream_;
   std::optional<http::RequestHead> change_;  // until it is made
   std::string body_;
 };
 
-class AdminServer::Connection final : public http::ServerConnection::Owner {
- public:
-  Connection(AdminServer& server, net::UniqueFd fd, const net::Address& peer) : server_(server) {
-    auto transport = std::make_unique<net::Connection>(server.loop_, std::move(fd), peer, nullptr,
-                                                       net::Connection::Options{});
-    http_ = http::ServerConnection::make(server.loop_, std::move(transport), server.limits_, *this);
-  }
-  ~Connection() override {
-    if (http_ != nullptr) {
-      http_->close();
-      server_.loop_.destroyLater(std::move(http_));
-    }
-  }
-
-  http::RequestHandler* onStream(http::ServerStream& stream) override {
-    auto request = std::make_unique<Request>(server_, *this, stream);
-    Request* const handler = request.get();
-    requests_.emplace(handler, std::move(request));
-    return handler;
-  }
-  http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
-                                   std::string& body) override {
-    LocalReply reply = refusal(reasonOf(why), detail);
-    body = std::move(reply.body);
-    return std::move(reply.head);
-  }
-  void onConnectionClosed(http::ServerConnection&) override {
-    server_.loop_.destroyLater(std::move(http_));
-    server_.onClosed(*this);
-  }
-  void forget(Request& request) {
-    const auto it = requests_.find(&request);
-    server_.loop_.destroyLater(std::move(it->second));
-    requests_.erase(it);
-  }
-
- private:
-  AdminServer& server_;
-  // Before http_, whose streams refer to them until they are closed.
-  std::unordered_map<Request*, std::unique_ptr<Request>> requests_;
-  std::unique_ptr<http::ServerConnection> http_;
-};
-
-void AdminServer::Request::onEnd(http::StreamEnd) {
-  connection_.forget(*this);
-}
-
 AdminServer::AdminServer(net::EventLoop& loop, net::UniqueFd socket, AdminSources sources)
-    : loop_(loop),
-      sources_(std::move(sources)),
-      limits_(adminLimits()),
-      listener_(loop, std::move(socket), *this),
-      loopback_(listener_.address().isLoopback()) {}
+    : sources_(std::move(sources)),
+      server_(loop, std::move(socket), adminLimits(), kMaxConnections, *this),
+      loopback_(server_.address().isLoopback()) {}
 
-AdminServer::~AdminServer() = default;
-
-void AdminServer::onAccept(net::UniqueFd fd, const net::Address& peer) {
-  auto connection = std::make_unique<Connection>(*this, std::move(fd), peer);
-  Connection* const key = connection.get();
-  connections_.emplace(key, std::move(connection));
-  // Who comes next waits in the backlog.
-  listener_.setAccepting(connections_.size() < kMaxConnections);
+std::unique_ptr<SmallServer::Request> AdminServer::makeRequest(http::ServerStream& stream) {
+  return std::make_unique<Request>(*this, stream);
 }
 
-void AdminServer::onClosed(Connection& connection) {
-  const auto it = connections_.find(&connection);
-  loop_.destroyLater(std::move(it->second));
-  connections_.erase(it);
-  listener_.setAccepting(true);
+LocalReply AdminServer::reject(Reason reason, std::string_view detail) {
+  return refusal(reason, detail);
 }
 
 std::optional<LocalReply> AdminServer::answer(const http::RequestHead& head) const {

@@ -3,18 +3,13 @@
 #include <optional>
 #include <span>
 #include <utility>
-#include <vector>
 
-#include "net/connection.h"
 #include "net/http/grpc_message.h"
 
 namespace penstock::proxy {
 namespace {
 
-constexpr int kOk = 0;
-constexpr int kInvalidArgument = 3;
-constexpr int kResourceExhausted = 8;
-constexpr int kUnimplemented = 12;
+using enum http::GrpcStatus;
 
 http::Limits scalerLimits() {
   http::Limits limits;
@@ -29,16 +24,14 @@ http::Limits scalerLimits() {
 }  // namespace
 
 // One call: its message is read, then answered, once or as often as the answer changes.
-class ScalerServer::Call final : public http::RequestHandler {
+class ScalerServer::Call final : public SmallServer::Request {
  public:
-  Call(ScalerServer& server, Connection& connection, http::ServerStream& stream)
-      : server_(server), connection_(connection), stream_(stream), reader_(kMaxMessageBytes) {}
+  Call(ScalerServer& server, http::ServerStream& stream)
+      : server_(server), stream_(stream), reader_(kMaxMessageBytes) {}
 
   void onRequestHead(http::RequestHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
   void onTrailers(http::Headers) override { answer(); }
-  void onSendReady() override {}
-  void onEnd(http::StreamEnd) override;
 
   // For streams: tells what has changed.
   void refresh();
@@ -49,11 +42,11 @@ class ScalerServer::Call final : public http::RequestHandler {
   void read(std::span<const std::uint8_t> data);
   void answer();
   void send(std::string message);
-  void refuse(int grpc_status, std::string_view message);
-  void reply(LocalReply reply);
+  void refuse(http::GrpcStatus status, std::string_view message);
+  void reply(const LocalReply& reply);
+  void onEnded() override { server_.streams_.erase(this); }
 
   ScalerServer& server_;
-  Connection& connection_;
   http::ServerStream& stream_;
   http::GrpcMessageReader reader_;
   std::optional<ExternalScaler::Method> method_;
@@ -63,54 +56,9 @@ class ScalerServer::Call final : public http::RequestHandler {
   TimePoint sent_at_{};
 };
 
-class ScalerServer::Connection final : public http::ServerConnection::Owner {
- public:
-  Connection(ScalerServer& server, net::UniqueFd fd, const net::Address& peer) : server_(server) {
-    auto transport = std::make_unique<net::Connection>(server.loop_, std::move(fd), peer, nullptr,
-                                                       net::Connection::Options{});
-    http_ = http::ServerConnection::make(server.loop_, std::move(transport), server.limits_, *this);
-  }
-  ~Connection() override {
-    if (http_ != nullptr) {
-      http_->close();
-      server_.loop_.destroyLater(std::move(http_));
-    }
-  }
-
-  http::RequestHandler* onStream(http::ServerStream& stream) override {
-    auto call = std::make_unique<Call>(server_, *this, stream);
-    Call* const handler = call.get();
-    calls_.emplace(handler, std::move(call));
-    return handler;
-  }
-  http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
-                                   std::string& body) override {
-    LocalReply reply = makeLocalReply(reasonOf(why), detail, {}, false, Duration::zero());
-    body = std::move(reply.body);
-    return std::move(reply.head);
-  }
-  void onConnectionClosed(http::ServerConnection&) override {
-    server_.loop_.destroyLater(std::move(http_));
-    server_.onClosed(*this);
-  }
-  void drain() { http_->drain(); }
-  void forget(Call& call) {
-    const auto it = calls_.find(&call);
-    server_.loop_.destroyLater(std::move(it->second));
-    calls_.erase(it);
-  }
-
- private:
-  ScalerServer& server_;
-  // Before http_, whose streams refer to them until they are closed.
-  std::unordered_map<Call*, std::unique_ptr<Call>> calls_;
-  std::unique_ptr<http::ServerConnection> http_;
-};
-
 void ScalerServer::Call::onRequestHead(http::RequestHead head, bool end_stream) {
-  if (head.method != "POST" || !isGrpc(head.headers)) {
-    reply(makeLocalReply(Reason::kBadRequest, "this port speaks gRPC only", {}, false,
-                         Duration::zero()));
+  if (head.method != "POST" || !http::isGrpc(head.headers)) {
+    reply(server_.reject(Reason::kBadRequest, "this port speaks gRPC only"));
     return;
   }
   method_ = ExternalScaler::method(head.path);
@@ -168,7 +116,7 @@ void ScalerServer::Call::answer() {
   }
   answered_ = true;
   http::ResponseHead head;
-  head.headers.add("content-type", "application/grpc");
+  head.headers.add("content-type", http::kGrpcContentType);
   stream_.sendHead(head, false);
   send(std::move(*message));
   if (method_->stream && !server_.draining_) {
@@ -199,36 +147,31 @@ void ScalerServer::Call::refresh() {
 
 void ScalerServer::Call::finish() {
   http::Headers trailers;
-  trailers.add("grpc-status", std::to_string(kOk));
+  http::addGrpcStatus(trailers, kOk);
   stream_.sendTrailers(trailers);
 }
 
-void ScalerServer::Call::refuse(int grpc_status, std::string_view message) {
-  reply(makeGrpcReply(grpc_status, message));
+void ScalerServer::Call::refuse(http::GrpcStatus status, std::string_view message) {
+  reply(makeGrpcReply(status, message));
 }
 
-void ScalerServer::Call::reply(LocalReply reply) {
+void ScalerServer::Call::reply(const LocalReply& reply) {
   answered_ = true;
-  stream_.sendHead(reply.head, reply.body.empty());
-  if (!reply.body.empty()) {
-    net::Buffer body;
-    body.append(reply.body);
-    stream_.sendData(body, true);
-  }
-}
-
-void ScalerServer::Call::onEnd(http::StreamEnd) {
-  server_.streams_.erase(this);
-  connection_.forget(*this);
+  sendReply(stream_, reply);
 }
 
 ScalerServer::ScalerServer(net::EventLoop& loop, net::UniqueFd socket, ExternalScaler scaler)
     : loop_(loop),
       scaler_(std::move(scaler)),
-      limits_(scalerLimits()),
-      listener_(loop, std::move(socket), *this) {}
+      server_(loop, std::move(socket), scalerLimits(), kMaxConnections, *this) {}
 
-ScalerServer::~ScalerServer() = default;
+std::unique_ptr<SmallServer::Request> ScalerServer::makeRequest(http::ServerStream& stream) {
+  return std::make_unique<Call>(*this, stream);
+}
+
+LocalReply ScalerServer::reject(Reason reason, std::string_view detail) {
+  return makeLocalReply(reason, detail, {}, false, Duration::zero());
+}
 
 void ScalerServer::refresh() {
   for (Call* call : streams_) {
@@ -238,34 +181,10 @@ void ScalerServer::refresh() {
 
 void ScalerServer::drain() {
   draining_ = true;
-  listener_.close();
   for (Call* call : std::exchange(streams_, {})) {
     call->finish();
   }
-  std::vector<Connection*> all;
-  for (const auto& [connection, owner] : connections_) {
-    all.push_back(connection);
-  }
-  for (Connection* connection : all) {
-    connection->drain();
-  }
-}
-
-void ScalerServer::onAccept(net::UniqueFd fd, const net::Address& peer) {
-  auto connection = std::make_unique<Connection>(*this, std::move(fd), peer);
-  Connection* const key = connection.get();
-  connections_.emplace(key, std::move(connection));
-  // Who comes next waits in the backlog.
-  listener_.setAccepting(connections_.size() < kMaxConnections);
-}
-
-void ScalerServer::onClosed(Connection& connection) {
-  const auto it = connections_.find(&connection);
-  loop_.destroyLater(std::move(it->second));
-  connections_.erase(it);
-  if (!draining_) {
-    listener_.setAccepting(true);
-  }
+  server_.drain();
 }
 
 }  // namespace penstock::proxy

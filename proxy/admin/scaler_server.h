@@ -2,13 +2,10 @@
 
 #include <cstddef>
 #include <memory>
-#include <unordered_map>
+#include <string_view>
 #include <unordered_set>
 
-#include "net/event_loop.h"
-#include "net/http/server_connection.h"
-#include "net/listener.h"
-#include "proxy/local_reply.h"
+#include "proxy/admin/small_server.h"
 #include "proxy/scaling/external_scaler.h"
 
 namespace penstock::proxy {
@@ -16,7 +13,7 @@ namespace penstock::proxy {
 // The port that KEDA asks: an ExternalScaler over gRPC, plain HTTP/2. Streams are told at once, and
 // then whenever refresh() finds that their answer has changed. Connections, streams and messages
 // are bounded. Loop thread only.
-class ScalerServer final : private net::Listener::Handler {
+class ScalerServer final : private SmallServer::Owner {
  public:
   static constexpr std::size_t kMaxConnections = 16;
   static constexpr std::uint32_t kMaxStreams = 64;  // per connection
@@ -26,12 +23,8 @@ class ScalerServer final : private net::Listener::Handler {
 
   // socket: listening, as of net::listenOn. The loop outlives this.
   ScalerServer(net::EventLoop& loop, net::UniqueFd socket, ExternalScaler scaler);
-  // Closes every connection.
-  ~ScalerServer() override;
-  ScalerServer(const ScalerServer&) = delete;
-  ScalerServer& operator=(const ScalerServer&) = delete;
 
-  net::Address address() const { return listener_.address(); }
+  net::Address address() const { return server_.address(); }
 
   // The figures may have changed. To be called about every second, too.
   void refresh();
@@ -39,20 +32,17 @@ class ScalerServer final : private net::Listener::Handler {
   void drain();
 
  private:
-  class Connection;
   class Call;
 
-  void onAccept(net::UniqueFd fd, const net::Address& peer) override;
-  void onExhausted() override {}
-  void onClosed(Connection& connection);
+  std::unique_ptr<SmallServer::Request> makeRequest(http::ServerStream& stream) override;
+  LocalReply reject(Reason reason, std::string_view detail) override;
 
   net::EventLoop& loop_;
   const ExternalScaler scaler_;
-  const http::Limits limits_;
   bool draining_ = false;
-  net::Listener listener_;
   std::unordered_set<Call*> streams_;
-  std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
+  // Last: its requests refer to what is above until they are closed.
+  SmallServer server_;
 };
 
 }  // namespace penstock::proxy

@@ -4,12 +4,12 @@
 #include <utility>
 
 #include "base/load_report/load_report_message.h"
+#include "net/http/grpc.h"
 
 namespace penstock::proxy {
 namespace {
 
 constexpr std::uint32_t kWindowBytes = 64 * 1024;
-constexpr std::string_view kGrpcUnimplemented = "12";
 
 http::Limits smallLimits(const LoadReportSubscription::Settings& settings) {
   http::Limits limits;
@@ -18,10 +18,6 @@ http::Limits smallLimits(const LoadReportSubscription::Settings& settings) {
   limits.max_header_bytes = kMaxLoadReportBytes;
   limits.preface_timeout = settings.first_report;
   return limits;
-}
-
-bool isGrpc(const http::ResponseHead& head) {
-  return head.headers.get("content-type").value_or("").starts_with("application/grpc");
 }
 
 }  // namespace
@@ -93,7 +89,7 @@ void LoadReportSubscription::ask() {
   head.scheme = settings_.tls == nullptr ? "http" : "https";
   head.authority = settings_.authority.empty() ? address_.toString() : settings_.authority;
   head.path = kLoadReportStreamPath;
-  head.headers.add("content-type", "application/grpc");
+  head.headers.add("content-type", http::kGrpcContentType);
   head.headers.add("te", "trailers");
   head.headers.add("user-agent", "penstock");
   stream_->sendHead(head, false);
@@ -105,7 +101,7 @@ void LoadReportSubscription::ask() {
 void LoadReportSubscription::onResponseHead(http::ResponseHead head, bool end_stream) {
   if (head.status >= 500) {
     end(LoadReportsEnd::kRefused);
-  } else if (head.status != 200 || !isGrpc(head)) {
+  } else if (head.status != 200 || !http::isGrpc(head.headers)) {
     end(LoadReportsEnd::kUnimplemented);
   } else if (end_stream) {
     finish(head.headers.get("grpc-status"));
@@ -165,11 +161,12 @@ void LoadReportSubscription::onTrailers(http::Headers trailers) {
 void LoadReportSubscription::finish(std::optional<std::string_view> grpc_status) {
   if (!grpc_status.has_value() || !reader_->atBoundary()) {
     end(LoadReportsEnd::kUnreadable);
-  } else if (*grpc_status == "0") {
+  } else if (http::isGrpcStatus(*grpc_status, http::GrpcStatus::kOk)) {
     end(LoadReportsEnd::kFinished);
   } else {
-    end(*grpc_status == kGrpcUnimplemented ? LoadReportsEnd::kUnimplemented
-                                           : LoadReportsEnd::kRefused);
+    end(http::isGrpcStatus(*grpc_status, http::GrpcStatus::kUnimplemented)
+            ? LoadReportsEnd::kUnimplemented
+            : LoadReportsEnd::kRefused);
   }
 }
 

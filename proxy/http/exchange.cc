@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/http/field_rules.h"
+#include "net/http/grpc.h"
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
@@ -42,7 +43,7 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   request_complete_ = end_stream;
   is_websocket_ = head_.isWebSocket();
   // Status 200, which gRPC's replies have, would accept a WebSocket.
-  is_grpc_ = isGrpc(head_.headers) && !is_websocket_;
+  is_grpc_ = http::isGrpc(head_.headers) && !is_websocket_;
   filters_.reserve(context_.filters.size());
   for (const auto& make : context_.filters) {
     filters_.push_back(make(*this));

@@ -9,8 +9,7 @@
 namespace penstock::proxy {
 namespace {
 
-constexpr int kInvalidArgument = 3;
-constexpr int kNotFound = 5;
+using enum http::GrpcStatus;
 
 enum class Metric : std::uint8_t { kDemand, kDesired };
 
@@ -25,8 +24,8 @@ const char* nameOf(Metric metric) {
   return metric == Metric::kDemand ? "penstock-demand" : "penstock-desired";
 }
 
-std::unexpected<ExternalScaler::Refusal> refuse(int grpc_status, std::string message) {
-  return std::unexpected(ExternalScaler::Refusal{grpc_status, std::move(message)});
+std::unexpected<ExternalScaler::Refusal> refuse(http::GrpcStatus status, std::string message) {
+  return std::unexpected(ExternalScaler::Refusal{status, std::move(message)});
 }
 
 std::expected<Metric, ExternalScaler::Refusal> metricOf(

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/http/grpc.h"
 #include "proxy/scaling/desired_replicas.h"
 
 namespace penstock::proxy {
@@ -38,7 +39,7 @@ class ExternalScaler {
     bool stream;
   };
   struct Refusal {
-    int grpc_status;
+    http::GrpcStatus grpc_status;
     std::string message;
   };
 

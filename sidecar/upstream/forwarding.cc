@@ -4,14 +4,11 @@
 #include <cstddef>
 #include <string_view>
 
+#include "net/http/grpc.h"
 #include "sidecar/route.h"
 
 namespace penstock::sidecar {
 namespace {
-
-bool isGrpc(const http::RequestHead& head) {
-  return head.headers.get("content-type").value_or("").starts_with("application/grpc");
-}
 
 bool isRead(std::string_view method) {
   return method == "GET" || method == "HEAD";
@@ -103,7 +100,8 @@ bool asksForLiveness(const http::RequestHead& head, const UpstreamModel& model) 
 }
 
 Forwarding forwardingOf(const http::RequestHead& head, const UpstreamModel& model) {
-  Forwarding result{.path = head.path, .streamed = head.isWebSocket() || isGrpc(head)};
+  Forwarding result{.path = head.path,
+                    .streamed = head.isWebSocket() || http::isGrpc(head.headers)};
   const std::string_view endpoint = endpointOf(head, model);
   if (!endpoint.empty()) {
     const std::string_view query =

@@ -2,6 +2,8 @@
 
 #include "proxy/scaling/external_scaler.h"
 
+#include <utility>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <proxy/scaling/external_scaler.pb.h>
@@ -136,19 +138,20 @@ TEST_F(ExternalScalerTest, SaysWhatIsWrongWithATrigger) {
     for (const Call call : {Call::kIsActive, Call::kGetMetricSpec, Call::kGetMetrics}) {
       const auto refusal = refused(
           call, call == Call::kGetMetrics ? metricsRequest(metadata, "") : object(metadata));
-      EXPECT_EQ(refusal.grpc_status, said.first);
+      EXPECT_EQ(std::to_underlying(refusal.grpc_status), said.first);
       EXPECT_THAT(refusal.message, HasSubstr(said.second));
     }
   }
   const auto other =
       refused(Call::kGetMetrics, metricsRequest({{"cluster", "m"}}, "penstock-desired"));
-  EXPECT_EQ(other.grpc_status, 3);
+  EXPECT_EQ(other.grpc_status, http::GrpcStatus::kInvalidArgument);
   EXPECT_THAT(other.message, HasSubstr("expected penstock-demand"));
 }
 
 TEST_F(ExternalScalerTest, RefusesWhatIsNoMessage) {
   for (const Call call : {Call::kIsActive, Call::kGetMetricSpec, Call::kGetMetrics}) {
-    EXPECT_EQ(scaler.answer(call, "\x0f\xff\xff").error().grpc_status, 3);
+    EXPECT_EQ(scaler.answer(call, "\x0f\xff\xff").error().grpc_status,
+              http::GrpcStatus::kInvalidArgument);
   }
 }
 
