@@ -203,6 +203,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   void startWorkerLater();
   void fail(std::string_view why);
   void resume();
+  void noteBegun();
   void loseRequests();
 
   net::EventLoop& loop_;

@@ -16,7 +16,7 @@ void PythonRuntime::start() {
 }
 
 void PythonRuntime::startWorker() {
-  auto started = Worker::start(loop_, options_.worker, log_, *this);
+  auto started = Worker::start(loop_, options_.worker, options_.predict_concurrency, log_, *this);
   if (started) {
     worker_ = std::move(*started);
     log_.info("model worker started", {{"pid", worker_->pid()}});
@@ -102,6 +102,7 @@ void PythonRuntime::onWorkerEnded(const std::string& how) {
   const bool was_ready = std::exchange(ready_, false);
   log_.log(stopping_ ? LogLevel::kInfo : LogLevel::kError, "the model's worker ended",
            {{"pid", worker_->pid()}, {"how", how}});
+  noteBegun();
   loop_.destroyLater(std::move(worker_));
   while (!checks_.empty()) {
     answerHealth(checks_.begin()->first, false);
@@ -122,6 +123,17 @@ void PythonRuntime::onWorkerEnded(const std::string& how) {
   }
   restarts_.add();
   startWorkerLater();
+}
+
+// A lane begins a request before this process is told. Of what the worker left there, only what is
+// a request that it was allowed to begin means anything.
+void PythonRuntime::noteBegun() {
+  for (const Id id : worker_->lastBegun()) {
+    const auto at = requests_.find(id);
+    if (at != requests_.end() && at->second->sent && at->second->allowed_number > 0) {
+      at->second->begun = true;
+    }
+  }
 }
 
 // What the model may have touched is lost; what only this process had goes on waiting.

@@ -12,7 +12,7 @@
 namespace penstock::runtime {
 namespace {
 
-constexpr std::uint32_t kProtocolVersion = 1;
+constexpr std::uint32_t kProtocolVersion = 2;
 constexpr auto kTimeToEnd = std::chrono::seconds(5);
 
 std::string stringIn(const nlohmann::json& object, const char* key) {
@@ -23,7 +23,7 @@ std::string stringIn(const nlohmann::json& object, const char* key) {
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::start(net::EventLoop& loop, const Options& options,
-                                              Logger& log, Owner& owner) {
+                                              std::size_t lanes, Logger& log, Owner& owner) {
   if (::access(options.interpreter.c_str(), X_OK) != 0) {
     return failure("cannot run the Python interpreter " + options.interpreter + ": " +
                    std::strerror(errno));
@@ -32,8 +32,18 @@ Result<std::unique_ptr<Worker>> Worker::start(net::EventLoop& loop, const Option
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return failure(std::string("cannot make a socket: ") + std::strerror(errno));
   }
+  net::UniqueFd ours(ends[0]);
   net::UniqueFd theirs(ends[1]);
-  std::unique_ptr<Worker> worker(new Worker(loop, net::UniqueFd(ends[0]), log, owner));
+  auto lane_memory = LaneMemory::make(lanes);
+  if (!lane_memory) {
+    return std::unexpected(lane_memory.error());
+  }
+  auto their_memory = lane_memory->share();
+  if (!their_memory) {
+    return std::unexpected(their_memory.error());
+  }
+  std::unique_ptr<Worker> worker(
+      new Worker(loop, std::move(ours), std::move(*lane_memory), log, owner));
   auto child = net::ChildProcess::start(
       loop,
       {.arguments = {options.interpreter, options.package,
@@ -51,15 +61,18 @@ Result<std::unique_ptr<Worker>> Worker::start(net::EventLoop& loop, const Option
       net::ChildLog::Origin{
           .what = "model", .fields = {}, .pid = worker->child_->pid(), .program = "model"},
       worker->child_->takeOutput());
-  FrameWriter(worker->channel_.out(), FrameType::kStart, 0).put(std::string_view(options.start));
+  FrameWriter(worker->channel_.out(std::move(*their_memory)), FrameType::kStart, 0, kFlagDescriptor)
+      .put(std::string_view(options.start));
   return worker;
 }
 
-Worker::Worker(net::EventLoop& loop, net::UniqueFd socket, Logger& log, Owner& owner)
+Worker::Worker(net::EventLoop& loop, net::UniqueFd socket, LaneMemory lane_memory, Logger& log,
+               Owner& owner)
     : loop_(loop),
       log_(log),
       owner_(owner),
       channel_(loop, std::move(socket), *this),
+      lane_memory_(std::move(lane_memory)),
       kill_(loop, [this] { child_->kill(); }) {}
 
 Worker::~Worker() = default;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "model_runtime/python/channel.h"
 #include "model_runtime/python/frame.h"
+#include "model_runtime/python/lane_memory.h"
 #include "net/event_loop.h"
 #include "net/process/child_log.h"
 #include "net/process/child_process.h"
@@ -44,12 +46,14 @@ class Worker final : private Channel::Handler {
   };
 
   static Result<std::unique_ptr<Worker>> start(net::EventLoop& loop, const Options& options,
-                                               Logger& log, Owner& owner);
+                                               std::size_t lanes, Logger& log, Owner& owner);
   // Kills what runs.
   ~Worker() override;
 
   Channel& channel() { return channel_; }
   std::int64_t pid() const { return child_->pid(); }
+  // The ids of what its lanes began last, as far as it left word of that; for when it has ended.
+  std::vector<std::uint64_t> lastBegun() const { return lane_memory_.ids(); }
   // Asks it to end, and kills it if it does not within a few seconds: by a signal, for one that may
   // not listen any more; or by hanging up, which lets it end in its own way.
   void terminate();
@@ -57,7 +61,8 @@ class Worker final : private Channel::Handler {
   void kill() { child_->kill(); }
 
  private:
-  Worker(net::EventLoop& loop, net::UniqueFd socket, Logger& log, Owner& owner);
+  Worker(net::EventLoop& loop, net::UniqueFd socket, LaneMemory lane_memory, Logger& log,
+         Owner& owner);
 
   std::string onFrame(Frame& frame) override;
   void onChannelClosed(std::string_view broken) override;
@@ -71,6 +76,7 @@ class Worker final : private Channel::Handler {
   bool greeted_ = false;
   bool loaded_ = false;
   Channel channel_;
+  LaneMemory lane_memory_;
   std::unique_ptr<net::ChildProcess> child_;
   std::optional<net::ChildLog> output_;
   net::Timer kill_;

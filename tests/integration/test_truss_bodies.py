@@ -14,7 +14,7 @@ import msgpack
 import pytest
 
 from support.h2_client import H2Client
-from support.truss import Served, descriptors, truss
+from support.truss import Served, body_files, truss
 from support.waiting import SLOWNESS, eventually
 
 MIB = 1 << 20
@@ -111,4 +111,4 @@ def test_more_than_the_largest_is_413(served):
 def test_memory_files_are_gone_afterwards(served):
     assert served.fetch(json.dumps("y" * MIB).encode()).status == 200
     for pid in (served.sidecar.pid, served.worker()):
-        eventually(lambda p=pid: "memfd" not in str(descriptors(p)), "no memory file is open")
+        eventually(lambda p=pid: not body_files(p), "no body is left open")

@@ -6,6 +6,7 @@ import json
 import threading
 from typing import Any, Callable, Dict, List, Optional
 
+from . import frames
 from .body import Body, DescriptorBody
 
 # What a call is doing. The scheduler's lock guards the changes that cancelling may race with.
@@ -39,6 +40,7 @@ class Call:
         "task",
         "credit",
         "socket",
+        "started",
         "_request",
         "_meta",
         "_watchers",
@@ -71,6 +73,7 @@ class Call:
         self.task: Any = None
         self.credit: Any = None
         self.socket: Any = None
+        self.started = frames.started(number)
         self._request: Any = None
         self._meta: Optional[Dict[str, Any]] = None
         self._watchers: Optional[List[Callable[[], None]]] = None

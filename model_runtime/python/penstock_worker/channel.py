@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections import deque
-from typing import Callable, Deque, List
+from typing import Callable, Deque, List, Union
 
 from . import frames
 
@@ -69,20 +69,24 @@ class Channel:
 
     def _write_some(self) -> None:
         outgoing = self._outgoing
-        batch: List[bytes] = []
+        batch: List[Union[bytes, frames.Started]] = []
         while outgoing:
             frame = outgoing.popleft()
-            if type(frame) is bytes:
+            if type(frame) is not tuple:
                 batch.append(frame)
                 continue
-            if batch:
-                self._sock.sendall(b"".join(batch))
-                batch = []
+            self._send(batch)
+            batch = []
             self._send_with_descriptor(*frame)
-        if len(batch) == 1:
-            self._sock.sendall(batch[0])
-        elif batch:
-            self._sock.sendall(b"".join(batch))
+        self._send(batch)
+
+    def _send(self, batch: List[Union[bytes, frames.Started]]) -> None:
+        if not batch:
+            return
+        self._sock.sendall(b"".join(batch))
+        for frame in batch:
+            if type(frame) is frames.Started:
+                frame.written = True
 
     def _send_with_descriptor(self, data: bytes, descriptor: int) -> None:
         try:

@@ -1,6 +1,6 @@
 """Frames of the protocol: numbers, and one function for each frame that the worker sends.
 
-An outgoing frame is bytes, or (bytes, descriptor) when its body travels by descriptor.
+An outgoing frame is bytes, or (bytes, descriptor) when its body travels by descriptor, or a Started.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from struct import Struct
 from typing import Any, List, Optional, Tuple, Union
 
-VERSION = 1
+VERSION = 2
 MAX_PAYLOAD = 1 << 20
 MAX_INLINE_BODY = 64 * 1024
 MAX_CHUNK = 64 * 1024
@@ -66,10 +66,23 @@ TEXT, BINARY = 1, 2
 ) = range(6)
 SUCCEEDED, REQUEST_AT_FAULT, MODEL_AT_FAULT = range(3)
 
-Frame = Union[bytes, Tuple[bytes, int]]
+
+
+class Started(bytearray):
+    """STARTED, made beforehand. Its time can be put right until it is written, which the channel
+    says."""
+
+    written = False
+
+    def begins(self, when: int) -> None:
+        _WHEN.pack_into(self, 16, when)
+
+
+Frame = Union[bytes, Started, Tuple[bytes, int]]
 Body = Union[bytes, List[Any]]  # bytes, or buffers of bytes that follow each other
 
 _AT = Struct("<IBBHQq")
+_WHEN = Struct("<q")
 _BETWEEN = Struct("<IBBHQqq")
 _HEAD = Struct("<IBBHQHHI")
 _DONE = Struct("<IBBHQBBHI")
@@ -96,8 +109,8 @@ def ready(call_id: int, begin: int, end: int) -> bytes:
     return _BETWEEN.pack(16, READY, 0, 0, call_id, begin, end)
 
 
-def started(call_id: int, when: int) -> bytes:
-    return _AT.pack(8, STARTED, 0, 0, call_id, when)
+def started(call_id: int) -> Started:
+    return Started(_AT.pack(8, STARTED, 0, 0, call_id, 0))
 
 
 def ended(call_id: int, when: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional
 from . import frames, pydantic_types
 from .arguments import INPUTS, NONE, REQUEST, Method, method_of
 from .errors import DefinitionError
+from .sharing import Sharing
 
 _SHORT_NS = 200_000
 
@@ -23,6 +24,7 @@ class Operation:
         "parses",
         "input_type",
         "is_short",
+        "sharing",
         "_typical_ns",
     )
 
@@ -43,6 +45,7 @@ class Operation:
         self.is_short = (
             False  # predict, lately, has taken so little that a thread of its own is a waste
         )
+        self.sharing = Sharing()
         self._typical_ns = 50 * _SHORT_NS
         self.parses = not (
             method.takes == REQUEST and (preprocess is None or preprocess.takes == REQUEST)

@@ -11,7 +11,8 @@ from .errors import own_mistake
 
 class Pool:
     """Runs jobs in the order of their submission on at most `size` threads, started when needed and
-    kept. submit() is for any thread and never waits. A job must not raise."""
+    kept. submit() is for any thread, never waits, and returns whether a thread begins with the job
+    at once. A job must not raise."""
 
     def __init__(self, name: str, size: int):
         self._name = name
@@ -21,16 +22,18 @@ class Pool:
         self._threads = 0
         self._free = 0  # threads that wait for a job, less the jobs on their way to them
 
-    def submit(self, job: Callable[..., None], *arguments: Any) -> None:
+    def submit(self, job: Callable[..., None], *arguments: Any) -> bool:
         with self._lock:
             self._free -= 1
-            start = self._free < 0 and self._threads < self._size
+            free = self._free >= 0
+            start = not free and self._threads < self._size
             if start:
                 self._threads += 1
                 self._free += 1
         self._jobs.put((job, arguments))
         if start:
             threading.Thread(target=self._run, name=f"{self._name}", daemon=True).start()
+        return free or start
 
     def _run(self) -> None:
         while True:

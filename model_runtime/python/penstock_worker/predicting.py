@@ -14,6 +14,8 @@ from .arguments import REQUEST
 from .call import Call
 from .channel import Channel
 from .event_loop import EventLoop
+from .lane_words import LaneWords
+from .model import Operation
 from .pools import Pool
 from .preparing import decode
 from .scheduler import Scheduler
@@ -53,10 +55,12 @@ def _weigh(value: Any, left: int) -> int:
 
 
 class Predicting:
-    """run_on_lane() is for lane threads; each returns the lane's next call, after its STARTED has
-    been written. start_on_loop() is for the event loop. A lane is held until predict has really
-    ended, its generator or StreamingResponse too, and not by postprocess or by large encodings,
-    which run on the postprocess pool."""
+    """run_on_lane() is for lane threads; each returns the lane's next call, which the sidecar knows,
+    or would know if this process died, to have begun. start_on_loop() is for the event loop. A lane
+    is held until predict has really ended, its generator or StreamingResponse too, and not by
+    postprocess or by large encodings, which run on the postprocess pool. Where predict lets other
+    threads run, all else that comes after it is left to that pool too, so that nothing lies between
+    two predicts that could lie beside them."""
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Predicting:
         postprocess_pool: Pool,
         generator_pool: Pool,
         stream_buffer: int,
+        lane_words: LaneWords,
     ):
         self._scheduler = scheduler
         self._answers = answers
@@ -75,6 +80,7 @@ class Predicting:
         self._postprocess_pool = postprocess_pool
         self._generator_pool = generator_pool
         self._stream_buffer = stream_buffer
+        self._note_begin = lane_words.begin
 
     # On a lane thread, or on the reader's.
 
@@ -88,9 +94,12 @@ class Predicting:
             call = self._scheduler.take(False)
         self._channel.flush()
 
-    def run_on_lane(self, call: Call) -> Optional[Call]:
+    def run_on_lane(self, call: Call, lane: Optional[int] = None) -> Optional[Call]:
+        """lane: the number of the thread, if it is a lane's own."""
         operation = call.operation
         begin = time.monotonic_ns()
+        if lane is not None and not operation.sharing.trusted:
+            self._probe(operation, begin)
         try:
             if not call.decoded:
                 decode(call)
@@ -115,10 +124,55 @@ class Predicting:
                 self._loop.call(self._spawn, call, result)
                 return None
             when = time.monotonic_ns()
+            if lane is not None and operation.sharing.trusted and self._may_leave_rest(call, kind):
+                return self._leave_rest(call, result, begin, when, lane)
             operation.took(when - begin)
             following = self._end(call, result, when, False)
         self._write(following)
         return following
+
+    def _may_leave_rest(self, call: Call, kind: type) -> bool:
+        if not call.started.written:
+            # No other thread came to write it while predict ran.
+            call.operation.sharing.held_up()
+            return False
+        postprocess = call.operation.postprocess
+        return not call.reason and (
+            postprocess is None or (kind in _PLAIN and not postprocess.is_async)
+        )
+
+    def _leave_rest(
+        self, call: Call, result: Any, begin: int, when: int, lane: int
+    ) -> Optional[Call]:
+        """Predict returned `result` at `when`: frees the lane, and leaves what is to be done and
+        written to the pool. The next call's STARTED is then written while it runs."""
+        following = self._scheduler.switch(call, when, False)
+        at_once = self._postprocess_pool.submit(self._do_rest, call, result, begin, when)
+        if following is None or not at_once:
+            self._write(following)
+        else:
+            self._note_begin(lane, following.id)
+            following.started.begins(time.monotonic_ns())
+        return following
+
+    def _do_rest(self, call: Call, result: Any, begin: int, when: int) -> None:
+        operation = call.operation
+        operation.sharing.waited(time.monotonic_ns() - when)
+        operation.took(when - begin)
+        if operation.postprocess is None and _is_small(result):
+            self._answer(call, result)
+            return
+        self._channel.flush()
+        if operation.postprocess is None:
+            self._answer(call, result)
+        else:
+            self._postprocess(call, result)
+
+    def _probe(self, operation: Operation, when: int) -> None:
+        """Finds out whether others get to run while this predict does."""
+        sharing = operation.sharing
+        if not operation.is_short and sharing.wants_probe():
+            self._postprocess_pool.submit(lambda: sharing.waited(time.monotonic_ns() - when))
 
     def _write(self, following: Optional[Call]) -> None:
         """What is begun next is known to the sidecar before it runs: should the process die of it,
@@ -126,6 +180,7 @@ class Predicting:
         if following is None:
             self._channel.flush()
         else:
+            following.started.begins(time.monotonic_ns())
             self._channel.drain()
 
     def _is_for_loop(self, result: Any) -> bool:

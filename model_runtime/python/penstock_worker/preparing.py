@@ -28,6 +28,18 @@ def decode(call: Call) -> None:
     call.decoded = True
 
 
+def decode_early(call: Call) -> None:
+    """Decodes the body of a call that need not be prepared, if that is short and no code of the
+    model's, so that it does not take the lane's time. A body that cannot be decoded stays for
+    whoever answers that."""
+    operation = call.operation
+    if operation.parses and operation.input_type is None and type(call.body) is bytes and call.body:
+        try:
+            decode(call)
+        except Exception:
+            pass
+
+
 class Preparing:
     """Small bodies are decoded by the reader; large ones, pydantic's types and a sync preprocess,
     on the pool; an async preprocess on the event loop."""

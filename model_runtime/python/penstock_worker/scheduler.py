@@ -72,7 +72,9 @@ class Scheduler:
             self._running -= 1
             self._put(frames.ended(ended.id, when))
             call = self._take(asynchronous)
-            wake = self._next_runner() if self._allowed else None
+            wake = None
+            if self._allowed and self._running < self._limit:
+                wake = self._next_runner()
         if wake is not None:
             wake()
         return call
@@ -122,7 +124,9 @@ class Scheduler:
             allowed.popleft()
             call.state = RUNNING
             self._running += 1
-            self._put(frames.started(call.id, now))
+            started = call.started
+            started.begins(now)
+            self._put(started)
             return call
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import Any, Callable, Dict
@@ -16,11 +17,12 @@ from .event_loop import EventLoop
 from .health import Health
 from .journal import Journal
 from .lane import Lane
+from .lane_words import LaneWords
 from .loading import Loader
 from .model import LoadedModel
 from .pools import Pool
 from .predicting import Predicting
-from .preparing import Preparing
+from .preparing import Preparing, decode_early
 from .readers import Readers
 from .scheduler import Scheduler
 from .websocket import ClientSocket
@@ -38,6 +40,7 @@ class Service:
         loop: EventLoop,
         journal: Journal,
         readers: Readers,
+        lane_words: LaneWords,
     ):
         self._loaded = loaded
         self._channel = channel
@@ -61,6 +64,7 @@ class Service:
             postprocess,
             Pool("generator", limit),
             self._stream_buffer,
+            lane_words,
         )
         self._preparing = Preparing(self._scheduler, self._answers, channel, loop, preprocess)
         self._health = Health(loaded.is_healthy, channel, loop, journal)
@@ -97,7 +101,8 @@ class Service:
 
     def _start_lane(self) -> None:
         self._lanes += 1
-        Lane(self._lanes, self._scheduler, self._predicting.run_on_lane, self._channel.drain)
+        run = functools.partial(self._predicting.run_on_lane, lane=self._lanes - 1)
+        Lane(self._lanes, self._scheduler, run, self._channel.drain)
 
     def _wake_loop(self) -> None:
         self._loop.call(self._predicting.start_on_loop)
@@ -129,6 +134,7 @@ class Service:
             call.socket = ClientSocket(call, self._channel, self._stream_buffer)
         self._calls[number] = call
         if flags & frames.INVOKE_GO:
+            decode_early(call)
             self._allow(call)
         else:
             self._preparing.begin(call)

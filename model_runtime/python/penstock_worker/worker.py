@@ -19,6 +19,7 @@ from .channel import Channel, ProtocolError
 from .errors import own_mistake
 from .event_loop import EventLoop
 from .journal import Journal
+from .lane_words import LaneWords
 from .loading import Loader, LoadError
 from .model import LoadedModel
 from .readers import Readers
@@ -68,18 +69,23 @@ class Worker:
             raise ProtocolError(f"a frame of type {kind}")
         handler(number, flags, payload)
 
-    def _on_start(self, _: int, __: int, payload: bytes) -> None:
+    def _on_start(self, _: int, flags: int, payload: bytes) -> None:
         del self._handlers[frames.START]
         self._start = json.loads(payload)
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        if not flags & frames.FLAG_FD:
+            raise ProtocolError("a START without memory for the lanes")
+        words = LaneWords(
+            self._channel.next_descriptor(), max(1, int(self._start["predict_concurrency"]))
+        )
+        threading.Thread(target=self._load, args=(words,), name="load", daemon=True).start()
 
-    def _load(self) -> None:
+    def _load(self, words: LaneWords) -> None:
         try:
-            self._load_and_serve()
+            self._load_and_serve(words)
         except BaseException as error:
             own_mistake(error)
 
-    def _load_and_serve(self) -> None:
+    def _load_and_serve(self, words: LaneWords) -> None:
         begin = time.monotonic()
         loader = Loader(self._start, self._loop.wait_for, self._journal.warning)
         try:
@@ -91,7 +97,13 @@ class Worker:
             self._channel.drain()
             leave(1)
         service = Service(
-            loaded, self._start, self._channel, self._loop, self._journal, self._readers
+            loaded,
+            self._start,
+            self._channel,
+            self._loop,
+            self._journal,
+            self._readers,
+            words,
         )
         service.watch_environment(loader)
         gc.collect()

@@ -218,8 +218,23 @@ class FakeSidecar:
         ]
         for thread in self._threads:
             thread.start()
-        self.send(START, 0, json.dumps(self._start).encode())
+        self._start_worker()
         return self
+
+    def _start_worker(self):
+        payload = json.dumps(self._start).encode()
+        self._lanes = os.memfd_create("penstock-lanes")
+        os.truncate(self._lanes, 8 * self._concurrency)
+        rights = array.array("i", [self._lanes])
+        self._socket.sendmsg(
+            [HEADER.pack(len(payload), START, FD, 0, 0) + payload],
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
+        )
+
+    def last_begun(self):
+        """The ids in the lanes' memory."""
+        size = 8 * self._concurrency
+        return struct.unpack(f"<{self._concurrency}Q", os.pread(self._lanes, size, 0))
 
     def __exit__(self, *_):
         self.hang_up()
@@ -228,6 +243,7 @@ class FakeSidecar:
             thread.join(PATIENCE)
         self.process.stdout.close()
         self._socket.close()
+        os.close(self._lanes)
         assert not self.problems, self.problems
 
     def hang_up(self):
@@ -339,6 +355,11 @@ class FakeSidecar:
                     not self._ended and left > 0
                 ), f"no {what}; output: {self.lines}; problems: {self.problems}"
                 self._changed.wait(left)
+
+    def wait_for_end(self):
+        """Returns when all that the worker wrote has been read."""
+        self._threads[0].join(PATIENCE)
+        assert self._ended
 
     def of_worker(self, kind):
         return self.wait_for(

@@ -23,6 +23,7 @@ class Puppet:
         self.connection = connection
         self.buffer = b""
         self.descriptors = []
+        self.lanes = None  # the lanes' memory
         self.scripts = {}
         self.events = {}
         self.allowed = []  # ids that may start, in order
@@ -52,7 +53,7 @@ class Puppet:
                 yield kind, flags, number, payload
 
     def run(self, load):
-        self.send(HELLO, 0, struct.pack("<I", load.get("version", 1)))
+        self.send(HELLO, 0, struct.pack("<I", load.get("version", 2)))
         if "exit_at_start" in load:
             os._exit(load["exit_at_start"])
         if "error" in load:
@@ -125,6 +126,17 @@ class Puppet:
     def do_started(self, number):
         self.send(STARTED, number, struct.pack("<q", time.monotonic_ns()))
 
+    def do_begin(self, number, named=None):
+        """Begins without saying so, or notes whatever id it is told."""
+        os.pwrite(self.lanes, struct.pack("<Q", named or number), 0)
+
+    def do_no_memory(self, number):
+        os.truncate(self.lanes, 3)
+
+    def do_switch_quietly(self, number):
+        """Ends, and begins the next in line, and says neither."""
+        os.pwrite(self.lanes, struct.pack("<Q", self.allowed[0]), 0)
+
     def do_ended(self, number):
         self.send(ENDED, number, struct.pack("<q", time.monotonic_ns()))
         self.leave(number)
@@ -172,6 +184,7 @@ def main():
     puppet = Puppet(connection)
     for kind, _, _, payload in puppet.frames():
         if kind == START:
+            puppet.lanes = puppet.descriptors.pop(0)
             break
     puppet.run(json.loads(payload))
 

@@ -19,6 +19,7 @@ class FakeCall:
     def __init__(self, number, asynchronous=False, deadline=0):
         self.id, self.asynchronous, self.deadline = number, asynchronous, deadline
         self.state, self.reason = WAITING, 0
+        self.started = frames.started(number)
 
 
 class World:

@@ -1,5 +1,6 @@
 // What a worker may do wrong, and what its death costs.
 
+#include <array>
 #include <csignal>
 #include <string>
 
@@ -13,6 +14,8 @@ namespace {
 
 using End = PythonRuntime::End;
 using std::chrono::milliseconds;
+using testing::Each;
+using testing::Field;
 using testing::HasSubstr;
 
 constexpr char kPlain[] = R"([["await","go"],["started"],["ended"],["done",0,0,200,"hi"]])";
@@ -118,6 +121,63 @@ TEST_F(WorkerFailuresTest, WhatKillsTwoWorkersBeforeItBeginsIsGivenUp) {
   EXPECT_EQ(waiting.status, 200);
   EXPECT_EQ(guilty.end, End::kWorkerLost);
   EXPECT_EQ(metric("penstock_worker_restarts_total"), 2);
+}
+
+TEST_F(WorkerFailuresTest, WhatHadBegunWithoutSayingSoIsNotRunAgain) {
+  start();
+  Heard first, second, third;
+  submit(first, R"([["await","go"],["begin"],["await","message"],["exit",3]])");
+  submit(second, kPlain);
+  submit(third, kPlain);
+  poke(first);
+  runUntilOver(first);
+  EXPECT_EQ(first.end, End::kWorkerLost);
+  runUntilOver(third);
+  EXPECT_EQ(second.status, 200);
+  EXPECT_EQ(third.status, 200);
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 1);
+}
+
+TEST_F(WorkerFailuresTest, WhatHadTakenAPlaceInPredictWithoutSayingSoIsNotRunAgain) {
+  start();
+  Heard first, second, third;
+  submit(first,
+         R"([["await","go"],["started"],["await","message"],["switch_quietly"],["exit",3]])");
+  submit(second, kPlain);
+  submit(third, kPlain);
+  poke(first);
+  runUntilOver(third);
+  EXPECT_EQ(first.end, End::kWorkerLost);
+  EXPECT_EQ(second.end, End::kWorkerLost) << "it had begun, though the gate had not let it yet";
+  EXPECT_EQ(third.status, 200);
+  EXPECT_EQ(metric("penstock_gate_in_predict"), 0);
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 1);
+}
+
+TEST_F(WorkerFailuresTest, WhatADeadWorkerNotedThatItWasNotGivenCostsNobodyAnything) {
+  constexpr std::size_t kAnnounced = 16;
+  start();
+  Heard guilty;
+  std::array<Heard, kAnnounced + 1> waiting;
+  const std::string unknown = std::to_string(waiting.size() + 1);
+  submit(guilty, R"([["await","go"],["started"],["begin",)" + unknown + R"(],["exit",3]])");
+  for (Heard& each : waiting) {
+    submit(each, kPlain);
+  }
+  ASSERT_EQ(std::to_string(waiting.back().id), unknown);
+  runUntilOver(waiting.back());
+  EXPECT_EQ(guilty.end, End::kWorkerLost);
+  EXPECT_THAT(waiting, Each(Field(&Heard::status, 200)));
+}
+
+TEST_F(WorkerFailuresTest, ALaneMemoryThatTheWorkerHasCutTellsNothing) {
+  start();
+  Heard guilty, waiting;
+  submit(guilty, R"([["await","go"],["started"],["begin",2],["no_memory"],["exit",3]])");
+  submit(waiting, kPlain);
+  runUntilOver(waiting);
+  EXPECT_EQ(waiting.status, 200);
+  EXPECT_EQ(guilty.end, End::kWorkerLost);
 }
 
 TEST_F(WorkerFailuresTest, WhoIsCancelledWhileThereIsNoWorkerIsGone) {
