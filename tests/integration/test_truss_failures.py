@@ -69,6 +69,27 @@ MODEL = """
 """
 
 
+# Counts its runs in a file that is mapped: no other thread gets to run between that and the end.
+DIES_AT_ONCE = """
+    import mmap
+    import os
+    import signal
+    import time
+
+    class Model:
+        def __init__(self):
+            with open(os.path.join(os.environ["STAGE_FOLDER"], "runs"), "r+b") as file:
+                self.runs = mmap.mmap(file.fileno(), 0)
+
+        def predict(self, inputs):
+            self.runs[inputs["id"]] += 1
+            if inputs["dies"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.005)
+            return inputs["id"]
+"""
+
+
 def body(**fields):
     return json.dumps(fields).encode()
 
@@ -204,3 +225,19 @@ def test_deaths_leave_nothing_behind(served):
     equals(more, [Counter(), Counter()], "as many descriptors as after the first time")
     assert not body_files(served.sidecar.pid) and not body_files(served.worker())
     assert children(served.sidecar.pid) == [served.worker()], "no zombie"
+
+
+def test_what_ends_its_worker_at_once_is_not_run_again(tmp_path):
+    count, fatal = 60, 40
+    runs = tmp_path / "stage" / "runs"
+    runs.parent.mkdir()
+    runs.write_bytes(bytes(count))
+    served = Served(truss(tmp_path, DIES_AT_ONCE))
+    calls = [served.call(body(id=index, dies=index == fatal)) for index in range(count)]
+    answers = [call.response() for call in calls]
+    for call in calls:
+        call.client.close()
+    assert answers[fatal].status == 502
+    assert {answer.status for answer in answers} == {200, 502}
+    assert set(runs.read_bytes()) == {1}
+    served.wait_idle()

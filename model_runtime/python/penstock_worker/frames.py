@@ -1,6 +1,6 @@
 """Frames of the protocol: numbers, and one function for each frame that the worker sends.
 
-An outgoing frame is bytes, or (bytes, descriptor) when its body travels by descriptor, or a Started.
+An outgoing frame is bytes, a Started, or (bytes, descriptor) when its body travels by descriptor.
 """
 
 from __future__ import annotations

@@ -55,12 +55,12 @@ def _weigh(value: Any, left: int) -> int:
 
 
 class Predicting:
-    """run_on_lane() is for lane threads; each returns the lane's next call, which the sidecar knows,
-    or would know if this process died, to have begun. start_on_loop() is for the event loop. A lane
-    is held until predict has really ended, its generator or StreamingResponse too, and not by
-    postprocess or by large encodings, which run on the postprocess pool. Where predict lets other
-    threads run, all else that comes after it is left to that pool too, so that nothing lies between
-    two predicts that could lie beside them."""
+    """run_on_lane() is for lane threads; each returns the lane's next call, of which the sidecar
+    knows, or would know if this process died, that it has begun. start_on_loop() is for the event
+    loop. A lane is held until predict has really ended, its generator or StreamingResponse too, and
+    not by postprocess or by large encodings, which run on the postprocess pool. Where predict lets
+    other threads run, all else that comes after it is left to that pool too, so that nothing lies
+    between two predicts that could lie beside them."""
 
     def __init__(
         self,
