@@ -145,25 +145,33 @@ class Predicting:
         self, call: Call, result: Any, begin: int, when: int, lane: int
     ) -> Optional[Call]:
         """Predict returned `result` at `when`: frees the lane, and leaves what is to be done and
-        written to the pool. The next call's STARTED is then written while it runs."""
+        written to the pool. The next call's STARTED is then written while it runs, provided that
+        this call lets others run."""
         following = self._scheduler.switch(call, when, False)
-        at_once = self._postprocess_pool.submit(self._do_rest, call, result, begin, when)
-        if following is None or not at_once:
+        if following is None or not following.operation.sharing.trusted:
+            call.operation.took(when - begin)
+            if call.operation.postprocess is None and _is_small(result):
+                self._answers.put_value(call, result)
+            else:
+                self._postprocess_pool.submit(self._finish, call, result)
             self._write(following)
-        else:
+        elif self._postprocess_pool.submit(self._do_rest, call, result, begin, when):
             self._note_begin(lane, following.id)
             following.started.begins(time.monotonic_ns())
+        else:
+            self._write(following)
         return following
 
     def _do_rest(self, call: Call, result: Any, begin: int, when: int) -> None:
         operation = call.operation
         operation.sharing.waited(time.monotonic_ns() - when)
         operation.took(when - begin)
-        if operation.postprocess is None and _is_small(result):
-            self._answer(call, result)
-            return
-        self._channel.flush()
-        if operation.postprocess is None:
+        if operation.postprocess is not None or not _is_small(result):
+            self._channel.flush()
+        self._finish(call, result)
+
+    def _finish(self, call: Call, result: Any) -> None:
+        if call.operation.postprocess is None:
             self._answer(call, result)
         else:
             self._postprocess(call, result)

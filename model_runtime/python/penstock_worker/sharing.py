@@ -43,9 +43,9 @@ class Sharing:
             self.held_up()
             return
         self._in_time += 1
-        if self._in_time == _PROBES:
+        if self._in_time >= _PROBES:
             self.trusted = True
-        elif self._in_time == _SETTLED:
+        if self._in_time >= _SETTLED:
             self._next_pause = _FIRST_PAUSE
 
     def held_up(self) -> None:

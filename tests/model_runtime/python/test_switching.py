@@ -57,6 +57,11 @@ class HeldPool:
             job(*arguments)
 
 
+class Both(Echo):
+    def completions(self, x):
+        return x
+
+
 class FakeLoop:
     def call(self, *_):
         pass
@@ -85,7 +90,8 @@ class World:
             1 << 20,
             self,
         )
-        operation = LoadedModel(model).operations[0]
+        self.operations = LoadedModel(model).operations
+        operation = self.operations[0]
         self.sharing = operation.sharing
         self.sharing.trusted = trusted
         self.calls = [
@@ -161,10 +167,19 @@ def test_nothing_is_left_to_a_pool_without_a_free_thread():
     assert world.written() == [(ENDED, 1), (STARTED, 2)] and not world.begun
 
 
-def test_nothing_is_left_when_nobody_comes_next():
-    world = World(Doubling(), 1)
+@pytest.mark.parametrize("model", [Echo, Doubling])
+def test_the_lane_writes_itself_when_nobody_comes_next(model):
+    world = World(model(), 1)
     assert world.run(1) is None
-    assert world.written() == [(ENDED, 1)] and not world.begun
+    assert world.written()[0] == (ENDED, 1) and not world.begun
+    assert not world.pool.jobs or model is Doubling
+
+
+def test_the_next_call_is_trusted_by_what_it_is():
+    world = World(Both(), 2)
+    world.calls[1].operation = world.operations[2]
+    assert world.run(1) == 2
+    assert world.written() == [(ENDED, 1), (STARTED, 2), (DONE, 1)] and not world.begun
 
 
 @pytest.mark.parametrize(
