@@ -227,12 +227,13 @@ def test_deaths_leave_nothing_behind(served):
     assert children(served.sidecar.pid) == [served.worker()], "no zombie"
 
 
-def test_what_ends_its_worker_at_once_is_not_run_again(tmp_path):
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_what_ends_its_worker_at_once_is_not_run_again(tmp_path, concurrency):
     count, fatal = 60, 40
     runs = tmp_path / "stage" / "runs"
     runs.parent.mkdir()
     runs.write_bytes(bytes(count))
-    served = Served(truss(tmp_path, DIES_AT_ONCE))
+    served = Served(truss(tmp_path, DIES_AT_ONCE, runtime={"predict_concurrency": concurrency}))
     calls = [served.call(body(id=index, dies=index == fatal)) for index in range(count)]
     answers = [call.response() for call in calls]
     for call in calls:

@@ -17,6 +17,7 @@ from penstock_worker.channel import Channel
 from penstock_worker.journal import Journal
 from penstock_worker.model import LoadedModel
 from penstock_worker.predicting import Predicting
+from penstock_worker.preparing import decode_early
 from penstock_worker.scheduler import Scheduler
 from penstock_worker.sharing import Sharing
 
@@ -212,6 +213,23 @@ def test_probes_come_before_trust():
     world.frames()
     assert world.run(number) == number + 1
     assert world.written() == [] and world.begun == [(0, number + 1)]
+
+
+def early(body, operation):
+    call = Call(1, operation, 0, False, False, b"", body)
+    decode_early(call)
+    return call.decoded, call.inputs
+
+
+def test_a_short_body_is_decoded_when_it_comes():
+    operation = LoadedModel(Echo()).operations[0]
+    assert early(b'{"a": [1]}', operation) == (True, {"a": [1]})
+
+
+def test_a_body_that_is_none_is_left_to_whoever_answers_that():
+    operation = LoadedModel(Echo()).operations[0]
+    assert early(b"{", operation) == (False, None)
+    assert early(b"", operation) == (False, None)
 
 
 def probes(sharing, calls):
