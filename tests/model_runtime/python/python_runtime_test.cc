@@ -138,6 +138,7 @@ TEST_F(PythonRuntimeTest, WhatRunsAndIsCancelledEndsWhenItsWorkDoes) {
   runUntil([this] { return metric("penstock_gate_in_predict") == 1; });
   EXPECT_FALSE(next.over());
   runtime_->cancel(heard.id);
+  runUntilOver(heard);
   runUntilOver(next);
   EXPECT_EQ(heard.end, End::kCancelled);
   EXPECT_EQ(next.status, 200);
@@ -172,6 +173,7 @@ TEST_F(PythonRuntimeTest, AStreamThatStandsStillIsGivenUp) {
       heard,
       R"([["await","go"],["started"],["head"],["chunk","a"],["await","cancel"],["ended"],["done",2]])");
   submit(next, kPlain);
+  runUntilOver(heard);
   runUntilOver(next);
   EXPECT_EQ(heard.end, End::kStalled);
   EXPECT_EQ(next.status, 200);
