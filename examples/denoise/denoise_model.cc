@@ -17,7 +17,7 @@
 #include "examples/denoise/device_filter.h"
 #include "examples/denoise/image_codec.h"
 #include "examples/denoise/non_local_means.h"
-#include "model_runtime/cuda/device.h"
+#include "model_runtime/cuda/device_option.h"
 #include "model_runtime/cuda/fault_answer.h"
 #include "model_runtime/launching_model.h"
 
@@ -83,7 +83,15 @@ class DenoiseModel final : public runtime::LaunchingModel {
                                                       std::to_string(option->most));
       }
     }
-    return openDevice(device, context);
+    auto lanes = runtime::cuda::openLanes(device, context);
+    if (!lanes.has_value()) {
+      return std::unexpected(std::move(lanes.error()));
+    }
+    if (*lanes != nullptr) {
+      device_ = std::make_unique<DeviceFilter>(std::move(*lanes), parameters_);
+      faults_ = runtime::cuda::FaultAnswer(context.end_process);
+    }
+    return {};
   }
 
   ModelResult<std::unique_ptr<State>> preprocess(Input input, const Call& /*call*/) override {
@@ -109,7 +117,7 @@ class DenoiseModel final : public runtime::LaunchingModel {
     if (device_ == nullptr || !hasNoise(mine.sigma)) {
       return {};
     }
-    return answer(device_->launch(mine.image, mine.sigma, lane, mine.workspace));
+    return faults_.answer(device_->launch(mine.image, mine.sigma, lane, mine.workspace));
   }
 
   // Without a device the work is done here, where a lane has one request at a time.
@@ -120,14 +128,14 @@ class DenoiseModel final : public runtime::LaunchingModel {
       return {};
     }
     return mine.workspace == nullptr ? ModelResult<void>()
-                                     : answer(DeviceFilter::finish(*mine.workspace));
+                                     : faults_.answer(DeviceFilter::finish(*mine.workspace));
   }
 
   ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state,
                                               const Call& /*call*/) override {
     auto& mine = static_cast<DenoiseState&>(*state);
     if (mine.workspace != nullptr) {
-      if (auto ok = answer(DeviceFilter::collect(mine.workspace, mine.image)); !ok) {
+      if (auto ok = faults_.answer(DeviceFilter::collect(mine.workspace, mine.image)); !ok) {
         return std::unexpected(std::move(ok.error()));
       }
     }
@@ -144,44 +152,6 @@ class DenoiseModel final : public runtime::LaunchingModel {
   }
 
  private:
-  ModelResult<void> openDevice(const std::string& wanted, const LoadContext& context) {
-    if (wanted != "cpu" && wanted != "cuda" && wanted != "auto") {
-      return modelFailure(ErrorKind::kBadInput, "options: device: expected cpu, cuda or auto");
-    }
-    if (wanted == "cpu") {
-      return {};
-    }
-    auto devices = runtime::cuda::openDevices();
-    if (!devices && devices.error().fault == runtime::cuda::DeviceFault::kAbsent &&
-        wanted == "auto") {
-      context.log("no GPU, so the processor is used: " + devices.error().message);
-      return {};
-    }
-    if (!devices) {
-      return modelFailure(ErrorKind::kInternal, "options: device: " + wanted +
-                                                    ": no GPU to use: " + devices.error().message);
-    }
-    auto lanes = runtime::cuda::LaneSet::make(
-        std::move(*devices),
-        {.lanes = context.predict_concurrency, .run_ahead = context.run_ahead});
-    if (!lanes) {
-      return modelFailure(ErrorKind::kInternal, "options: device: " + lanes.error().text());
-    }
-    for (std::size_t i = 0; i < (*lanes)->devices(); ++i) {
-      context.log("uses GPU " + std::to_string(i) + ", " + (*lanes)->device(i).name());
-    }
-    device_ = std::make_unique<DeviceFilter>(std::move(*lanes), parameters_);
-    faults_ = runtime::cuda::FaultAnswer(context.end_process);
-    return {};
-  }
-
-  ModelResult<void> answer(const runtime::cuda::DeviceResult<void>& result) const {
-    if (result.has_value()) {
-      return {};
-    }
-    return std::unexpected(faults_(result.error()));
-  }
-
   NonLocalMeans parameters_;
   std::size_t max_megapixels_ = 64;
   std::unique_ptr<DeviceFilter> device_;  // null: the processor

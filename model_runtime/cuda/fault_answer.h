@@ -20,6 +20,11 @@ class FaultAnswer {
   // An error that a request met. Out of memory comes from Workspace::reserve(), before anything of
   // the request has begun.
   ModelError operator()(const DeviceError& error) const;
+  // The same for what a call gave: nothing, if that was no error.
+  template <typename T>
+  ModelResult<void> answer(const DeviceResult<T>& result) const {
+    return result.has_value() ? ModelResult<void>() : std::unexpected((*this)(result.error()));
+  }
 
  private:
   std::function<void(std::string_view)> end_process_;

@@ -1,11 +1,31 @@
 #include "model_runtime/cuda/lane_set.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "model_runtime/cuda/try.h"
 
 namespace penstock::runtime::cuda {
+namespace {
+
+DeviceResult<void> copyAndWait(Lane& lane, std::byte* to, const Buffer& from, std::size_t bytes) {
+  Device& device = lane.device();
+  const auto ended = device.makeEvent();
+  PENSTOCK_TRY(ended);
+  DeviceResult<void> done = device.copy(to, from.data(), bytes, lane.stream());
+  if (done.has_value()) {
+    done = device.record(*ended, lane.stream());
+  }
+  if (done.has_value()) {
+    done = device.await(*ended);
+  }
+  device.endEvent(*ended);
+  return done;
+}
+
+}  // namespace
 
 DeviceResult<std::unique_ptr<LaneSet>> LaneSet::make(std::vector<std::unique_ptr<Device>> devices,
                                                      const Options& options) {
@@ -44,6 +64,23 @@ DeviceResult<std::unique_ptr<LaneSet>> LaneSet::make(std::vector<std::unique_ptr
 
 WorkspacePool::Lease LaneSet::takeWorkspace(std::size_t lane_number) {
   return seats_[lanes_[lane_number]->deviceIndex()]->workspaces->take();
+}
+
+DeviceResult<std::vector<const std::byte*>> LaneSet::keep(std::span<const std::byte> bytes) {
+  std::vector<const std::byte*> copies;
+  // Each device's first lane is that of the same number.
+  for (std::size_t index = 0; index < seats_.size(); ++index) {
+    Seat& seat = *seats_[index];
+    Buffer staged(*seat.device, seat.account, Device::Memory::kPinned);
+    auto kept = std::make_unique<Buffer>(*seat.device, seat.account, Device::Memory::kDevice);
+    PENSTOCK_TRY(staged.reserve(bytes.size()));
+    PENSTOCK_TRY(kept->reserve(bytes.size()));
+    std::memcpy(staged.data(), bytes.data(), bytes.size());
+    PENSTOCK_TRY(copyAndWait(*lanes_[index], kept->data(), staged, bytes.size()));
+    copies.push_back(kept->data());
+    seat.kept.push_back(std::move(kept));
+  }
+  return copies;
 }
 
 }  // namespace penstock::runtime::cuda

@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "model_runtime/cuda/buffer.h"
 #include "model_runtime/cuda/device.h"
 #include "model_runtime/cuda/lane.h"
 #include "model_runtime/cuda/memory_account.h"
@@ -29,6 +31,9 @@ class LaneSet {
   Lane& lane(std::size_t number) { return *lanes_[number]; }
   // A workspace on that lane's device.
   WorkspacePool::Lease takeWorkspace(std::size_t lane_number);
+  // What every request reads, such as a model's weights: a copy on each device for as long as this
+  // lives, within its limit. Returns where, by the index of the device. In load(); waits.
+  DeviceResult<std::vector<const std::byte*>> keep(std::span<const std::byte> bytes);
 
   std::size_t lanes() const { return lanes_.size(); }
   std::size_t devices() const { return seats_.size(); }
@@ -43,6 +48,7 @@ class LaneSet {
         : device(std::move(the_device)), account(limit_bytes) {}
     std::unique_ptr<Device> device;
     MemoryAccount account;
+    std::vector<std::unique_ptr<Buffer>> kept;
     std::unique_ptr<WorkspacePool> workspaces;
   };
   LaneSet() = default;

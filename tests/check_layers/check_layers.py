@@ -88,7 +88,7 @@ LIBRARIES = [
     ),
     Library("simdjson", r"simdjson", ("examples/**/*.cc", "sidecar/*.cc")),
     Library("dlopen", r"dlfcn\.h$", ("model_runtime/native/*.cc", "model_runtime/cuda/nvml.cc")),
-    Library("CUDA", r"cuda|cub/|thrust/|nv", ("model_runtime/cuda/*", "examples/denoise/*.cu*", "tests/gpu/*.cu*")),
+    Library("CUDA", r"cuda|cub/|thrust/|nv", ("model_runtime/cuda/*", "examples/**/*.cu*", "tests/gpu/*.cu*")),
     Library("libpng", r"png\.h$", ("examples/denoise/*.cc",)),
     Library("libjpeg", r"jpeglib\.h$|jerror\.h$", ("examples/denoise/*.cc",)),
     Library("GoogleTest", r"gtest/|gmock/", ("tests/**/*.cc", "tests/**/*.h")),

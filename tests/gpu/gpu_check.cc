@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   }
   std::printf("%s\n\n", (*devices)[0]->name().c_str());
   Table table;
+  checkMatmul(table);
   checkDenoise(table, small);
   if (!small) {
     checkOutOfMemory(table);

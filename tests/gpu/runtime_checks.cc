@@ -60,11 +60,10 @@ class BusyModel final : public runtime::LaunchingModel {
     auto& workspace = static_cast<BusyState&>(state).workspace;
     runtime::cuda::Lane& lane = lanes_->lane(number);
     workspace = lanes_->takeWorkspace(number);
-    return answer(enqueue(*workspace, lane));
+    return faults_.answer(enqueue(*workspace, lane));
   }
   ModelResult<void> finish(State& state, const Call&, std::size_t) override {
-    auto time = static_cast<BusyState&>(state).workspace->awaitKernels();
-    return answer(time ? DeviceResult<void>() : std::unexpected(time.error()));
+    return faults_.answer(static_cast<BusyState&>(state).workspace->awaitKernels());
   }
   ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state, const Call&) override {
     auto& workspace = static_cast<BusyState&>(*state).workspace;
@@ -112,9 +111,6 @@ class BusyModel final : public runtime::LaunchingModel {
     if (shape_.other_stages > Duration::zero()) {
       call.token.sleepUntil(std::chrono::steady_clock::now() + shape_.other_stages);
     }
-  }
-  ModelResult<void> answer(const DeviceResult<void>& result) const {
-    return result ? ModelResult<void>() : std::unexpected(faults_(result.error()));
   }
 
   const Shape shape_;

@@ -107,6 +107,36 @@ TEST(LaneSet, WhoTakesOneTooManyWaitsForOneToComeBack) {
   EXPECT_TRUE(got);
 }
 
+TEST(LaneSet, KeepsACopyOnEachDeviceForAsLongAsItLives) {
+  auto devices = fakes(3);
+  auto& first = static_cast<FakeDevice&>(*devices[0]);
+  auto set = std::move(*LaneSet::make(std::move(devices), {.lanes = 2}));
+  std::vector<std::byte> weights(100'000, std::byte{7});
+  const std::size_t handles = first.liveHandles();
+  const auto kept = set->keep(weights);
+  ASSERT_TRUE(kept.has_value());
+  EXPECT_EQ(first.liveHandles(), handles);
+  ASSERT_EQ(kept->size(), 2u);
+  EXPECT_NE((*kept)[0], (*kept)[1]);
+  weights.assign(weights.size(), std::byte{0});
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::vector<std::byte> copy((*kept)[i], (*kept)[i] + weights.size());
+    EXPECT_EQ(copy, std::vector<std::byte>(weights.size(), std::byte{7}));
+    EXPECT_GE(set->account(i).bytes(Memory::kDevice), weights.size());
+    EXPECT_EQ(set->account(i).bytes(Memory::kPinned), 0u) << "only on its way";
+  }
+  EXPECT_EQ(first.liveBytes(Memory::kDevice), set->account(0).bytes(Memory::kDevice));
+}
+
+TEST(LaneSet, KeepsNothingBeyondItsLimit) {
+  auto set = std::move(*LaneSet::make(fakes(1), {.lanes = 1, .device_limit_bytes = 100'000}));
+  const std::vector<std::byte> weights(200'000);
+  const auto kept = set->keep(weights);
+  ASSERT_FALSE(kept.has_value());
+  EXPECT_EQ(kept.error().fault, DeviceFault::kOutOfMemory);
+  EXPECT_EQ(set->account(0).bytes(Memory::kDevice), 0u);
+}
+
 // As a request that was cancelled after its launch does.
 TEST(LaneSet, AWorkspaceComesBackOnlyWhenNothingEnqueuedUsesIt) {
   auto set = std::move(*LaneSet::make(fakes(1), {.lanes = 1}));

@@ -1,0 +1,36 @@
+// Linked with examples/matmul in place of CUDA's devices and the kernel: a fake device, on which
+// the kernel is the reference.
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "examples/matmul/perceptron.h"
+#include "tests/model_runtime/cuda/fake_device.h"
+
+namespace penstock {
+namespace {
+
+// A kernel is a plain function, so this is where it learns of its device. The model has it.
+runtime::cuda::FakeDevice* device = nullptr;
+
+}  // namespace
+
+runtime::cuda::DeviceResult<std::vector<std::unique_ptr<runtime::cuda::Device>>>
+runtime::cuda::openDevices() {
+  std::vector<std::unique_ptr<Device>> devices;
+  auto fake = std::make_unique<FakeDevice>("fake", std::size_t{1} << 20);
+  device = fake.get();
+  devices.push_back(std::move(fake));
+  return devices;
+}
+
+void examples::launchPerceptron(const float* weights, const float* inputs, float* hidden,
+                                float* outputs, std::size_t rows, void* stream) {
+  device->kernel({stream}, [=] {
+    std::fill_n(hidden, rows * kHidden, 0.0f);
+    std::ranges::copy(runPerceptron({weights, kWeights}, {inputs, rows * kInputs}), outputs);
+  });
+}
+
+}  // namespace penstock
