@@ -108,6 +108,19 @@ struct Call {
   const CancellationToken& token;
 };
 
+// A figure of the model's own in /metrics. It is read when the page is asked for, on whichever
+// thread renders it, from the end of load() to the end of the model: from atomics, say, or under a
+// lock that nobody holds for long. If it throws, the page says NaN.
+struct ModelMetric {
+  enum class Kind { kGauge, kCounter };  // a counter only grows
+  // penstock_model_…, of a-z, 0-9 and _; that of a counter, and no other, ends in _total.
+  std::string name;
+  std::string help;  // one line, the same for all of one name
+  std::map<std::string, std::string> labels;
+  Kind kind = Kind::kGauge;
+  std::function<double()> read;
+};
+
 // What load() is given. Valid during load(); copy what you keep.
 struct LoadContext {
   std::string directory;                       // the model's, where its config.yaml is; absolute
@@ -115,6 +128,9 @@ struct LoadContext {
   std::size_t predict_concurrency = 1;         // lanes are numbered from 0 to this minus 1
   std::size_t run_ahead = 0;                   // launching_model.h
   std::function<void(std::string_view)> log;   // one line, at level info
+  // During load() only. An error says what is wrong with it, such as a name that comes twice with
+  // the same labels.
+  std::function<ModelResult<void>(ModelMetric)> add_metric;
   // For what nothing in this process can mend, such as a lost device: logs one line at level error,
   // and ends the process with status 1 for its supervisor to start again. Does not return. May be
   // called from any stage, at any time.
@@ -167,7 +183,7 @@ class Model {
 
 // Raised whenever anything above changes. A library made for another version is refused when
 // loaded.
-inline constexpr std::uint32_t kModelAbiVersion = 2;
+inline constexpr std::uint32_t kModelAbiVersion = 3;
 
 }  // namespace penstock::runtime
 

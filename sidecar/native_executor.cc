@@ -66,6 +66,8 @@ Result<std::unique_ptr<runtime::Model>> NativeExecutor::load() {
       .predict_concurrency = config_.predict_concurrency,
       .run_ahead = native.run_ahead,
       .log = [this](std::string_view line) { log_.info("model says", {{"text", line}}); },
+      .add_metric =
+          [this](runtime::ModelMetric metric) { return model_metrics_.add(std::move(metric)); },
       .end_process = [this](std::string_view line) { endProcess(line); }};
   try {
     if (auto ok = (*model)->load(context); !ok) {
@@ -94,6 +96,7 @@ void NativeExecutor::onLoaded(Result<std::unique_ptr<runtime::Model>> loaded) {
     owner_.onExecutorFailed(loaded.error().message);
     return;
   }
+  model_metrics_.show(metrics_);
   use(std::move(*loaded));
 }
 

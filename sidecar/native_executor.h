@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "model_runtime/model.h"
+#include "model_runtime/model_metrics.h"
 #include "model_runtime/runtime.h"
 #include "net/event_loop.h"
 #include "sidecar/executor.h"
@@ -60,6 +61,7 @@ class NativeExecutor final : public Executor {
   bool draining_ = false;
   Id last_id_ = 0;
   std::unordered_map<Id, Running> running_;
+  runtime::ModelMetrics model_metrics_;
   std::unique_ptr<runtime::Model> model_;
   std::unique_ptr<runtime::Runtime> runtime_;
   std::thread loader_;

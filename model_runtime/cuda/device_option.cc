@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "model_runtime/cuda/lane_metrics.h"
+#include "model_runtime/cuda/try.h"
+
 namespace penstock::runtime::cuda {
 
 ModelResult<std::unique_ptr<LaneSet>> openLanes(const std::string& wanted,
@@ -29,6 +32,7 @@ ModelResult<std::unique_ptr<LaneSet>> openLanes(const std::string& wanted,
   for (std::size_t i = 0; i < (*lanes)->devices(); ++i) {
     context.log("uses GPU " + std::to_string(i) + ", " + (*lanes)->device(i).name());
   }
+  PENSTOCK_TRY(showLanes(**lanes, context));
   return std::move(*lanes);
 }
 

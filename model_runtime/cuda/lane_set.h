@@ -29,6 +29,7 @@ class LaneSet {
                                                      const Options& options);
 
   Lane& lane(std::size_t number) { return *lanes_[number]; }
+  const Lane& lane(std::size_t number) const { return *lanes_[number]; }
   // A workspace on that lane's device.
   WorkspacePool::Lease takeWorkspace(std::size_t lane_number);
   // What every request reads, such as a model's weights: a copy on each device for as long as this

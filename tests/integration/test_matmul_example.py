@@ -116,3 +116,10 @@ def test_too_many_rows_for_the_device_are_not_executed(sidecar):
         after = client.fetch(path="/predict", body=json.dumps({"inputs": [row]}).encode())
         assert after.status == 200
     assert sidecar.stop() == 0
+
+
+@pytest.mark.parametrize("sidecar", ["device"], indirect=True)
+def test_the_page_says_how_long_the_kernels_ran(sidecar):
+    ask(sidecar.address, rows_of(1, 1))
+    assert sidecar.metric("penstock_model_gpu_kernel_seconds_total", gpu="0", lane="0") > 0
+    assert sidecar.stop() == 0

@@ -1,6 +1,6 @@
 // A model on a fake device, for black-box tests. The body says what happens: "lost" loses the
 // device while the request's kernel runs, a number is how many bytes the request wants on it, and
-// anything else comes back in capitals.
+// anything else comes back in capitals. The option `metric` names a metric of the model's own.
 
 #include <charconv>
 #include <cstring>
@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "model_runtime/cuda/fault_answer.h"
+#include "model_runtime/cuda/lane_metrics.h"
 #include "model_runtime/cuda/lane_set.h"
+#include "model_runtime/cuda/try.h"
 #include "model_runtime/launching_model.h"
 #include "tests/model_runtime/cuda/fake_device.h"
 
@@ -29,7 +31,11 @@ class FakeGpu final : public LaunchingModel {
     lanes_ = std::move(*LaneSet::make(std::move(devices), {.lanes = context.predict_concurrency,
                                                            .run_ahead = context.run_ahead}));
     faults_ = FaultAnswer(context.end_process);
-    return {};
+    if (const auto own = context.options.find("metric"); own != context.options.end()) {
+      PENSTOCK_TRY(context.add_metric(
+          {.name = own->second, .help = "Seven", .labels = {}, .read = [] { return 7.0; }}));
+    }
+    return showLanes(*lanes_, context);
   }
 
   ModelResult<std::unique_ptr<State>> preprocess(Input input, const Call&) override {
@@ -67,10 +73,7 @@ class FakeGpu final : public LaunchingModel {
   }
 
   ModelResult<void> finish(State& state, const Call&, std::size_t) override {
-    if (auto ok = static_cast<FakeState&>(state).workspace->awaitKernels(); !ok) {
-      return std::unexpected(faults_(ok.error()));
-    }
-    return {};
+    return faults_.answer(static_cast<FakeState&>(state).workspace->awaitKernels());
   }
 
   ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state, const Call&) override {
