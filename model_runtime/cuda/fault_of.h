@@ -10,12 +10,15 @@ namespace penstock::runtime::cuda {
 // is what the runtime's documentation says of each ("the process must be terminated and
 // relaunched"); one that nobody knows counts as such.
 inline DeviceFault faultOf(cudaError_t code) {
-  switch (code) {
+  // Named only by newer versions of CUDA.
+  constexpr int kErrorContained = 226;
+  switch (static_cast<int>(code)) {
     case cudaErrorMemoryAllocation:
       return DeviceFault::kOutOfMemory;
     case cudaErrorNoDevice:
     case cudaErrorInsufficientDriver:
       return DeviceFault::kAbsent;
+    case kErrorContained:
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchFailure:
     case cudaErrorLaunchTimeout:
@@ -31,6 +34,7 @@ inline DeviceFault faultOf(cudaError_t code) {
     case cudaErrorDevicesUnavailable:
     case cudaErrorMpsConnectionFailed:
     case cudaErrorMpsRpcFailure:
+    case cudaErrorMpsClientTerminated:
     case cudaErrorExternalDevice:
     case cudaErrorTensorMemoryLeak:
     case cudaErrorUnknown:
