@@ -77,7 +77,7 @@ class Request final : public std::enable_shared_from_this<Request>,
   };
   std::optional<Launch> launch;
   Stage stage = Stage::kPreprocess;
-  LaneIdle::Place place = LaneIdle::Place::kNowhere;
+  LaneIdle::Position position;
   TimePoint stage_began{};
   std::atomic<bool> finished = false;
 

@@ -283,7 +283,7 @@ void Runtime::runPostprocess(Request& request) {
 }
 
 void Runtime::moveTo(LaneIdle::Place place, Request& request, TimePoint now) {
-  idle_lanes_.move(std::exchange(request.place, place), place, now);
+  idle_lanes_.move(request.position, place, now);
 }
 
 // If it is in none of the queues, the thread that has it sees the mark when its stage returns, or
@@ -338,7 +338,7 @@ void Runtime::finish(Request& request, Outcome outcome) {
   PENSTOCK_CHECK(!request.finished.exchange(true), "a request ends once");
   const std::shared_ptr<Request> keep = std::move(request.self);
   timer_.clear(keep);
-  if (request.place != LaneIdle::Place::kNowhere) {
+  if (request.position.place != LaneIdle::Place::kNowhere) {
     moveTo(LaneIdle::Place::kNowhere, request, clock_.now());
   }
   // What the model keeps per request is gone before the answer is out.

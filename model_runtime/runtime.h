@@ -93,6 +93,8 @@ class Runtime final : private PredictGate::Handler {
   // Submitted and not ended. A request has left this count when its completion is called.
   std::size_t inFlight() const;
   PredictGate::Snapshot gate() const { return gate_.snapshot(); }
+  // Of the lanes, until now.
+  LaneIdle::Totals idle() const { return idle_lanes_.totals(clock_.now()); }
 
  private:
   friend class Request;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 
 namespace penstock::runtime {
 namespace {
@@ -10,6 +11,12 @@ namespace {
 constexpr char kRequestsName[] = "penstock_requests_total";
 constexpr char kRequestsHelp[] =
     "Requests that ended, by the stage they ended in (admission: never begun) and how";
+
+// What is heard of late can make a sum a little smaller than it seemed to be; a counter that falls
+// is taken for one that began anew.
+std::function<double()> neverLess(std::function<double()> read) {
+  return [read = std::move(read), most = 0.0]() mutable { return most = std::max(most, read()); };
+}
 
 }  // namespace
 
@@ -51,7 +58,7 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
   metrics.callback("penstock_gate_in_predict", "Requests inside predict", {}, false,
                    [&gate] { return static_cast<double>(gate.snapshot().in_predict); });
   metrics.callback("penstock_gate_busy_seconds_total", "Lane-seconds spent in predict", {}, true,
-                   [&gate] { return inSeconds(gate.snapshot().busy); });
+                   neverLess([&gate] { return inSeconds(gate.snapshot().busy); }));
   metrics.callback("penstock_gate_busy_share",
                    "Share of the lanes in predict since the last reading that is at least 1 s ago",
                    {}, false, [this, &clock, &gate] {
@@ -68,8 +75,9 @@ void RuntimeMetrics::showIdle(const Clock& clock, const LaneIdle& lanes) {
         "penstock_gate_idle_seconds_total",
         "Lane-seconds not in predict, by what the lane waited for: anything at all, a "
         "request in preprocess, or one that was ready",
-        {{"reason", word}}, true,
-        [&lanes, &clock, reason = reason] { return inSeconds(lanes.total(reason, clock.now())); });
+        {{"reason", word}}, true, neverLess([&lanes, &clock, reason = reason] {
+          return inSeconds(lanes.totals(clock.now())[static_cast<std::size_t>(reason)]);
+        }));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/deadline.h"
+#include "model_runtime/lane_idle.h"
 #include "model_runtime/predict_gate.h"
 #include "net/http/headers.h"
 #include "sidecar/reply.h"
@@ -93,6 +94,8 @@ class Executor {
   // Submitted and not ended.
   virtual std::size_t inFlight() const = 0;
   virtual runtime::PredictGate::Snapshot gate() const { return {}; }
+  // Why its lanes stood idle; nothing where that is not known.
+  virtual std::optional<runtime::LaneIdle::Totals> idle() const { return std::nullopt; }
 
   // This process is about to end: asks the processes that it has started to end too. Nothing is
   // submitted any more. stopped: once, when they have; maybe at once.

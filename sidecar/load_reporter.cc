@@ -61,8 +61,17 @@ void LoadReporter::refresh() {
   const Duration busy = executor_.gate().busy;
   const double lane_seconds =
       inSeconds(passed) * std::max<std::uint32_t>(1, settings_.predict_concurrency);
-  gate_busy_ = std::clamp(inSeconds(busy - busy_at_refresh_) / lane_seconds, 0.0, 1.0);
-  busy_at_refresh_ = busy;
+  const auto share = [&](Duration lanes) {
+    return std::clamp(inSeconds(lanes) / lane_seconds, 0.0, 1.0);
+  };
+  gate_busy_ = share(busy - std::exchange(busy_at_refresh_, busy));
+  if (const auto idle = executor_.idle()) {
+    gate_idle_.emplace();
+    for (std::size_t reason = 0; reason < idle->size(); ++reason) {
+      (*gate_idle_)[reason] = share((*idle)[reason] - idle_at_refresh_[reason]);
+    }
+    idle_at_refresh_ = *idle;
+  }
   refreshed_at_ = now;
 }
 
@@ -84,6 +93,13 @@ LoadReport LoadReporter::report() {
   report.predict_concurrency = settings_.predict_concurrency;
   report.gate_waiting = static_cast<std::uint32_t>(gate.waiting);
   report.gate_busy = gate_busy_;
+  if (gate_idle_.has_value()) {
+    using Reason = runtime::LaneIdle::Reason;
+    const auto idle = [this](Reason why) { return (*gate_idle_)[static_cast<std::size_t>(why)]; };
+    report.gate_idle_no_request = idle(Reason::kNoRequest);
+    report.gate_idle_preprocess = idle(Reason::kPreprocess);
+    report.gate_idle_hand_over = idle(Reason::kHandOver);
+  }
   if (settings_.gpus != nullptr) {
     const GpuMonitor::Load gpus = settings_.gpus->load();
     report.gpu_utilization = gpus.utilization;

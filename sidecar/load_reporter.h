@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -8,6 +9,7 @@
 
 #include "base/load_report/load_report.h"
 #include "base/metrics.h"
+#include "model_runtime/lane_idle.h"
 #include "net/event_loop.h"
 #include "sidecar/executor.h"
 #include "sidecar/gpu_monitor.h"
@@ -68,6 +70,8 @@ class LoadReporter {
   double eps_ = 0;
   Duration busy_at_refresh_{};
   double gate_busy_ = 0;
+  runtime::LaneIdle::Totals idle_at_refresh_{};
+  std::optional<std::array<double, runtime::LaneIdle::kReasons>> gate_idle_;
   bool draining_ = false;
   std::set<LoadReportStream*> streams_;
   std::optional<LoadReport> pushed_;

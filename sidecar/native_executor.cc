@@ -183,4 +183,8 @@ runtime::PredictGate::Snapshot NativeExecutor::gate() const {
   return runtime_ == nullptr ? runtime::PredictGate::Snapshot() : runtime_->gate();
 }
 
+std::optional<runtime::LaneIdle::Totals> NativeExecutor::idle() const {
+  return runtime_ == nullptr ? std::nullopt : std::optional(runtime_->idle());
+}
+
 }  // namespace penstock::sidecar

@@ -37,6 +37,7 @@ class NativeExecutor final : public Executor {
   void consumed(Id, std::size_t) override {}
   std::size_t inFlight() const override;
   runtime::PredictGate::Snapshot gate() const override;
+  std::optional<runtime::LaneIdle::Totals> idle() const override;
 
   // In place of start(): the model is there already.
   void use(std::unique_ptr<runtime::Model> model);

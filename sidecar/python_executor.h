@@ -30,6 +30,7 @@ class PythonExecutor final : public Executor, private runtime::PythonRuntime::Ow
   void consumed(Id id, std::size_t bytes) override;
   std::size_t inFlight() const override { return runtime_.inFlight(); }
   runtime::PredictGate::Snapshot gate() const override { return runtime_.gate(); }
+  std::optional<runtime::LaneIdle::Totals> idle() const override { return runtime_.idle(); }
   void stop(std::move_only_function<void()> stopped) override { runtime_.stop(std::move(stopped)); }
   void kill() override { runtime_.kill(); }
 

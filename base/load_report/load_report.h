@@ -34,6 +34,9 @@ struct LoadReport {
   std::optional<std::uint32_t> predict_concurrency;
   std::optional<std::uint32_t> gate_waiting;
   std::optional<double> gate_busy;
+  std::optional<double> gate_idle_no_request;
+  std::optional<double> gate_idle_preprocess;
+  std::optional<double> gate_idle_hand_over;
   std::optional<double> gpu_utilization;
   std::optional<double> gpu_memory;
   bool draining = false;

@@ -43,6 +43,9 @@ struct ShareField {
 };
 constexpr ShareField kShareFields[] = {
     {"penstock.gate_busy", &LoadReport::gate_busy},
+    {"penstock.gate_idle_no_request", &LoadReport::gate_idle_no_request},
+    {"penstock.gate_idle_preprocess", &LoadReport::gate_idle_preprocess},
+    {"penstock.gate_idle_hand_over", &LoadReport::gate_idle_hand_over},
     {"penstock.gpu_utilization", &LoadReport::gpu_utilization},
     {"penstock.gpu_memory", &LoadReport::gpu_memory},
 };

@@ -43,6 +43,9 @@ struct PythonRuntime::Request final : PredictGate::Waiter, Queued {
     return begun || (preprocesses && state != State::kQueued && (sent || state != State::kWaiting));
   }
 
+  // at: when, if that was not now.
+  void enter(State next, TimePoint at = TimePoint::max());
+
   PythonRuntime& runtime;
   const Id id;
   Submission submission;    // its body stays until predict has begun, in case the worker dies
@@ -52,6 +55,7 @@ struct PythonRuntime::Request final : PredictGate::Waiter, Queued {
   std::optional<net::Timer> stalled;  // since a chunk came or was consumed
 
   State state = State::kQueued;
+  LaneIdle::Position position;
   bool preprocesses = false;         // the model has a preprocess for it
   bool prepared = false;             // READY has come
   bool sent = false;                 // this worker knows it

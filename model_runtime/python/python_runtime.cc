@@ -70,11 +70,13 @@ PythonRuntime::PythonRuntime(net::EventLoop& loop, Options options, Logger& log,
             {.lanes = options_.predict_concurrency,
              .max_waiting = options_.max_waiting,
              .run_ahead = kRunAhead}),
+      idle_lanes_(options_.predict_concurrency, loop.clock().now()),
       metrics_(metrics, loop.clock(), gate_),
       restarts_(metrics.counter("penstock_worker_restarts_total",
                                 "Times that the model's worker process was started again", {})),
       back_off_(options_.restart_back_off),
       restart_(loop, [this] { startWorker(); }) {
+  metrics_.showIdle(loop.clock(), idle_lanes_);
   metrics.callback("penstock_in_flight", "Requests accepted and not ended", {}, false,
                    [this] { return static_cast<double>(inFlight()); });
 }
@@ -124,8 +126,31 @@ std::expected<PythonRuntime::Id, PythonRuntime::Refusal> PythonRuntime::submit(
   return id;
 }
 
+void PythonRuntime::Request::enter(State next, TimePoint at) {
+  state = next;
+  auto place = LaneIdle::Place::kNowhere;
+  switch (next) {
+    case State::kQueued:
+    case State::kPreparing:
+      place = LaneIdle::Place::kPreprocess;
+      break;
+    case State::kWaiting:
+    case State::kGranted:
+      place = LaneIdle::Place::kReady;
+      break;
+    case State::kPredicting:
+      place = LaneIdle::Place::kPredict;
+      break;
+    case State::kLeaving:
+    case State::kEnded:
+      break;
+  }
+  // The worker's times are not to be trusted with more than the past.
+  runtime.idle_lanes_.move(position, place, std::min(at, runtime.loop_.clock().now()));
+}
+
 void PythonRuntime::prepare(Request& request) {
-  request.state = Request::State::kQueued;
+  request.enter(Request::State::kQueued);
   to_prepare_.pushBack(request);
   prepareQueued();
 }
@@ -135,7 +160,7 @@ void PythonRuntime::prepareQueued() {
       async_preprocess_ ? std::numeric_limits<std::size_t>::max() : options_.preprocess_threads;
   while (ready_ && preparing_ < limit && !to_prepare_.empty()) {
     Request& request = static_cast<Request&>(*to_prepare_.popFront());
-    request.state = Request::State::kPreparing;
+    request.enter(Request::State::kPreparing);
     ++preparing_;
     transmit(request, false);
   }
@@ -143,7 +168,7 @@ void PythonRuntime::prepareQueued() {
 
 void PythonRuntime::enterGate(Request& request) {
   const TimePoint now = loop_.clock().now();
-  request.state = Request::State::kWaiting;
+  request.enter(Request::State::kWaiting);
   request.stage_began = now;
   const Deadline give_up =
       std::min(request.submission.deadline, Deadline::after(now, options_.gate_timeout));
@@ -168,7 +193,7 @@ void PythonRuntime::announce() {
 void PythonRuntime::onGrant(PredictGate::Grant grant) {
   Request& request = static_cast<Request&>(*grant.waiter);
   request.permit = std::move(grant.permit);
-  request.state = Request::State::kGranted;
+  request.enter(Request::State::kGranted);
   if (!request.end_as.has_value()) {
     request.due.arm(request.submission.deadline.when());
   }
@@ -283,7 +308,7 @@ void PythonRuntime::stop(Request& request, End end) {
 
 // It is in no queue.
 void PythonRuntime::leave(Request& request, End end) {
-  request.state = Request::State::kLeaving;
+  request.enter(Request::State::kLeaving);
   if (request.sent) {
     stop(request, end);
   } else {
@@ -292,7 +317,7 @@ void PythonRuntime::leave(Request& request, End end) {
 }
 
 void PythonRuntime::finishLater(Request& request, End end) {
-  request.state = Request::State::kEnded;
+  request.enter(Request::State::kEnded);
   request.due.disarm();
   loop_.post([this, id = request.id, end] {
     if (const auto at = requests_.find(id); at != requests_.end()) {
@@ -302,6 +327,7 @@ void PythonRuntime::finishLater(Request& request, End end) {
 }
 
 std::unique_ptr<PythonRuntime::Request> PythonRuntime::take(Request& request) {
+  request.enter(Request::State::kEnded);
   auto node = requests_.extract(request.id);
   return std::move(node.mapped());
 }

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "model_runtime/intrusive_list.h"
+#include "model_runtime/lane_idle.h"
 #include "model_runtime/outcome.h"
 #include "model_runtime/predict_gate.h"
 #include "model_runtime/python/worker.h"
@@ -159,6 +160,8 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
 
   std::size_t inFlight() const { return requests_.size(); }
   PredictGate::Snapshot gate() const { return gate_.snapshot(); }
+  // Of the lanes, until now.
+  LaneIdle::Totals idle() const { return idle_lanes_.totals(loop_.clock().now()); }
 
  private:
   class Queued;
@@ -224,6 +227,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   std::string schema_;
 
   PredictGate gate_;
+  LaneIdle idle_lanes_;
   RuntimeMetrics metrics_;
   Counter restarts_;
   Id last_id_ = 0;

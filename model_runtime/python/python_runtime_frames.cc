@@ -95,7 +95,7 @@ std::string PythonRuntime::onReady(Request& request, PayloadReader payload) {
   prepareQueued();
   if (request.end_as.has_value()) {
     // CANCEL is on its way to the worker, whose last word follows.
-    request.state = Request::State::kLeaving;
+    request.enter(Request::State::kLeaving);
   } else {
     enterGate(request);
   }
@@ -109,7 +109,7 @@ std::string PythonRuntime::onStarted(Request& request, PayloadReader payload) {
   }
   metrics_.gap(request.permit->begin(when));
   metrics_.stageTook(Stage::kGate, when - request.stage_began);
-  request.state = Request::State::kPredicting;
+  request.enter(Request::State::kPredicting, when);
   request.stage_began = when;
   request.begun = true;
   request.submission.body = {};
@@ -122,7 +122,7 @@ std::string PythonRuntime::onEnded(Request& request, PayloadReader payload) {
     return "it ended a predict that had not begun";
   }
   metrics_.stageTook(Stage::kPredict, when - request.stage_began);
-  request.state = Request::State::kLeaving;
+  request.enter(Request::State::kLeaving, when);
   request.stage_began = when;
   release(request, when);
   return {};

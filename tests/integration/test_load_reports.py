@@ -1,8 +1,9 @@
 """Load reports (ORCA) of the sidecar.
 
 Promised: a subscriber of StreamCoreMetrics gets a report at once, at the interval that it asked for,
-and when a figure changes; the figures are those of the sidecar's own metrics; a sidecar that drains
-says so and ends the stream; and an answer carries a report in the form that its request asks for.
+and when a figure changes; the figures are those of the sidecar's own metrics; they say why lanes were idle, of C++
+models and Python ones; a sidecar that drains says so and ends the stream; and an answer carries a report in the form
+that its request asks for.
 
 Shown: the real sidecar, read by grpcio with code generated from a .proto of its own.
 """
@@ -16,8 +17,10 @@ from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body, stages_model
 from support.orca import METHOD, Subscription, named
 from support.programs import Sidecar
+from support.truss import truss
 from support.waiting import SLOWNESS, equals, patience
 
+IDLE = ("gate_idle_no_request", "gate_idle_preprocess", "gate_idle_hand_over")
 LONG_MS = int(1500 * max(1, SLOWNESS))
 
 
@@ -33,6 +36,8 @@ def test_a_report_comes_at_once_and_has_every_figure():
     assert report.application_utilization == 0
     figures = named(report)
     assert figures.pop("gate_busy") == 0
+    for reason in IDLE:
+        figures.pop(reason, None)  # not in the first second
     assert figures == {"in_flight": 0, "limit": 7, "predict_in_flight": 0,
                        "predict_concurrency": 1, "gate_waiting": 0, "draining": 0}
 
@@ -48,6 +53,45 @@ def test_a_change_is_pushed_and_agrees_with_the_metrics(tmp_path):
         assert sidecar.metric("penstock_gate_waiting") == 2
         assert all(stream.response().status == 200 for stream in streams)
         subscription.until(in_flight=0, predict_in_flight=0, gate_waiting=0)
+
+
+def native_model(folder):
+    return stages_model(1, folder), stages_body(preprocess_ms=3_600_000)
+
+
+def python_model(folder):
+    source = """
+        import time
+        class Model:
+            def preprocess(self, body):
+                time.sleep(3600)
+            def predict(self, body):
+                return body
+        """
+    return truss(folder, source), b"{}"
+
+
+@pytest.mark.parametrize("model", [native_model, python_model])
+def test_a_report_says_why_lanes_were_idle(tmp_path, model):
+    directory, body = model(tmp_path)
+    sidecar = Sidecar(directory)
+
+    def wait_for(reason, subscription):
+        figures = {}
+        for _ in range(100):
+            figures = named(subscription.next())
+            if figures.get(reason, 0) > 0.9:
+                break
+        assert sum(figures[share] for share in (*IDLE, "gate_busy")) == pytest.approx(1, abs=0.05)
+        return sidecar.metric("penstock_gate_idle_seconds_total",
+                              reason=reason.removeprefix("gate_idle_"))
+
+    with Subscription(sidecar.address, interval_ms=500) as subscription, \
+            H2Client(sidecar.address) as client:
+        assert wait_for("gate_idle_no_request", subscription) > 0.9
+        client.request(path="/v1/models/m:predict", body=body)
+        assert wait_for("gate_idle_preprocess", subscription) > 0.9
+    sidecar.kill()
 
 
 def test_without_a_change_reports_come_at_the_interval():

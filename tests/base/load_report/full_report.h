@@ -20,6 +20,9 @@ inline LoadReport fullReport() {
   report.predict_concurrency = 2;
   report.gate_waiting = 0;
   report.gate_busy = 0.75;
+  report.gate_idle_no_request = 0.125;
+  report.gate_idle_preprocess = 0;
+  report.gate_idle_hand_over = 0.0625;
   report.gpu_utilization = 0.5;
   report.gpu_memory = 1;
   report.draining = true;

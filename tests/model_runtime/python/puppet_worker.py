@@ -123,8 +123,9 @@ class Puppet:
         now = time.monotonic_ns()
         self.send(READY, number, struct.pack("<qq", now - 1000, now))
 
-    def do_started(self, number):
-        self.send(STARTED, number, struct.pack("<q", time.monotonic_ns()))
+    def do_started(self, number, seconds_later=0):
+        when = time.monotonic_ns() + seconds_later * 10**9
+        self.send(STARTED, number, struct.pack("<q", when))
 
     def do_begin(self, number, named=None):
         """Begins without saying so, or notes whatever id it is told."""

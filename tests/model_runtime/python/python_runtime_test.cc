@@ -56,6 +56,65 @@ TEST_F(PythonRuntimeTest, PreprocessComesBeforeTheGate) {
   runUntilOver(first);
 }
 
+class PythonIdleTest : public PythonRuntimeTest {
+ protected:
+  using Reason = LaneIdle::Reason;
+
+  Duration of(Reason reason) const { return runtime_->idle()[static_cast<std::size_t>(reason)]; }
+  // The lanes' time goes by for that reason, and for no other.
+  void expectOnly(Reason reason) {
+    const LaneIdle::Totals before = runtime_->idle();
+    runUntil([&] { return of(reason) > before[static_cast<std::size_t>(reason)]; });
+    for (const Reason other : {Reason::kNoRequest, Reason::kPreprocess, Reason::kHandOver}) {
+      if (other != reason) {
+        EXPECT_EQ(of(other), before[static_cast<std::size_t>(other)]);
+      }
+    }
+  }
+};
+
+TEST_F(PythonIdleTest, SaysWhatItsLaneWaitsFor) {
+  start(kWithPreprocess);
+  expectOnly(Reason::kNoRequest);
+  Heard heard;
+  submit(heard, R"([["await","message"],["ready"],["await","go"],["await","message"],["started"],
+                    ["await","message"],["ended"],["await","message"],["done",0,0,200,"hi"]])");
+  expectOnly(Reason::kPreprocess);
+  poke(heard);
+  runUntil([this] { return runtime_->gate().permits == 1; });
+  expectOnly(Reason::kHandOver);
+  poke(heard);
+  runUntil([this] { return runtime_->gate().in_predict == 1; });
+  const LaneIdle::Totals before = runtime_->idle();
+  const Duration busy = runtime_->gate().busy;
+  runUntil([&] { return runtime_->gate().busy > busy; });
+  EXPECT_EQ(runtime_->idle(), before);
+  poke(heard);
+  runUntil([this] { return runtime_->gate().in_predict == 0; });
+  expectOnly(Reason::kNoRequest);
+  poke(heard);
+  runUntilOver(heard);
+}
+
+TEST_F(PythonIdleTest, WhoWaitsForPreprocessCountsAsInIt) {
+  start(kWithPreprocess, {.predict_concurrency = 2, .preprocess_threads = 1});
+  Heard first, second;
+  submit(first, R"([["await","message"],["ready"],["await","go"],["started"],["ended"],["done"]])");
+  submit(second, R"([["ready"],["await","go"],["started"],["ended"],["done"]])");
+  expectOnly(Reason::kPreprocess);
+  poke(first);
+  runUntilOver(first);
+  runUntilOver(second);
+}
+
+TEST_F(PythonIdleTest, AWorkerFromTheFutureLeavesTheIdleTimeAsItIs) {
+  start();
+  Heard heard;
+  submit(heard, R"([["await","go"],["started",3600],["ended"],["done",0,0,200,"hi"]])");
+  runUntilOver(heard);
+  expectOnly(Reason::kNoRequest);
+}
+
 TEST_F(PythonRuntimeTest, StartsInTheOrderOfTheGateAndNoMoreThanTheLimit) {
   start();
   std::vector<std::unique_ptr<Heard>> all;
