@@ -48,7 +48,10 @@ GpuMonitor::Load GpuMonitor::load() const {
 void GpuMonitor::work() {
   auto nvml = Nvml::open(library_, std::getenv("CUDA_VISIBLE_DEVICES"));
   if (!nvml) {
-    log_.debug("no GPU figures", {{"why", std::string_view(nvml.error().message)}});
+    log_.warning("no GPU figures", {{"why", std::string_view(nvml.error().message)}});
+    return;
+  }
+  if (*nvml == nullptr) {
     return;
   }
   bool shown = false;

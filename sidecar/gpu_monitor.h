@@ -16,8 +16,8 @@
 namespace penstock::sidecar {
 
 // How the GPUs are, once a second, on a thread of its own, since asking may take long. Where there
-// is no NVML or no GPU there are no such metrics and no figures, and the thread ends. Thread-safe;
-// the metrics are not rendered after it has ended.
+// is no NVML, none that works (which is logged), or no GPU there are no such metrics and no
+// figures, and the thread ends. Thread-safe; the metrics are not rendered after it has ended.
 class GpuMonitor {
  public:
   // All GPUs together, each 0 … 1; empty while nothing is known.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <type_traits>
 #include <utility>
 
 #include <dlfcn.h>
@@ -51,22 +52,26 @@ struct CloseLibrary {
 };
 using Library = std::unique_ptr<void, CloseLibrary>;
 
-template <typename Function>
-bool find(void* library, const char* name, Function*& function) {
-  function = reinterpret_cast<Function*>(dlsym(library, name));
-  return function != nullptr;
-}
-
-bool findAll(void* library, Functions& f) {
-  return find(library, "nvmlInit_v2", f.init) && find(library, "nvmlShutdown", f.shutdown) &&
-         find(library, "nvmlErrorString", f.error_string) &&
-         find(library, "nvmlDeviceGetCount_v2", f.count) &&
-         find(library, "nvmlDeviceGetHandleByIndex_v2", f.by_index) &&
-         find(library, "nvmlDeviceGetName", f.name) && find(library, "nvmlDeviceGetUUID", f.uuid) &&
-         find(library, "nvmlDeviceGetUtilizationRates", f.utilization) &&
-         find(library, "nvmlDeviceGetMemoryInfo", f.memory) &&
-         find(library, "nvmlDeviceGetTemperature", f.temperature) &&
-         find(library, "nvmlDeviceGetCurrentClocksThrottleReasons", f.throttle_reasons);
+// The name of a function that is not there, or null.
+const char* firstMissing(void* library, Functions& f) {
+  const auto missing = [library](const char* name, auto*& function) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+    return function == nullptr ? name : nullptr;
+  };
+  for (const char* name :
+       {missing("nvmlInit_v2", f.init), missing("nvmlShutdown", f.shutdown),
+        missing("nvmlErrorString", f.error_string), missing("nvmlDeviceGetCount_v2", f.count),
+        missing("nvmlDeviceGetHandleByIndex_v2", f.by_index), missing("nvmlDeviceGetName", f.name),
+        missing("nvmlDeviceGetUUID", f.uuid),
+        missing("nvmlDeviceGetUtilizationRates", f.utilization),
+        missing("nvmlDeviceGetMemoryInfo", f.memory),
+        missing("nvmlDeviceGetTemperature", f.temperature),
+        missing("nvmlDeviceGetCurrentClocksThrottleReasons", f.throttle_reasons)}) {
+    if (name != nullptr) {
+      return name;
+    }
+  }
+  return nullptr;
 }
 
 bool isNumber(std::string_view text) {
@@ -90,23 +95,28 @@ class LoadedNvml final : public Nvml {
     return all;
   }
 
-  void choose(const char* visible) {
+  // What the library says of its GPUs, if that is an error.
+  int choose(const char* visible) {
     unsigned count = 0;
-    call_.count(&count);
+    if (const int error = call_.count(&count); error != kSuccess) {
+      return error;
+    }
+    // All of them, so that numbers are right: one that does not answer has no handle.
     std::vector<std::pair<std::string, Handle>> all;
     for (unsigned index = 0; index < count; ++index) {
       Handle gpu = nullptr;
       std::array<char, 96> uuid{};
-      if (call_.by_index(index, &gpu) == kSuccess &&
-          call_.uuid(gpu, uuid.data(), uuid.size()) == kSuccess) {
-        all.emplace_back(uuid.data(), gpu);
+      if (call_.by_index(index, &gpu) != kSuccess ||
+          call_.uuid(gpu, uuid.data(), uuid.size()) != kSuccess) {
+        gpu = nullptr;
       }
+      all.emplace_back(uuid.data(), gpu);
     }
     if (visible == nullptr) {
       for (const auto& [uuid, gpu] : all) {
         add(gpu);
       }
-      return;
+      return kSuccess;
     }
     for (const std::string& entry : visibleDevices(visible)) {
       const auto at = isNumber(entry)
@@ -115,14 +125,18 @@ class LoadedNvml final : public Nvml {
                           : std::ranges::find_if(
                                 all, [&](const auto& one) { return one.first.starts_with(entry); });
       if (at == all.end()) {
-        return;
+        break;
       }
       add(at->second);
     }
+    return kSuccess;
   }
 
  private:
   void add(Handle gpu) {
+    if (gpu == nullptr) {
+      return;
+    }
     std::array<char, 96> name{};
     call_.name(gpu, name.data(), name.size());
     gpus_.push_back(gpu);
@@ -185,19 +199,24 @@ std::vector<std::string> visibleDevices(std::string_view text) {
 Result<std::unique_ptr<Nvml>> Nvml::open(const std::string& library, const char* visible) {
   Library loaded(dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL));
   if (loaded == nullptr) {
-    return failure("there is no " + library);
+    return nullptr;
   }
   Functions functions{};
-  if (!findAll(loaded.get(), functions)) {
-    return failure(library + " lacks a function");
+  if (const char* missing = firstMissing(loaded.get(), functions)) {
+    return failure(library + " has no " + missing);
   }
-  if (const int error = functions.init(); error != kSuccess) {
+  const auto failed = [&](int error) {
     return failure(library + ": " + functions.error_string(error));
+  };
+  if (const int error = functions.init(); error != kSuccess) {
+    return failed(error);
   }
   auto nvml = std::make_unique<LoadedNvml>(std::move(loaded), functions);
-  nvml->choose(visible);
+  if (const int error = nvml->choose(visible); error != kSuccess) {
+    return failed(error);
+  }
   if (nvml->names().empty()) {
-    return failure(library + ": there is no GPU that this process may see");
+    return nullptr;
   }
   return nvml;
 }

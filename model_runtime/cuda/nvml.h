@@ -27,7 +27,8 @@ class Nvml {
   };
 
   // library: to be found as the dynamic linker finds it. visible: CUDA_VISIBLE_DEVICES, null if it
-  // is not set; which GPUs are looked at. An error if there is no library, no driver, or no GPU.
+  // is not set; which GPUs are looked at. Null if there is nothing to ask: no library, or no GPU
+  // that may be seen. An error if what is there does not do what it should.
   static Result<std::unique_ptr<Nvml>> open(const std::string& library, const char* visible);
   virtual ~Nvml() = default;
 

@@ -185,7 +185,7 @@ class Proxy(Program):
     def admin(self):
         return self.listener("admin")
 
-    def metric(self, name, **labels):
+    def metric(self, name, /, **labels):
         return readers.metric(self.admin, name, **labels)
 
     def cluster(self, name="m"):
@@ -233,7 +233,7 @@ class Sidecar(Program):
     def text_address(self):
         return "%s:%d" % self.address
 
-    def metric(self, name, **labels):
+    def metric(self, name, /, **labels):
         return readers.metric(self.address, name, **labels)
 
 

@@ -27,7 +27,7 @@ def samples(address):
     return found
 
 
-def metric(address, name, **labels):
+def metric(address, name, /, **labels):
     """The sum of the samples of that name with (at least) those labels; None if there are none."""
     values = [value for sample, having, value in samples(address)
               if sample == name and all(having.get(k) == v for k, v in labels.items())]

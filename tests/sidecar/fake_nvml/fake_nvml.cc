@@ -1,7 +1,9 @@
 // A libnvidia-ml with two GPUs whose figures never change, for a test to find in place of the real
-// one. The second does not say how busy it is, as parts of a GPU do not.
+// one. The second does not say how busy it is, as parts of a GPU do not. What PENSTOCK_FAKE_NVML
+// names fails: init, count, gpu_0 (to be found) or figures.
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #define FAKE extern "C" __attribute__((visibility("default")))
@@ -9,6 +11,12 @@
 namespace {
 
 constexpr int kNotSupported = 3;
+constexpr int kUnknown = 999;
+
+int resultOf(const char* call) {
+  const char* failing = std::getenv("PENSTOCK_FAKE_NVML");
+  return failing != nullptr && std::strcmp(failing, call) == 0 ? kUnknown : 0;
+}
 
 std::uintptr_t indexOf(void* gpu) {
   return reinterpret_cast<std::uintptr_t>(gpu) - 1;
@@ -27,7 +35,7 @@ struct Memory {
 }  // namespace
 
 FAKE int nvmlInit_v2() {
-  return 0;
+  return resultOf("init");
 }
 FAKE int nvmlShutdown() {
   return 0;
@@ -37,11 +45,11 @@ FAKE const char* nvmlErrorString(int /*error*/) {
 }
 FAKE int nvmlDeviceGetCount_v2(unsigned* count) {
   *count = 2;
-  return 0;
+  return resultOf("count");
 }
 FAKE int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** gpu) {
   *gpu = reinterpret_cast<void*>(static_cast<std::uintptr_t>(index) + 1);
-  return 0;
+  return index == 0 ? resultOf("gpu_0") : 0;
 }
 FAKE int nvmlDeviceGetName(void* gpu, char* name, unsigned size) {
   std::strncpy(name, indexOf(gpu) == 0 ? "Fake H200" : "Fake A100", size);
@@ -53,19 +61,19 @@ FAKE int nvmlDeviceGetUUID(void* gpu, char* uuid, unsigned size) {
 }
 FAKE int nvmlDeviceGetUtilizationRates(void* gpu, Utilization* share) {
   *share = {.gpu = 37, .memory = 5};
-  return indexOf(gpu) == 0 ? 0 : kNotSupported;
+  return indexOf(gpu) == 0 ? resultOf("figures") : kNotSupported;
 }
 FAKE int nvmlDeviceGetMemoryInfo(void* gpu, Memory* memory) {
   constexpr unsigned long long kGiB = 1ull << 30;
   *memory = indexOf(gpu) == 0 ? Memory{.total = 100 * kGiB, .free = 75 * kGiB, .used = 25 * kGiB}
                               : Memory{.total = 60 * kGiB, .free = 5 * kGiB, .used = 55 * kGiB};
-  return 0;
+  return resultOf("figures");
 }
 FAKE int nvmlDeviceGetTemperature(void* gpu, int /*sensor*/, unsigned* celsius) {
   *celsius = indexOf(gpu) == 0 ? 51 : 88;
-  return 0;
+  return resultOf("figures");
 }
 FAKE int nvmlDeviceGetCurrentClocksThrottleReasons(void* gpu, unsigned long long* reasons) {
   *reasons = indexOf(gpu) == 0 ? 0x1 : 0x40;  // idle; thermal
-  return 0;
+  return resultOf("figures");
 }
