@@ -1,8 +1,9 @@
 // Takes noise out of a photograph: PNG or JPEG in, PNG out. Preprocess decodes, predict computes
 // (on a GPU, or on all cores), postprocess encodes.
 //
-// Options (penstock.options in config.yaml), whole numbers but for the first:
+// Options (penstock.options in config.yaml), whole numbers but for the first two:
 //   device           cpu, cuda or auto (a GPU if there is one), auto
+//   priority         high or normal (of the lanes' streams), high
 //   search_radius    1 … 20, 7      patch_radius  0 … 5, 2      (non_local_means.h)
 //   threads          1 … 256, the machine's cores divided by the predict concurrency
 //   max_megapixels   1 … 64, 64     more are refused (413) before they are decoded
@@ -17,7 +18,7 @@
 #include "examples/denoise/device_filter.h"
 #include "examples/denoise/image_codec.h"
 #include "examples/denoise/non_local_means.h"
-#include "model_runtime/cuda/device_option.h"
+#include "model_runtime/cuda/device_options.h"
 #include "model_runtime/cuda/fault_answer.h"
 #include "model_runtime/launching_model.h"
 
@@ -67,10 +68,9 @@ class DenoiseModel final : public runtime::LaunchingModel {
                               {"patch_radius", 0, 5, &parameters_.patch_radius},
                               {"threads", 1, 256, &parameters_.threads},
                               {"max_megapixels", 1, 64, &max_megapixels_}};
-    std::string device = "auto";
+    runtime::cuda::DeviceOptions device;
     for (const auto& [name, text] : context.options) {
-      if (name == "device") {
-        device = text;
+      if (device.take(name, text)) {
         continue;
       }
       const auto* option = std::ranges::find(options, name, &Option::name);

@@ -2,8 +2,9 @@
 // weights of a small perceptron (perceptron.h); the kernels are in perceptron.cu, what is JSON in
 // matmul_request.h. docs/gpu.md draws the whole picture.
 //
-// Option (penstock.options in config.yaml):
-//   device   cpu, cuda or auto (a GPU if there is one), auto
+// Options (penstock.options in config.yaml):
+//   device     cpu, cuda or auto (a GPU if there is one), auto
+//   priority   high or normal (of the lanes' streams), high
 //
 // The words. The *host* is the processor with its memory, the *device* a GPU with memory of its
 // own. A *stream* is a queue of work for a device: kernels and copies run in the order in which
@@ -19,7 +20,7 @@
 
 #include "examples/matmul/matmul_request.h"
 #include "examples/matmul/perceptron.h"
-#include "model_runtime/cuda/device_option.h"
+#include "model_runtime/cuda/device_options.h"
 #include "model_runtime/cuda/fault_answer.h"
 #include "model_runtime/cuda/lane_set.h"
 #include "model_runtime/cuda/try.h"
@@ -42,13 +43,12 @@ class MatmulModel final : public LaunchingModel {
  public:
   // Once, at the start. What is returned as an error goes to the log and ends the process.
   ModelResult<void> load(const LoadContext& context) override {
-    std::string device = "auto";
+    cuda::DeviceOptions device;
     for (const auto& [name, value] : context.options) {
       // A misspelt option is better refused than ignored.
-      if (name != "device") {
+      if (!device.take(name, value)) {
         return modelFailure(ErrorKind::kBadInput, "options: there is no " + name);
       }
-      device = value;
     }
     // A real model would read its weights from a file in context.directory.
     weights_ = makeWeights();

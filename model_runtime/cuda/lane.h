@@ -13,7 +13,9 @@ namespace penstock::runtime::cuda {
 // Launch kernels on it only between Workspace::begin() and end(). The device outlives it.
 class Lane {
  public:
-  static DeviceResult<std::unique_ptr<Lane>> make(Device& device, std::size_t device_index);
+  static DeviceResult<std::unique_ptr<Lane>> make(
+      Device& device, std::size_t device_index,
+      Device::Priority priority = Device::Priority::kHigh);
   ~Lane() { device_.endStream(stream_); }
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;

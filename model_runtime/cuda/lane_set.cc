@@ -38,7 +38,7 @@ DeviceResult<std::unique_ptr<LaneSet>> LaneSet::make(std::vector<std::unique_ptr
   std::vector<std::size_t> lanes_on(set->seats_.size());
   for (std::size_t number = 0; number < options.lanes; ++number) {
     const std::size_t index = number % set->seats_.size();
-    auto lane = Lane::make(*set->seats_[index]->device, index);
+    auto lane = Lane::make(*set->seats_[index]->device, index, options.priority);
     if (!lane) {
       return std::unexpected(std::move(lane.error()));
     }

@@ -22,6 +22,7 @@ class LaneSet {
     std::size_t lanes = 1;               // the predict concurrency
     std::size_t run_ahead = 0;           // launched behind a running one, on each lane
     std::size_t device_limit_bytes = 0;  // for buffers, on each device; 0: what there is
+    Device::Priority priority = Device::Priority::kHigh;  // of the lanes' streams
   };
 
   // devices: at least one; those that get no lane are let go of.

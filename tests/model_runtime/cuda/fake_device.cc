@@ -91,6 +91,11 @@ std::size_t FakeDevice::liveHandles() const {
   return streams_.size() + events_.size();
 }
 
+Device::Priority FakeDevice::priority(Stream stream) const {
+  std::lock_guard lock(mutex_);
+  return priorities_.at(asNumber(stream.handle));
+}
+
 std::size_t FakeDevice::threadsAsleep() const {
   std::lock_guard lock(mutex_);
   return asleep_;
@@ -125,10 +130,11 @@ void FakeDevice::release(Memory kind, void* memory) {
   std::free(memory);
 }
 
-DeviceResult<Stream> FakeDevice::makeStream(Priority /*priority*/, Where where) {
+DeviceResult<Stream> FakeDevice::makeStream(Priority priority, Where where) {
   std::lock_guard lock(mutex_);
   PENSTOCK_TRY(failure(where));
   streams_[++last_handle_];
+  priorities_[last_handle_] = priority;
   return Stream{asHandle(last_handle_)};
 }
 

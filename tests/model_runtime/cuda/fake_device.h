@@ -45,6 +45,7 @@ class FakeDevice final : public Device {
   std::size_t allocations() const;
   std::size_t liveBytes(Memory kind) const;
   std::size_t liveHandles() const;  // streams and events
+  Priority priority(Stream stream) const;
   std::size_t threadsAsleep() const;
 
   std::string name() const override { return name_; }
@@ -94,6 +95,7 @@ class FakeDevice final : public Device {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::size_t, std::deque<Operation>> streams_;
+  std::map<std::size_t, Priority> priorities_;
   std::map<std::size_t, EventState> events_;
   std::map<std::uintptr_t, Block> blocks_;
   std::size_t last_handle_ = 0;

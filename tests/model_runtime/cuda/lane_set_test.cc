@@ -39,6 +39,16 @@ TEST(LaneSet, SpreadsLanesOverTheDevicesInTurn) {
   EXPECT_EQ(streams.size(), 5u);
 }
 
+TEST(LaneSet, GivesItsLanesThePriorityThatIsAskedFor) {
+  const auto priorityOf = [](const LaneSet::Options& options) {
+    auto set = std::move(*LaneSet::make(fakes(1), options));
+    const Lane& lane = set->lane(0);
+    return static_cast<FakeDevice&>(lane.device()).priority(lane.stream());
+  };
+  EXPECT_EQ(priorityOf({}), Device::Priority::kHigh);
+  EXPECT_EQ(priorityOf({.priority = Device::Priority::kNormal}), Device::Priority::kNormal);
+}
+
 TEST(LaneSet, LetsGoOfDevicesThatGetNoLane) {
   auto set = std::move(*LaneSet::make(fakes(4), {.lanes = 2}));
   EXPECT_EQ(set->devices(), 2u);

@@ -1,4 +1,4 @@
-#include "model_runtime/cuda/device_option.h"
+#include "model_runtime/cuda/device_options.h"
 
 #include <utility>
 
@@ -7,10 +7,25 @@
 
 namespace penstock::runtime::cuda {
 
-ModelResult<std::unique_ptr<LaneSet>> openLanes(const std::string& wanted,
+bool DeviceOptions::take(std::string_view name, const std::string& value) {
+  if (name == "device") {
+    device = value;
+  } else if (name == "priority") {
+    priority = value;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+ModelResult<std::unique_ptr<LaneSet>> openLanes(const DeviceOptions& options,
                                                 const LoadContext& context) {
+  const std::string& wanted = options.device;
   if (wanted != "cpu" && wanted != "cuda" && wanted != "auto") {
     return modelFailure(ErrorKind::kBadInput, "options: device: expected cpu, cuda or auto");
+  }
+  if (options.priority != "high" && options.priority != "normal") {
+    return modelFailure(ErrorKind::kBadInput, "options: priority: expected high or normal");
   }
   if (wanted == "cpu") {
     return nullptr;
@@ -24,8 +39,11 @@ ModelResult<std::unique_ptr<LaneSet>> openLanes(const std::string& wanted,
     return modelFailure(ErrorKind::kInternal, "options: device: " + wanted +
                                                   ": no GPU to use: " + devices.error().message);
   }
-  auto lanes = LaneSet::make(
-      std::move(*devices), {.lanes = context.predict_concurrency, .run_ahead = context.run_ahead});
+  auto lanes = LaneSet::make(std::move(*devices),
+                             {.lanes = context.predict_concurrency,
+                              .run_ahead = context.run_ahead,
+                              .priority = options.priority == "high" ? Device::Priority::kHigh
+                                                                     : Device::Priority::kNormal});
   if (!lanes) {
     return modelFailure(ErrorKind::kInternal, "options: device: " + lanes.error().text());
   }
