@@ -20,6 +20,7 @@
 #include "examples/denoise/non_local_means.h"
 #include "model_runtime/cuda/device_options.h"
 #include "model_runtime/cuda/fault_answer.h"
+#include "model_runtime/cuda/try.h"
 #include "model_runtime/launching_model.h"
 
 namespace penstock::examples {
@@ -84,9 +85,7 @@ class DenoiseModel final : public runtime::LaunchingModel {
       }
     }
     auto lanes = runtime::cuda::openLanes(device, context);
-    if (!lanes.has_value()) {
-      return std::unexpected(std::move(lanes.error()));
-    }
+    PENSTOCK_TRY(lanes);
     if (*lanes != nullptr) {
       device_ = std::make_unique<DeviceFilter>(std::move(*lanes), parameters_);
       faults_ = runtime::cuda::FaultAnswer(context.end_process);
@@ -135,9 +134,7 @@ class DenoiseModel final : public runtime::LaunchingModel {
                                               const Call& /*call*/) override {
     auto& mine = static_cast<DenoiseState&>(*state);
     if (mine.workspace != nullptr) {
-      if (auto ok = faults_.answer(DeviceFilter::collect(mine.workspace, mine.image)); !ok) {
-        return std::unexpected(std::move(ok.error()));
-      }
+      PENSTOCK_TRY(faults_.answer(DeviceFilter::collect(mine.workspace, mine.image)));
     }
     return state;
   }

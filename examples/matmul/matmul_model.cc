@@ -65,7 +65,9 @@ class MatmulModel final : public LaunchingModel {
       faults_ = cuda::FaultAnswer(context.end_process);
       // Weights are copied to each device now, and not with each request.
       auto kept = lanes_->keep(std::as_bytes(std::span(weights_)));
-      PENSTOCK_TRY(faults_.answer(kept));
+      if (!kept.has_value()) {
+        return modelFailure(ErrorKind::kInternal, "the weights: " + kept.error().text());
+      }
       device_weights_ = std::move(*kept);
     }
     return {};
