@@ -89,7 +89,8 @@ class LoadedNvml final : public Nvml {
 
   std::vector<Figures> read() override {
     std::vector<Figures> all;
-    for (const Handle gpu : gpus_) {
+    all.reserve(gpus_.size());
+    for (Handle gpu : gpus_) {
       all.push_back(readOne(gpu));
     }
     return all;
