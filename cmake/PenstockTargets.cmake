@@ -3,7 +3,8 @@
 find_package(Threads REQUIRED)
 find_program(PENSTOCK_LLD ld.lld)
 find_program(PENSTOCK_CCACHE ccache)
-if(PENSTOCK_LLD)
+# GCC's optimization across files (of the preset release) needs the linker that it was made for.
+if(PENSTOCK_LLD AND NOT CMAKE_INTERPROCEDURAL_OPTIMIZATION)
   add_link_options(-fuse-ld=lld)
 endif()
 if(PENSTOCK_CCACHE)

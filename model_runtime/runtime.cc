@@ -127,10 +127,7 @@ void Runtime::runPreprocess(Request& request) {
   if (request.cancelled()) {
     finishStopped(request);
   } else if (!result.has_value()) {
-    finish(request, {.kind = Outcome::Kind::kModelError,
-                     .stage = Stage::kPreprocess,
-                     .output = {},
-                     .error = std::move(result.error())});
+    finishFailed(request, Stage::kPreprocess, std::move(result.error()));
   } else {
     request.state = std::move(*result);
     enterGate(request);
@@ -215,10 +212,7 @@ void Runtime::afterPredict(Request& request, ModelResult<std::unique_ptr<State>>
     return;
   }
   if (!result.has_value()) {
-    finish(request, {.kind = Outcome::Kind::kModelError,
-                     .stage = Stage::kPredict,
-                     .output = {},
-                     .error = std::move(result.error())});
+    finishFailed(request, Stage::kPredict, std::move(result.error()));
     return;
   }
   request.state = std::move(*result);
@@ -240,10 +234,7 @@ void Runtime::runCollect(Request& request) {
   if (request.cancelled()) {
     finishStopped(request);
   } else if (!result.has_value()) {
-    finish(request, {.kind = Outcome::Kind::kModelError,
-                     .stage = Stage::kPostprocess,
-                     .output = {},
-                     .error = std::move(result.error())});
+    finishFailed(request, Stage::kPostprocess, std::move(result.error()));
   } else {
     request.state = std::move(*result);
     toPostprocess(request);
@@ -270,10 +261,7 @@ void Runtime::runPostprocess(Request& request) {
   if (request.cancelled()) {
     finishStopped(request);
   } else if (!result.has_value()) {
-    finish(request, {.kind = Outcome::Kind::kModelError,
-                     .stage = Stage::kPostprocess,
-                     .output = {},
-                     .error = std::move(result.error())});
+    finishFailed(request, Stage::kPostprocess, std::move(result.error()));
   } else {
     finish(request, {.kind = Outcome::Kind::kSucceeded,
                      .stage = Stage::kPostprocess,
@@ -322,6 +310,13 @@ void Runtime::finishStopped(Request& request) {
           .stage = request.stage,
           .output = {},
           .error = {}});
+}
+
+void Runtime::finishFailed(Request& request, Stage stage, ModelError error) {
+  finish(request, {.kind = Outcome::Kind::kModelError,
+                   .stage = stage,
+                   .output = {},
+                   .error = std::move(error)});
 }
 
 // Out of the gate's queue because a lane would have come too late.

@@ -118,6 +118,8 @@ class Runtime final : private PredictGate::Handler {
   void stop(Request& request, StopReason reason);
   void onDue(Request& request);
   void finishStopped(Request& request);
+  // A stage of the model gave an error.
+  void finishFailed(Request& request, Stage stage, ModelError error);
   void finishLate(Request& request);
   void finish(Request& request, Outcome outcome);
 

@@ -19,17 +19,19 @@ def rounds_of(targets, workload, rounds, seconds, folder):
 
 
 def medians(results):
+    """Of the rounds that have figures."""
+    whole = [result for result in results if not math.isnan(result.cpu_us)] or results[:1]
     return load.Result(
-        cpu_us=statistics.median(result.cpu_us for result in results),
-        per_second=statistics.median(result.per_second for result in results),
-        p50_us=statistics.median(result.p50_us for result in results),
-        p99_us=statistics.median(result.p99_us for result in results),
+        cpu_us=statistics.median(result.cpu_us for result in whole),
+        per_second=statistics.median(result.per_second for result in whole),
+        p50_us=statistics.median(result.p50_us for result in whole),
+        p99_us=statistics.median(result.p99_us for result in whole),
         failed=sum(result.failed for result in results))
 
 
 def ratio(rows, ours, path, peer):
     """Our CPU per request as a share of a peer's on the same path."""
-    theirs = rows.get((peer, path))
+    theirs = rows.get((peer, path), rows.get((f"{peer} (no limit)", path)))
     if theirs is None or not theirs.cpu_us or math.isnan(theirs.cpu_us):
         return "–"
     return f"{ours.cpu_us / theirs.cpu_us:.2f}"
@@ -43,11 +45,14 @@ def run(folder, binaries, rounds, seconds):
     targets.sort(key=lambda target: (proxies.PATHS.index(target.path), target.name))
     try:
         for workload in load.WORKLOADS:
-            results = rounds_of(targets, workload, rounds, seconds, folder)
-            rows = {(target.name, target.path): medians(results[id(target)]) for target in targets}
+            able = [target for target in targets if target.takes_uploads or not workload.upload]
+            results = rounds_of(able, workload, rounds, seconds, folder)
+            rows = {(target.name, target.path): medians(results[id(target)]) for target in able}
             spread = {
-                (target.name, target.path): [result.cpu_us for result in results[id(target)]]
-                for target in targets}
+                (target.name, target.path): [
+                    result.cpu_us for result in results[id(target)] if not math.isnan(result.cpu_us)]
+                or [math.nan]
+                for target in able}
             show(workload, rows, spread)
     finally:
         proxies.stop_all(targets)

@@ -27,6 +27,14 @@ WORKLOADS = [
 ]
 
 
+# A run takes a few seconds at most.
+PATIENCE_S = 30
+
+
+class StoodStill(Exception):
+    """A run did not end: some proxy let queued uploads take the window that admitted ones need."""
+
+
 @dataclass
 class Result:
     cpu_us: float
@@ -40,11 +48,16 @@ def percentile(ordered, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
+# HTTP/2 clients at high load, each with so many requests at once.
+H2_CLIENTS = 8
+H2_STREAMS = 8
+
+
 def concurrency(path, low):
-    """HTTP/2 clients multiplex 8 streams; HTTP/1.1 clients need a connection for each request."""
+    """HTTP/1.1 clients need a connection for each request."""
     if low:
         return ["-c1", "-m1"]
-    return ["-c8", "-m8"] if path.startswith("h2") else ["-c64", "-m1"]
+    return [f"-c{H2_CLIENTS}", f"-m{H2_STREAMS}"] if path.startswith("h2") else ["-c64", "-m1"]
 
 
 def h2load(port, path, workload, requests, folder):
@@ -58,7 +71,10 @@ def h2load(port, path, workload, requests, folder):
     if workload.upload:
         command += ["-d", str(pathlib.Path(folder) / "download")]
     command.append(f"http://127.0.0.1:{port}{workload.url}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    except subprocess.TimeoutExpired:
+        raise StoodStill from None
     return done.stdout, log
 
 
@@ -68,7 +84,16 @@ def rate_of(output):
 
 
 def measure(target, workload, seconds, folder):
-    """A short run to warm up and to learn the rate, then one of about that many seconds."""
+    """A short run to warm up and to learn the rate, then one of about that many seconds. A run that
+    stood still has no figures, and one failure."""
+    try:
+        return finished(target, workload, seconds, folder)
+    except StoodStill:
+        nothing = float("nan")
+        return Result(nothing, nothing, nothing, nothing, failed=1)
+
+
+def finished(target, workload, seconds, folder):
     small = 256 if workload.url == "/small" else 64
     output, _ = h2load(target.port, target.path, workload, small, folder)
     requests = max(small, int(rate_of(output) * seconds))

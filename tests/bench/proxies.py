@@ -4,6 +4,7 @@ import os
 import pathlib
 from dataclasses import dataclass
 
+import load
 import processes
 
 LIMIT = 32
@@ -52,6 +53,7 @@ class Target:
     path: str
     port: int
     program: processes.Program
+    takes_uploads: bool = True
 
 
 def open_files():
@@ -145,20 +147,26 @@ def nginx_proxy(folder, replica):
 
 
 def nghttpx(folder, replica):
+    """With the limit, and without: it can only bound what each client connection has at the replica,
+    which for HTTP/2 clients adds up to the limit; and then uploads that wait take the window that an
+    admitted one on the same connection needs, and all stand still."""
     targets = []
-    for protocol, port, paths in (("h2", replica.h2, ("h2->h2",)),
-                                  ("http/1.1", replica.h1, ("h2->h1", "h1->h1"))):
-        listen = processes.free_port()
-        program = processes.Program(
-            f"nghttpx-{protocol[:2]}",
-            ["/usr/sbin/nghttpx", "--conf=/dev/null", "--single-process", "--workers=1",
-             f"--frontend=127.0.0.1,{listen};no-tls",
-             f"--backend=127.0.0.1,{port};;no-tls;proto={protocol}",
-             f"--backend-connections-per-frontend={LIMIT}", "--backlog=4096",
-             "--frontend-http2-read-timeout=600s", "--frontend-keep-alive-timeout=600s",
-             f"--rlimit-nofile={open_files()}",
-             "--errorlog-file=/dev/null"], folder)
-        targets += [Target("nghttpx", path, listen, program) for path in paths]
+    for name, each in (("nghttpx", LIMIT // load.H2_CLIENTS), ("nghttpx (no limit)", 0)):
+        for protocol, port, paths in (("h2", replica.h2, ("h2->h2",)),
+                                      ("http/1.1", replica.h1, ("h2->h1", "h1->h1"))):
+            listen = processes.free_port()
+            program = processes.Program(
+                f"nghttpx-{protocol[:2]}-{each}",
+                ["/usr/sbin/nghttpx", "--conf=/dev/null", "--single-process", "--workers=1",
+                 f"--frontend=127.0.0.1,{listen};no-tls",
+                 f"--backend=127.0.0.1,{port};;no-tls;proto={protocol}",
+                 f"--backend-connections-per-frontend={each}", "--backlog=4096",
+                 "--frontend-http2-read-timeout=600s", "--frontend-keep-alive-timeout=600s",
+                 f"--rlimit-nofile={open_files()}",
+                 "--errorlog-file=/dev/null"], folder)
+            targets += [
+                Target(name, path, listen, program, takes_uploads=each == 0)
+                for path in paths if each == 0 or path.startswith("h2")]
     return targets
 
 
