@@ -33,6 +33,14 @@ function(penstock_library name)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
+# penstock_runs_seldom(NAME): not optimized for the sanitizers, where that costs a third of the compile time. For tests,
+# and for what runs at the start or for an operator.
+function(penstock_runs_seldom name)
+  if(PENSTOCK_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
+endfunction()
+
 # penstock_protobuf(NAME FILE): the C++ that protoc makes of a .proto in this folder, included as
 # <folder/file.pb.h> by the one source that wraps it. Our warnings are not for what is generated.
 function(penstock_protobuf name file)
@@ -88,10 +96,7 @@ function(penstock_test name)
   penstock_test_defaults()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} penstock_warnings GTest::gmock GTest::gtest_main)
-  # The sanitizers look at what is tested; optimizing the tests themselves costs a third of their compile time.
-  if(PENSTOCK_SANITIZE)
-    target_compile_options(${name} PRIVATE -O0)
-  endif()
+  penstock_runs_seldom(${name})
   if(TARGET penstock_test_headers)
     target_precompile_headers(${name} REUSE_FROM penstock_test_headers)
     # GCC 12 takes what is inlined from a precompiled system header for our own code, and warns of it.

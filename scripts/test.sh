@@ -10,7 +10,7 @@ usage: scripts/test.sh [--preset debug|release|asan|tsan] [--filter REGEX] [--no
   --preset    only this build (may be repeated); default: debug, asan and tsan
   --filter    only the tests whose name matches
   --no-setup  do not look at packages
-  --jobs      how many compile or test at once; default: 2
+  --jobs      how many compile at once, and with one more how many test; default: 2
 TEXT
 }
 
@@ -80,7 +80,8 @@ run_preset() {
   fi
   echo "== $preset: built in $((SECONDS - started)) s; test"
   started=$SECONDS
-  "${launch[@]}" ctest --preset "$preset" -j "$jobs" --no-tests=error "${select[@]}" 2>&1 |
+  # One more than there are cores, since most tests wait more than they compute.
+  "${launch[@]}" ctest --preset "$preset" -j "$((jobs + 1))" --no-tests=error "${select[@]}" 2>&1 |
     tee "$log" || true
   echo "== $preset: tested in $((SECONDS - started)) s"
   summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$log" || true)
