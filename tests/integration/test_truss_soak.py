@@ -111,8 +111,10 @@ async def request(address, number, what, chance):
 def plan(chance):
     kinds = chance.choices(["plain", "stream", "fail", "fail early", "leave"],
                            [70, 10, 4, 3, 13], k=REQUESTS)
-    for place in chance.sample(range(REQUESTS), KILLS):
-        kinds[place] = "kill"
+    # So far apart that no worker is killed by two of them.
+    part = REQUESTS // KILLS
+    for first in range(0, part * KILLS, part):
+        kinds[first + chance.randrange(part - 3 * CLIENTS)] = "kill"
     return kinds
 
 
