@@ -5,6 +5,7 @@
 #   scripts/bench.sh              everything, some 15 minutes
 #   scripts/bench.sh --quick      the same in two minutes, rougher
 #   scripts/bench.sh --section comparison|handover|gate|python|memory
+#   scripts/bench.sh --section comparison --workload "3 bytes, 64" --rounds 24
 #   scripts/bench.sh --peers-only
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -28,6 +28,8 @@ def arguments():
     parser.add_argument("--stages", default="examples/stages", help="the model of the gate section")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, and rougher")
     parser.add_argument("--section", action="append", choices=SECTIONS, help="only this (repeatable)")
+    parser.add_argument("--workload", default="", help="of comparison, those whose name has this")
+    parser.add_argument("--rounds", type=int, help="of comparison; 5 if not said, 1 with --quick")
     parser.add_argument("--peers-only", action="store_true", help="only the peers, in comparison")
     chosen = parser.parse_args()
     if not chosen.peers_only and chosen.binaries is None:
@@ -62,7 +64,9 @@ def main():
     describe()
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         if "comparison" in sections:
-            comparison.run(folder, binaries, rounds=1 if quick else 5, seconds=0.5 if quick else 2)
+            comparison.run(
+                folder, binaries, workload=chosen.workload, rounds=chosen.rounds or (1 if quick else 5),
+                seconds=0.5 if quick else 2)
         if "handover" in sections:
             handover.run(folder, binaries, requests=1000 if quick else 5000)
         if "gate" in sections:

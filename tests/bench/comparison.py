@@ -37,23 +37,25 @@ def ratio(rows, ours, path, peer):
     return f"{ours.cpu_us / theirs.cpu_us:.2f}"
 
 
-def run(folder, binaries, rounds, seconds):
+def run(folder, binaries, workload, rounds, seconds):
+    """workload: a part of the names of those to measure."""
+    workloads = [each for each in load.WORKLOADS if workload in each.name]
     replica = proxies.Replica(folder)
     targets = proxies.start_all(folder, replica, binaries)
     targets += [proxies.Target("no proxy", "h2->h2", replica.h2, replica.program),
                 proxies.Target("no proxy", "h1->h1", replica.h1, replica.program)]
     targets.sort(key=lambda target: (proxies.PATHS.index(target.path), target.name))
     try:
-        for workload in load.WORKLOADS:
-            able = [target for target in targets if target.takes_uploads or not workload.upload]
-            results = rounds_of(able, workload, rounds, seconds, folder)
+        for each in workloads:
+            able = [target for target in targets if target.takes_uploads or not each.upload]
+            results = rounds_of(able, each, rounds, seconds, folder)
             rows = {(target.name, target.path): medians(results[id(target)]) for target in able}
             spread = {
                 (target.name, target.path): [
                     result.cpu_us for result in results[id(target)] if not math.isnan(result.cpu_us)]
                 or [math.nan]
                 for target in able}
-            show(workload, rows, spread)
+            show(each, rows, spread)
     finally:
         proxies.stop_all(targets)
         replica.program.stop()
