@@ -32,7 +32,7 @@ PATIENCE_S = 30
 
 
 class StoodStill(Exception):
-    """A run did not end: some proxy let queued uploads take the window that admitted ones need."""
+    """A run did not end, as with proxies that let queued uploads take the window of admitted ones."""
 
 
 @dataclass
@@ -87,13 +87,13 @@ def measure(target, workload, seconds, folder):
     """A short run to warm up and to learn the rate, then one of about that many seconds. A run that
     stood still has no figures, and one failure."""
     try:
-        return finished(target, workload, seconds, folder)
+        return figures(target, workload, seconds, folder)
     except StoodStill:
         nothing = float("nan")
         return Result(nothing, nothing, nothing, nothing, failed=1)
 
 
-def finished(target, workload, seconds, folder):
+def figures(target, workload, seconds, folder):
     small = 256 if workload.url == "/small" else 64
     output, _ = h2load(target.port, target.path, workload, small, folder)
     requests = max(small, int(rate_of(output) * seconds))

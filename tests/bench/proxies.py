@@ -148,8 +148,8 @@ def nginx_proxy(folder, replica):
 
 def nghttpx(folder, replica):
     """With the limit, and without: it can only bound what each client connection has at the replica,
-    which for HTTP/2 clients adds up to the limit; and then uploads that wait take the window that an
-    admitted one on the same connection needs, and all stand still."""
+    which for HTTP/2 clients adds up to the limit; and then uploads stand still, presumably since those
+    that wait take the window that an admitted one on the same connection needs."""
     targets = []
     for name, each in (("nghttpx", LIMIT // load.H2_CLIENTS), ("nghttpx (no limit)", 0)):
         for protocol, port, paths in (("h2", replica.h2, ("h2->h2",)),

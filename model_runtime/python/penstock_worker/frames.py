@@ -67,7 +67,6 @@ TEXT, BINARY = 1, 2
 SUCCEEDED, REQUEST_AT_FAULT, MODEL_AT_FAULT = range(3)
 
 
-
 class Started(bytearray):
     """STARTED, made beforehand. Its time can be put right until it is written, which the channel
     says."""
