@@ -27,14 +27,13 @@ Runtime::Runtime(Model& model, const Clock& clock, Logger& logger, Metrics& metr
       gate_(clock, *this,
             {.lanes = options.predict_concurrency, .max_waiting = options.max_waiting}),
       idle_lanes_(options.predict_concurrency, clock.now()),
-      metrics_(metrics, clock, gate_),
+      metrics_(metrics, clock, gate_, idle_lanes_),
       postprocess_("postprocess", options.postprocess_threads,
                    [this](WorkerPool::Job& job) { runPostprocess(static_cast<Request&>(job)); }),
       collect_("collect", 1,
                [this](WorkerPool::Job& job) { runCollect(static_cast<Request&>(job)); }),
       preprocess_("preprocess", options.preprocess_threads,
                   [this](WorkerPool::Job& job) { runPreprocess(static_cast<Request&>(job)); }) {
-  metrics_.showIdle(clock, idle_lanes_);
   metrics.callback("penstock_in_flight", "Requests accepted and not ended", {}, false,
                    [this] { return static_cast<double>(inFlight()); });
   if (options.run_ahead > 0) {

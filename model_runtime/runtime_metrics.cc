@@ -36,7 +36,8 @@ double BusyShare::read(TimePoint now, Duration busy) {
   return last_;
 }
 
-RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate)
+RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate,
+                               const LaneIdle& lanes)
     : metrics_(metrics),
       refused_(metrics.counter(kRequestsName, kRequestsHelp,
                                {{"stage", "admission"}, {"outcome", "refused"}})),
@@ -65,13 +66,10 @@ RuntimeMetrics::RuntimeMetrics(Metrics& metrics, const Clock& clock, const Predi
                      std::lock_guard lock(share_mutex_);
                      return busy_share_.read(clock.now(), gate.snapshot().busy);
                    });
-}
-
-void RuntimeMetrics::showIdle(const Clock& clock, const LaneIdle& lanes) {
   for (const auto& [reason, word] : {std::pair(LaneIdle::Reason::kNoRequest, "no_request"),
                                      std::pair(LaneIdle::Reason::kPreprocess, "preprocess"),
                                      std::pair(LaneIdle::Reason::kHandOver, "hand_over")}) {
-    metrics_.callback(
+    metrics.callback(
         "penstock_gate_idle_seconds_total",
         "Lane-seconds not in predict, by what the lane waited for: anything at all, a "
         "request in preprocess, or one that was ready",

@@ -35,11 +35,9 @@ class BusyShare {
 // What a runtime counts. Thread-safe.
 class RuntimeMetrics {
  public:
-  // gate: read when the page is rendered.
-  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate);
-
-  // For a runtime that knows why its lanes are idle.
-  void showIdle(const Clock& clock, const LaneIdle& lanes);
+  // gate, lanes: read when the page is rendered.
+  RuntimeMetrics(Metrics& metrics, const Clock& clock, const PredictGate& gate,
+                 const LaneIdle& lanes);
 
   void ended(const Outcome& outcome);
   void refused() { refused_.add(); }

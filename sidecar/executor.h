@@ -94,7 +94,7 @@ class Executor {
   // Submitted and not ended.
   virtual std::size_t inFlight() const = 0;
   virtual runtime::PredictGate::Snapshot gate() const { return {}; }
-  // Why its lanes stood idle; nothing where that is not known.
+  // Why its lanes stood idle; nothing while it has none.
   virtual std::optional<runtime::LaneIdle::Totals> idle() const { return std::nullopt; }
 
   // This process is about to end: asks the processes that it has started to end too. Nothing is

@@ -71,12 +71,11 @@ PythonRuntime::PythonRuntime(net::EventLoop& loop, Options options, Logger& log,
              .max_waiting = options_.max_waiting,
              .run_ahead = kRunAhead}),
       idle_lanes_(options_.predict_concurrency, loop.clock().now()),
-      metrics_(metrics, loop.clock(), gate_),
+      metrics_(metrics, loop.clock(), gate_, idle_lanes_),
       restarts_(metrics.counter("penstock_worker_restarts_total",
                                 "Times that the model's worker process was started again", {})),
       back_off_(options_.restart_back_off),
       restart_(loop, [this] { startWorker(); }) {
-  metrics_.showIdle(loop.clock(), idle_lanes_);
   metrics.callback("penstock_in_flight", "Requests accepted and not ended", {}, false,
                    [this] { return static_cast<double>(inFlight()); });
 }

@@ -50,6 +50,9 @@ Json loadJson(const LoadReportStatus& load) {
     addIfKnown(json, "predict_concurrency", report.predict_concurrency);
     addIfKnown(json, "gate_waiting", report.gate_waiting);
     addIfKnown(json, "gate_busy", report.gate_busy);
+    addIfKnown(json, "gate_idle_no_request", report.gate_idle_no_request);
+    addIfKnown(json, "gate_idle_preprocess", report.gate_idle_preprocess);
+    addIfKnown(json, "gate_idle_hand_over", report.gate_idle_hand_over);
     json["cpu_utilization"] = report.cpu_utilization;
     json["mem_utilization"] = report.mem_utilization;
     json["application_utilization"] = report.application_utilization;

@@ -12,6 +12,7 @@
 namespace penstock::sidecar {
 namespace {
 
+using runtime::LaneIdle;
 using runtime::Outcome;
 using runtime::PredictGate;
 
@@ -93,13 +94,15 @@ std::optional<Refusal> UpstreamCall::start() {
   }
   const Deadline until = std::min(work_.deadline, Deadline::after(now, shared_.gate_timeout));
   auto admission = shared_.gate.enter(*this, until);
-  if (auto* permit = std::get_if<PredictGate::Permit>(&admission)) {
-    onGrant(std::move(*permit));
-  } else if (const auto* refusal = std::get_if<PredictGate::Refusal>(&admission)) {
+  if (const auto* refusal = std::get_if<PredictGate::Refusal>(&admission)) {
     const Refusal why =
         *refusal == PredictGate::Refusal::kFull ? Refusal::kOverloaded : Refusal::kDeadlineExceeded;
     shared_.metrics.ended(outcomeOf(why, runtime::Stage::kGate));
     return why;
+  }
+  shared_.idle_lanes.move(position_, LaneIdle::Place::kReady, now);
+  if (auto* permit = std::get_if<PredictGate::Permit>(&admission)) {
+    onGrant(std::move(*permit));
   } else {
     timer_.arm(until.when());
   }
@@ -131,7 +134,8 @@ void UpstreamCall::onConnection(http::ClientConnection& connection) {
   stream_ = &connection.newStream(*this);
   const TimePoint now = shared_.loop.clock().now();
   if (permit_.has_value() && !std::exchange(begun_, true)) {
-    shared_.metrics.gap(permit_->begin());
+    shared_.metrics.gap(permit_->begin(now));
+    shared_.idle_lanes.move(position_, LaneIdle::Place::kPredict, now);
     since_ = now;
   }
   if (!work_.deadline.isNever()) {
@@ -360,11 +364,13 @@ void UpstreamCall::end(Outcome outcome) {
   stopWaiting();
   timer_.disarm();
   credit_.cancel();
-  if (begun_) {
-    shared_.metrics.stageTook(runtime::Stage::kPredict, shared_.loop.clock().now() - since_);
-  }
-  permit_.reset();
   if (forwarding_.gated) {
+    const TimePoint now = shared_.loop.clock().now();
+    if (begun_) {
+      shared_.metrics.stageTook(runtime::Stage::kPredict, now - since_);
+    }
+    shared_.idle_lanes.move(position_, LaneIdle::Place::kNowhere, now);
+    permit_.reset();
     shared_.metrics.ended(outcome);
   }
   shared_.owner.onCallEnded(*this);

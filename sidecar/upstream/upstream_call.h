@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "model_runtime/lane_idle.h"
 #include "model_runtime/predict_gate.h"
 #include "model_runtime/runtime_metrics.h"
 #include "net/event_loop.h"
@@ -35,6 +36,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   struct Shared {
     net::EventLoop& loop;
     runtime::PredictGate& gate;
+    runtime::LaneIdle& idle_lanes;
     runtime::RuntimeMetrics& metrics;
     http::ConnectionPool& pool;
     const UpstreamModel& model;
@@ -102,6 +104,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   std::optional<runtime::PredictGate::Permit> permit_;
   TimePoint since_{};  // at the gate, then at the server
   bool begun_ = false;
+  runtime::LaneIdle::Position position_;
   bool retried_ = false;
   http::ClientStream* stream_ = nullptr;
   net::Timer timer_;

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "model_runtime/lane_idle.h"
 #include "model_runtime/predict_gate.h"
 #include "model_runtime/runtime_metrics.h"
 #include "net/event_loop.h"
@@ -45,6 +46,9 @@ class UpstreamExecutor final : public Executor,
   void consumed(Id id, std::size_t bytes) override { calls_.at(id)->consumed(bytes); }
   std::size_t inFlight() const override { return calls_.size(); }
   runtime::PredictGate::Snapshot gate() const override { return gate_.snapshot(); }
+  std::optional<runtime::LaneIdle::Totals> idle() const override {
+    return idle_lanes_.totals(loop_.clock().now());
+  }
   void stop(std::move_only_function<void()> stopped) override;
   void kill() override;
 
@@ -67,6 +71,7 @@ class UpstreamExecutor final : public Executor,
   http::PoolSettings pool_settings_;
   http::ConnectionPool pool_;
   runtime::PredictGate gate_;
+  runtime::LaneIdle idle_lanes_;
   runtime::RuntimeMetrics metrics_;
   UpstreamCall::Shared shared_;
   std::unordered_map<Id, std::unique_ptr<UpstreamCall>> calls_;

@@ -15,12 +15,11 @@ import pytest
 
 from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body, stages_model
-from support.orca import METHOD, Subscription, named
+from support.orca import IDLE_SHARES, METHOD, Subscription, named
 from support.programs import Sidecar
 from support.truss import truss
 from support.waiting import SLOWNESS, equals, patience
 
-IDLE = ("gate_idle_no_request", "gate_idle_preprocess", "gate_idle_hand_over")
 LONG_MS = int(1500 * max(1, SLOWNESS))
 
 
@@ -36,7 +35,7 @@ def test_a_report_comes_at_once_and_has_every_figure():
     assert report.application_utilization == 0
     figures = named(report)
     assert figures.pop("gate_busy") == 0
-    for reason in IDLE:
+    for reason in IDLE_SHARES:
         figures.pop(reason, None)  # not in the first second
     assert figures == {"in_flight": 0, "limit": 7, "predict_in_flight": 0,
                        "predict_concurrency": 1, "gate_waiting": 0, "draining": 0}
@@ -75,22 +74,13 @@ def python_model(folder):
 def test_a_report_says_why_lanes_were_idle(tmp_path, model):
     directory, body = model(tmp_path)
     sidecar = Sidecar(directory)
-
-    def wait_for(reason, subscription):
-        figures = {}
-        for _ in range(100):
-            figures = named(subscription.next())
-            if figures.get(reason, 0) > 0.9:
-                break
-        assert sum(figures[share] for share in (*IDLE, "gate_busy")) == pytest.approx(1, abs=0.05)
-        return sidecar.metric("penstock_gate_idle_seconds_total",
-                              reason=reason.removeprefix("gate_idle_"))
-
     with Subscription(sidecar.address, interval_ms=500) as subscription, \
             H2Client(sidecar.address) as client:
-        assert wait_for("gate_idle_no_request", subscription) > 0.9
+        subscription.until_mostly("gate_idle_no_request")
         client.request(path="/v1/models/m:predict", body=body)
-        assert wait_for("gate_idle_preprocess", subscription) > 0.9
+        subscription.until_mostly("gate_idle_preprocess")
+        for reason in ("no_request", "preprocess"):
+            assert sidecar.metric("penstock_gate_idle_seconds_total", reason=reason) > 0.9
     sidecar.kill()
 
 

@@ -17,6 +17,7 @@ from support.configs import proxy_config
 from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.model_servers import CHAT, post, wait_gate
+from support.orca import Subscription
 from support.programs import Proxy
 from support.replica import Workers
 from support.waiting import SLOWNESS, equals, eventually
@@ -45,6 +46,21 @@ def test_inference_passes_the_gate_in_order_and_nothing_else_does(server, front)
     assert sidecar.metric("penstock_requests_total", stage="predict", outcome="succeeded") == 3
     assert sidecar.metric("penstock_stage_seconds_count", stage="predict") == 3
     assert sidecar.metric("penstock_gate_gap_seconds_count") == 3
+
+
+def test_reports_say_why_the_gate_was_idle(server, front):
+    sidecar = front(server, 2)
+    with Subscription(sidecar.address, interval_ms=500) as reports, H2Client(sidecar.address) as client:
+        client.request("GET", "/v1/models", [("x-test-id", "list")])
+        server.by_id("list")
+        reports.until_mostly("gate_idle_no_request")
+        streams = [post(client, name) for name in "abc"]
+        reports.until_mostly("gate_busy")
+        for name in "abc":
+            server.by_id(name).respond()
+        assert all(stream.response().status == 200 for stream in streams)
+        reports.until_mostly("gate_idle_no_request")
+        assert sidecar.metric("penstock_gate_idle_seconds_total", reason="no_request") > 1.8
 
 
 def test_gate_lists_what_counts_as_inference(server, front):

@@ -160,8 +160,7 @@ TEST_F(LaneIdleTest, WhatIsHeardOfLateMakesNoCounterFall) {
   } request;
   PredictGate gate(clock_, nobody, {.lanes = 2});
   Metrics metrics;
-  RuntimeMetrics shown(metrics, clock_, gate);
-  shown.showIdle(clock_, idle_);
+  RuntimeMetrics shown(metrics, clock_, gate, idle_);
   const TimePoint start = clock_.now();
   Position position;
   move(position, Place::kReady);

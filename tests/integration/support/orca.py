@@ -11,6 +11,10 @@ from .waiting import patience
 
 METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
 
+# Of the lanes' time: in predict, and what idle ones waited for. Together 1.
+IDLE_SHARES = ("gate_idle_no_request", "gate_idle_preprocess", "gate_idle_hand_over")
+LANE_SHARES = ("gate_busy", *IDLE_SHARES)
+
 pb = generated(pathlib.Path(__file__).parent / "orca.proto")
 
 
@@ -49,6 +53,17 @@ class Subscription:
             if all(seen[-1].get(name) == value for name, value in figures.items()):
                 return report
         raise AssertionError(f"no report with {figures}: {seen}; {self.error}")
+
+    def until_mostly(self, share):
+        """Reads on until nearly all of the lanes' time was of that share."""
+        seen = []
+        for _ in range(100):
+            figures = named(self.next())
+            seen.append([figures.get(name) for name in LANE_SHARES])
+            if figures.get(share, 0) > 0.9:
+                assert 0.95 < sum(seen[-1]) < 1.05, seen[-1]
+                return
+        raise AssertionError(f"never mostly {share}: {LANE_SHARES} were {seen}")
 
     def close(self):
         self.call.cancel()

@@ -118,6 +118,9 @@ TEST_F(AdminPagesTest, ClustersTellsWhatReplicasReport) {
   report.in_flight = 3;
   report.predict_concurrency = 2;
   report.gate_busy = 0.25;
+  report.gate_idle_no_request = 0.5;
+  report.gate_idle_preprocess = 0.125;
+  report.gate_idle_hand_over = 0.125;
   cluster.replicas[0].load = {.source = LoadReportSource::kInBand,
                               .report = report,
                               .age = 1500ms,
@@ -126,7 +129,8 @@ TEST_F(AdminPagesTest, ClustersTellsWhatReplicasReport) {
                               .stream_ended = LoadReportsEnd::kUnimplemented};
   EXPECT_EQ(json::parse(clustersJson({cluster}))["clusters"][0]["replicas"][0]["load_report"],
             json::parse(R"({"source":"in_band","age_ms":1500,"in_flight":3,"predict_concurrency":2,
-      "gate_busy":0.25,"cpu_utilization":0.5,"mem_utilization":0.0,"application_utilization":0.0,
+      "gate_busy":0.25,"gate_idle_no_request":0.5,"gate_idle_preprocess":0.125,
+      "gate_idle_hand_over":0.125,"cpu_utilization":0.5,"mem_utilization":0.0,"application_utilization":0.0,
       "draining":false,"rejected":4,"target_exceeded":1,"stream_ended":"unimplemented"})"));
 }
 
