@@ -64,6 +64,7 @@ DeviceResult<void> Workspace::reserve(const Sizes& sizes, Device::Where where) {
 
 DeviceResult<void> Workspace::upload(Lane& lane, Device::Where where) {
   lane_ = &lane;
+  complete_ = false;
   PENSTOCK_TRY(device_.copy(input_.data(), staged_.data(), sizes_.input, copies_, where));
   PENSTOCK_TRY(device_.record(uploaded_, copies_, where));
   return device_.order(lane.stream(), uploaded_, where);
@@ -71,6 +72,7 @@ DeviceResult<void> Workspace::upload(Lane& lane, Device::Where where) {
 
 DeviceResult<void> Workspace::begin(Lane& lane, Device::Where where) {
   lane_ = &lane;
+  complete_ = false;
   PENSTOCK_TRY(device_.use(where));
   return device_.record(began_, lane.stream(), where);
 }
@@ -80,7 +82,9 @@ DeviceResult<void> Workspace::end(Lane& lane, Device::Where where) {
   PENSTOCK_TRY(device_.record(ended_, lane.stream(), where));
   PENSTOCK_TRY(device_.order(copies_, ended_, where));
   PENSTOCK_TRY(device_.copy(result_.data(), output_.data(), sizes_.output, copies_, where));
-  return device_.record(downloaded_, copies_, where);
+  PENSTOCK_TRY(device_.record(downloaded_, copies_, where));
+  complete_ = true;
+  return {};
 }
 
 DeviceResult<Duration> Workspace::awaitKernels(Device::Where where) {
@@ -98,11 +102,16 @@ DeviceResult<std::span<const std::byte>> Workspace::awaitOutput(Device::Where wh
   return std::span<const std::byte>(result_.data(), sizes_.output);
 }
 
-// What was enqueued last is not known after an error, so the ends of both streams are awaited. A
+// Of the lane only what is this request's: kernels of the next may stand behind it. What was
+// enqueued last is not known after an error, and then the ends of both streams are awaited. A
 // device that is lost answers at once, and then nothing uses anything.
 void Workspace::settle() {
   Lane* lane = std::exchange(lane_, nullptr);
   if (lane == nullptr) {
+    return;
+  }
+  if (complete_) {
+    (void)device_.await(downloaded_);
     return;
   }
   for (const Stream stream : {lane->stream(), copies_}) {

@@ -68,7 +68,8 @@ class Workspace {
   const Event uploaded_, began_, ended_, downloaded_;
   Buffer staged_, input_, output_, scratch_, result_;
   Sizes sizes_;
-  Lane* lane_ = nullptr;  // that something is enqueued on
+  Lane* lane_ = nullptr;   // that something is enqueued on
+  bool complete_ = false;  // downloaded_ is behind all of it
 };
 
 }  // namespace penstock::runtime::cuda

@@ -1,7 +1,9 @@
 #include "model_runtime/cuda/workspace.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <future>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -107,6 +109,21 @@ TEST_F(WorkspaceTest, IsSettledOnlyWhenNothingEnqueuedUsesIt) {
   device_.letAllThrough();
   settling.join();
   EXPECT_EQ(device_.kernelsRun(), 1u);
+}
+
+// A request that was cancelled gives its workspace back while the next one's kernels stand behind.
+TEST_F(WorkspaceTest, SettlesWithoutWaitingForTheRequestBehind) {
+  auto first = make();
+  auto second = make();
+  device_.hold();
+  launch(*first, "cancelled");
+  launch(*second, "behind");
+  device_.letThrough(1);
+  auto settled = std::async(std::launch::async, [&] { first->settle(); });
+  EXPECT_EQ(settled.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  EXPECT_EQ(device_.kernelsRun(), 1u);
+  device_.letAllThrough();
+  settled.wait();
 }
 
 TEST_F(WorkspaceTest, OutOfMemoryBeginsNothingAndTheNextRequestRuns) {
