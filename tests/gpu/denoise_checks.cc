@@ -7,11 +7,11 @@
 #include <thread>
 #include <vector>
 
-#include "base/check.h"
 #include "examples/denoise/device_filter.h"
 #include "examples/denoise/sample.h"
 #include "tests/gpu/busy_kernel.h"
 #include "tests/gpu/checks.h"
+#include "tests/gpu/must.h"
 
 namespace penstock {
 namespace {
@@ -22,24 +22,16 @@ using examples::NonLocalMeans;
 using runtime::cuda::LaneSet;
 
 std::unique_ptr<LaneSet> lanes(std::size_t limit_bytes = 0) {
-  auto devices = runtime::cuda::openDevices();
-  PENSTOCK_CHECK(devices.has_value(), "there is a device");
-  auto set = LaneSet::make(std::move(*devices), {.lanes = 1, .device_limit_bytes = limit_bytes});
-  PENSTOCK_CHECK(set.has_value(), "lanes can be made");
-  return std::move(*set);
+  return must(LaneSet::make(must(runtime::cuda::openDevices()),
+                            {.lanes = 1, .device_limit_bytes = limit_bytes}));
 }
 
 Duration filter(DeviceFilter& on_device, Image& image, double sigma) {
   DeviceFilter::Lease workspace;
-  auto launched = on_device.launch(image, sigma, 0, workspace);
-  if (!launched) {
-    std::fprintf(stderr, "%s\n", launched.error().text().c_str());
-    std::exit(1);
-  }
-  const auto time = workspace->awaitKernels();
-  PENSTOCK_CHECK(time.has_value(), "kernels end");
-  PENSTOCK_CHECK(DeviceFilter::collect(workspace, image).has_value(), "results come back");
-  return *time;
+  must(on_device.launch(image, sigma, 0, workspace));
+  const Duration time = must(workspace->awaitKernels());
+  must(DeviceFilter::collect(workspace, image));
+  return time;
 }
 
 double squaredError(const Image& a, const Image& b) {

@@ -9,6 +9,7 @@
 #include "model_runtime/cuda/lane_set.h"
 #include "model_runtime/cuda/try.h"
 #include "tests/gpu/checks.h"
+#include "tests/gpu/must.h"
 
 namespace penstock {
 namespace {
@@ -47,25 +48,20 @@ DeviceResult<std::vector<float>> runOnDevice(LaneSet& lanes, const std::byte* we
 }  // namespace
 
 void checkMatmul(Table& table) {
-  auto devices = runtime::cuda::openDevices();
-  PENSTOCK_CHECK(devices.has_value(), "there is a device");
-  auto lanes = LaneSet::make(std::move(*devices), {.lanes = 1});
-  PENSTOCK_CHECK(lanes.has_value(), "lanes can be made");
+  const auto lanes = must(LaneSet::make(must(runtime::cuda::openDevices()), {.lanes = 1}));
   const std::vector<float> weights = examples::makeWeights();
-  const auto kept = (*lanes)->keep(std::as_bytes(std::span(weights)));
-  PENSTOCK_CHECK(kept.has_value(), "weights can be kept");
+  const auto kept = must(lanes->keep(std::as_bytes(std::span(weights))));
   double worst = 0;
   for (const std::size_t rows : {1, 2, 31, 1024}) {
     std::vector<float> inputs(rows * kInputs);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       inputs[i] = static_cast<float>(i * 7919 % 2001) / 1000 - 1;
     }
-    const auto got = runOnDevice(**lanes, kept->front(), inputs);
-    PENSTOCK_CHECK(got.has_value(), "it runs");
+    const std::vector<float> got = must(runOnDevice(*lanes, kept.front(), inputs));
     const std::vector<float> wanted = examples::runPerceptron(weights, inputs);
-    PENSTOCK_CHECK(got->size() == wanted.size(), "a row of outputs for each of inputs");
+    PENSTOCK_CHECK(got.size() == wanted.size(), "a row of outputs for each of inputs");
     for (std::size_t i = 0; i < wanted.size(); ++i) {
-      worst = std::max(worst, std::abs(static_cast<double>((*got)[i]) - wanted[i]));
+      worst = std::max(worst, std::abs(static_cast<double>(got[i]) - wanted[i]));
     }
   }
   table.row("matmul: difference from the reference, worst of 4 sizes", text("%.1e", worst),

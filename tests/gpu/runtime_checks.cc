@@ -14,6 +14,7 @@
 #include "model_runtime/runtime.h"
 #include "tests/gpu/busy_kernel.h"
 #include "tests/gpu/checks.h"
+#include "tests/gpu/must.h"
 
 namespace penstock {
 namespace {
@@ -45,11 +46,10 @@ struct BusyState final : State {
 class BusyModel final : public runtime::LaunchingModel {
  public:
   explicit BusyModel(const Shape& shape) : shape_(shape) {
-    auto devices = runtime::cuda::openDevices();
-    PENSTOCK_CHECK(devices.has_value(), "there is a device");
-    devices->resize(1);  // what overlaps on one device is what is asked
-    lanes_ = std::move(
-        *LaneSet::make(std::move(*devices), {.lanes = shape.lanes, .run_ahead = shape.run_ahead}));
+    auto devices = must(runtime::cuda::openDevices());
+    devices.resize(1);  // what overlaps on one device is what is asked
+    lanes_ = must(
+        LaneSet::make(std::move(devices), {.lanes = shape.lanes, .run_ahead = shape.run_ahead}));
   }
 
   ModelResult<std::unique_ptr<State>> preprocess(Input, const Call& call) override {
@@ -115,10 +115,7 @@ class BusyModel final : public runtime::LaunchingModel {
 
   const Shape shape_;
   std::unique_ptr<LaneSet> lanes_;
-  runtime::cuda::FaultAnswer faults_{[](std::string_view why) {
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(why.size()), why.data());
-    std::exit(1);
-  }};
+  runtime::cuda::FaultAnswer faults_{[](std::string_view why) { giveUp(std::string(why)); }};
   std::mutex mutex_;
   std::vector<Stamps> stamps_;
 };
@@ -150,7 +147,9 @@ Ran run(const Shape& shape) {
       ++in_flight;
       lock.unlock();
       const auto taken = runtime.submit({}, [&](const runtime::Outcome& outcome) {
-        PENSTOCK_CHECK(outcome.kind == runtime::Outcome::Kind::kSucceeded, "it succeeds");
+        if (outcome.kind != runtime::Outcome::Kind::kSucceeded) {
+          giveUp(std::string(outcomeName(outcome)) + ": " + outcome.error.message);
+        }
         std::lock_guard guard(mutex);
         --in_flight;
         changed.notify_one();
@@ -232,7 +231,7 @@ void timeRuntime(Table& table) {
   WorkspacePool::Lease before;
   for (std::size_t i = 0; i < shape.requests; ++i) {
     WorkspacePool::Lease next = model.lanes().takeWorkspace(0);
-    PENSTOCK_CHECK(model.enqueue(*next, lane).has_value(), "it is enqueued");
+    must(model.enqueue(*next, lane));
     before = std::move(next);  // waits for the one before
   }
   before.reset();
