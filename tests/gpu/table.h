@@ -8,8 +8,6 @@ namespace penstock {
 // The rows that gpu_check prints, in Markdown, and whether all of them are as they should be.
 class Table {
  public:
-  Table() { std::printf("| what | measured | wanted | |\n|---|---|---|---|\n"); }
-
   void row(const std::string& what, const std::string& measured, const std::string& wanted,
            bool good) {
     std::printf("| %s | %s | %s | %s |\n", what.c_str(), measured.c_str(), wanted.c_str(),
