@@ -39,7 +39,9 @@ done
 build=build/gpu_check
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! cmake --preset cuda -B "$build" -DPENSTOCK_ONLY_MODEL_RUNTIME=ON >"$log" 2>&1 ||
+# The compiler is whichever the device's machine has, and may warn of what ours does not.
+if ! cmake --preset cuda -B "$build" -DPENSTOCK_ONLY_MODEL_RUNTIME=ON -DPENSTOCK_WARNINGS_FAIL=OFF \
+    >"$log" 2>&1 ||
   ! cmake --build "$build" -j "$jobs" --target gpu_check >"$log" 2>&1; then
   tail -n 60 "$log"
   echo "gpu_check: the build failed" >&2
