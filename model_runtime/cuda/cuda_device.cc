@@ -79,12 +79,13 @@ class CudaDevice final : public Device {
   }
   void endStream(Stream stream) override { cudaStreamDestroy(native(stream)); }
 
-  DeviceResult<Event> makeEvent(Where where) override {
+  DeviceResult<Event> makeEvent(EventUse event_use, Where where) override {
     cudaEvent_t event = nullptr;
-    PENSTOCK_TRY(use(where));
     // With blocking sync the thread that waits sleeps until the device's interrupt.
-    PENSTOCK_TRY(check(cudaEventCreateWithFlags(&event, cudaEventBlockingSync),
-                       "cudaEventCreateWithFlags", where));
+    const unsigned flags = (event_use.awaited ? cudaEventBlockingSync : 0u) |
+                           (event_use.timed ? 0u : cudaEventDisableTiming);
+    PENSTOCK_TRY(use(where));
+    PENSTOCK_TRY(check(cudaEventCreateWithFlags(&event, flags), "cudaEventCreateWithFlags", where));
     return Event{event};
   }
   void endEvent(Event event) override { cudaEventDestroy(native(event)); }

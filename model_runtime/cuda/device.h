@@ -54,6 +54,12 @@ class Device {
   };
   // When both have work to be scheduled, that of a high stream goes first.
   enum class Priority : std::uint8_t { kNormal, kHigh };
+  // What an event is for besides the order of streams. Both cost the device something each time it
+  // is recorded: an interrupt, and a time stamp.
+  struct EventUse {
+    bool awaited = false;  // by await()
+    bool timed = false;    // by between()
+  };
   struct MemoryState {
     std::size_t free = 0;
     std::size_t total = 0;
@@ -73,7 +79,7 @@ class Device {
   // Streams that do not wait for the default stream.
   virtual DeviceResult<Stream> makeStream(Priority priority, Where where = Where::current()) = 0;
   virtual void endStream(Stream stream) = 0;
-  virtual DeviceResult<Event> makeEvent(Where where = Where::current()) = 0;
+  virtual DeviceResult<Event> makeEvent(EventUse use, Where where = Where::current()) = 0;
   virtual void endEvent(Event event) = 0;
 
   // In order of the stream: to copy, between memory of either kind; to be reached, for the event;

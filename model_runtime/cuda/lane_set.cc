@@ -12,7 +12,7 @@ namespace {
 
 DeviceResult<void> copyAndWait(Lane& lane, std::byte* to, const Buffer& from, std::size_t bytes) {
   Device& device = lane.device();
-  const auto ended = device.makeEvent();
+  const auto ended = device.makeEvent({.awaited = true});
   PENSTOCK_TRY(ended);
   DeviceResult<void> done = device.copy(to, from.data(), bytes, lane.stream());
   if (done.has_value()) {

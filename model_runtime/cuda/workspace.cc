@@ -13,8 +13,14 @@ DeviceResult<std::unique_ptr<Workspace>> Workspace::make(Device& device, MemoryA
     return std::unexpected(std::move(copies.error()));
   }
   handles.copies = *copies;
+  constexpr std::array<Device::EventUse, 4> kUses = {{
+      {},                                // uploaded_: the lane alone waits for it
+      {.timed = true},                   // began_
+      {.awaited = true, .timed = true},  // ended_
+      {.awaited = true},                 // downloaded_
+  }};
   for (std::size_t made = 0; made < handles.events.size(); ++made) {
-    auto event = device.makeEvent();
+    auto event = device.makeEvent(kUses[made]);
     if (!event) {
       while (made > 0) {
         device.endEvent(handles.events[--made]);

@@ -144,10 +144,10 @@ void FakeDevice::endStream(Stream stream) {
   EXPECT_TRUE(ended.mapped().empty() || fault_.has_value()) << "ended with work enqueued";
 }
 
-DeviceResult<Event> FakeDevice::makeEvent(Where where) {
+DeviceResult<Event> FakeDevice::makeEvent(EventUse use, Where where) {
   std::lock_guard lock(mutex_);
   PENSTOCK_TRY(failure(where));
-  events_[++last_handle_];
+  events_[++last_handle_].use = use;
   return Event{asHandle(last_handle_)};
 }
 
@@ -195,6 +195,7 @@ DeviceResult<void> FakeDevice::order(Stream stream, Event event, Where where) {
 DeviceResult<void> FakeDevice::await(Event event, Where where) {
   std::unique_lock lock(mutex_);
   const EventState& state = events_.at(asNumber(event.handle));
+  EXPECT_TRUE(state.use.awaited) << "an event that nobody was to wait for";
   const std::uint64_t generation = state.recorded;
   ++asleep_;
   changed_.wait(lock, [&] { return state.reached >= generation || fault_.has_value(); });
@@ -205,7 +206,10 @@ DeviceResult<void> FakeDevice::await(Event event, Where where) {
 DeviceResult<Duration> FakeDevice::between(Event first, Event second, Where where) {
   std::lock_guard lock(mutex_);
   PENSTOCK_TRY(failure(where));
-  return events_.at(asNumber(second.handle)).at - events_.at(asNumber(first.handle)).at;
+  const EventState& from = events_.at(asNumber(first.handle));
+  const EventState& to = events_.at(asNumber(second.handle));
+  EXPECT_TRUE(from.use.timed && to.use.timed) << "an event that has no time";
+  return to.at - from.at;
 }
 
 DeviceResult<void> FakeDevice::use(Where where) {

@@ -17,7 +17,8 @@ namespace penstock::runtime::cuda {
 
 // A device made of host memory, which runs what is enqueued in the order of its streams, at once,
 // but for kernels while they are held. Its clock moves by kKernelTime with each kernel. A copy of
-// memory that is not allocated fails the test, and so does a stream that ends with work enqueued.
+// memory that is not allocated fails the test, and so do a stream that ends with work enqueued and
+// an event that is not used as it was made for.
 // Thread-safe.
 class FakeDevice final : public Device {
  public:
@@ -54,7 +55,7 @@ class FakeDevice final : public Device {
   void release(Memory kind, void* memory) override;
   DeviceResult<Stream> makeStream(Priority priority, Where where) override;
   void endStream(Stream stream) override;
-  DeviceResult<Event> makeEvent(Where where) override;
+  DeviceResult<Event> makeEvent(EventUse use, Where where) override;
   void endEvent(Event event) override;
   DeviceResult<void> copy(void* to, const void* from, std::size_t bytes, Stream stream,
                           Where where) override;
@@ -73,6 +74,7 @@ class FakeDevice final : public Device {
     std::uint64_t generation = 0;  // of the event's recordings
   };
   struct EventState {
+    EventUse use;
     std::uint64_t recorded = 0;
     std::uint64_t reached = 0;
     Duration at{};
