@@ -36,8 +36,7 @@ cudaEvent_t native(Event event) {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(int index, std::string name, int highest_priority)
-      : index_(index), name_(std::move(name)), highest_priority_(highest_priority) {}
+  CudaDevice(int index, std::string name) : index_(index), name_(std::move(name)) {}
 
   std::string name() const override { return name_; }
 
@@ -71,9 +70,13 @@ class CudaDevice final : public Device {
 
   DeviceResult<Stream> makeStream(Priority priority, Where where) override {
     cudaStream_t stream = nullptr;
-    const int level = priority == Priority::kHigh ? highest_priority_ : 0;
+    int lowest = 0;
+    int highest = 0;
     PENSTOCK_TRY(use(where));
-    PENSTOCK_TRY(check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, level),
+    PENSTOCK_TRY(check(cudaDeviceGetStreamPriorityRange(&lowest, &highest),
+                       "cudaDeviceGetStreamPriorityRange", where));
+    PENSTOCK_TRY(check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking,
+                                                    priority == Priority::kHigh ? highest : 0),
                        "cudaStreamCreateWithPriority", where));
     return Stream{stream};
   }
@@ -127,20 +130,15 @@ class CudaDevice final : public Device {
  private:
   const int index_;
   const std::string name_;
-  const int highest_priority_;
 };
 
+// Not made current, which would take some hundred megabytes of a device that may get no lane, and
+// fail if another process has it to itself.
 DeviceResult<std::unique_ptr<Device>> openDevice(int index) {
-  const auto where = std::source_location::current();
   cudaDeviceProp properties{};
-  int lowest = 0;
-  int highest = 0;
-  PENSTOCK_TRY(check(cudaSetDevice(index), "cudaSetDevice", where));
-  PENSTOCK_TRY(
-      check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties", where));
-  PENSTOCK_TRY(check(cudaDeviceGetStreamPriorityRange(&lowest, &highest),
-                     "cudaDeviceGetStreamPriorityRange", where));
-  return std::make_unique<CudaDevice>(index, properties.name, highest);
+  PENSTOCK_TRY(check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties",
+                     std::source_location::current()));
+  return std::make_unique<CudaDevice>(index, properties.name);
 }
 
 }  // namespace
