@@ -10,7 +10,7 @@ namespace penstock::runtime {
 
 // A model whose predict is work that a device runs by itself: launched, waited for, collected.
 //
-//   … ▶ launch(state) ▶ the device runs it ▶ finish(state) ▶ collect(state) ▶ …
+//   … ▶ stage(state) ▶ launch(state) ▶ the device runs it ▶ finish(state) ▶ collect(state) ▶ …
 //
 // The permit covers the device's work: it comes back when finish() returns. With run_ahead: 1 (in
 // the section penstock of config.yaml; predict concurrency 1) the next request is launched while
@@ -19,6 +19,12 @@ namespace penstock::runtime {
 // launched runs to its end, whether or not anybody still wants it.
 class LaunchingModel : public Model {
  public:
+  // What needs the device but no lane, above all the upload of the input, so that launch() has only
+  // kernels to enqueue. Called for a request that is next in line while others are in predict; not
+  // for one that gets a lane at once, and not with run-ahead, so launch() does whatever was not
+  // done. Up to a request for each lane are staged and not launched. An error is the request's.
+  virtual ModelResult<void> stage(State& /*state*/, const Call& /*call*/) { return {}; }
+
   // Enqueues the request's work on the lane, in the order of the requests, and returns without
   // waiting for it. Never two calls at once with the same lane. After an error there is nothing to
   // wait for, and finish() is not called.
@@ -37,16 +43,9 @@ class LaunchingModel : public Model {
   }
 
   LaunchingModel* launching() final { return this; }
-  ModelResult<std::unique_ptr<State>> predict(std::unique_ptr<State> state, const Call& call,
-                                              std::size_t lane) final {
-    auto ended = launch(*state, call, lane);
-    if (ended.has_value()) {
-      ended = finish(*state, call, lane);
-    }
-    if (!ended.has_value()) {
-      return std::unexpected(std::move(ended.error()));
-    }
-    return state;
+  ModelResult<std::unique_ptr<State>> predict(std::unique_ptr<State> /*state*/,
+                                              const Call& /*call*/, std::size_t /*lane*/) final {
+    return modelFailure(ErrorKind::kInternal, "a launching model has its predict in parts");
   }
 };
 

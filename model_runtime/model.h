@@ -183,7 +183,7 @@ class Model {
 
 // Raised whenever anything above changes. A library made for another version is refused when
 // loaded.
-inline constexpr std::uint32_t kModelAbiVersion = 3;
+inline constexpr std::uint32_t kModelAbiVersion = 4;
 
 }  // namespace penstock::runtime
 

@@ -44,7 +44,7 @@ PredictGate::PredictGate(const Clock& clock, Handler& handler, const Options& op
     : clock_(clock),
       handler_(handler),
       max_waiting_(options.max_waiting),
-      run_ahead_(options.run_ahead),
+      max_announced_(options.max_announced),
       integrated_until_(clock.now()) {
   PENSTOCK_CHECK(options.lanes >= 1, "a gate has at least one lane");
   lanes_.resize(options.lanes, Lane{.idle_since = integrated_until_, .ready_at = {}});
@@ -96,14 +96,17 @@ void PredictGate::remove(Waiter& waiter) {
   waiter.announced_ = false;
 }
 
-PredictGate::Waiter* PredictGate::announceNext() {
+PredictGate::Waiter* PredictGate::announceNext(void (*mark)(Waiter&)) {
   std::lock_guard lock(mutex_);
-  if (announced_.size() >= run_ahead_ || waiters_.empty()) {
+  if (announced_.size() >= max_announced_ || waiters_.empty()) {
     return nullptr;
   }
   Waiter* next = waiters_.popFront();
   next->announced_ = true;
   announced_.pushBack(*next);
+  if (mark != nullptr) {
+    mark(*next);
+  }
   return next;
 }
 

@@ -22,10 +22,12 @@ namespace penstock::runtime {
 // deadline has passed is never granted; each waiter is granted, expired or gone, once.
 //
 // Where predict runs elsewhere (another process, a device's queue), asking for each grant would
-// leave the lane idle for a round trip. With run_ahead the gate names, in order, the waiters that
-// are next (announceNext()), and the lanes' owner may begin them as lanes come free, and report
-// both ends afterwards with their times. An announced waiter keeps its place, and may still leave;
-// whether its deadline has passed is then for the lanes' owner to look at, before it begins.
+// leave the lane idle for a round trip. With max_announced the gate names, in order, the waiters
+// that are next (announceNext()), and the lanes' owner may begin them as lanes come free, and
+// report both ends afterwards with their times. An announced waiter keeps its place, and may still
+// leave; whether its deadline has passed is then for the lanes' owner to look at, before it begins.
+// So is what can be done for a request before it has a lane, such as bringing its input to the
+// device: those that are next in line are known.
 //
 // Where predict runs on a device that takes work for one lane in order, the next request's work can
 // be enqueued behind what runs there (bindNext()). From then on it is bound to that lane: it is
@@ -100,7 +102,7 @@ class PredictGate {
   struct Options {
     std::size_t lanes = 1;           // predict concurrency; at least 1
     std::size_t max_waiting = 1000;  // requests waiting; more are refused
-    std::size_t run_ahead = 0;       // of those, announced at most
+    std::size_t max_announced = 0;   // of those, announced at most
   };
 
   enum class Refusal { kFull, kDeadlinePassed };
@@ -135,8 +137,9 @@ class PredictGate {
   std::optional<Grant> handOver(Permit permit, TimePoint ended);
 
   // The waiter that is next in line and not announced yet; from now on it is. Null if nobody is
-  // left, or run_ahead are. To be asked after whatever changes the queue, until it gives null.
-  Waiter* announceNext();
+  // left, or max_announced are. To be asked after whatever changes the queue, until it gives null.
+  // mark: called with it inside the gate's lock, so before it can be granted or leave.
+  Waiter* announceNext(void (*mark)(Waiter&) = nullptr);
 
   // Binds the waiter that is next in line to that lane, behind the request with that permit. Null
   // if nobody is left, the lane has one bound already, or that permit has come back. Not with
@@ -170,7 +173,7 @@ class PredictGate {
   const Clock& clock_;
   Handler& handler_;
   const std::size_t max_waiting_;
-  const std::size_t run_ahead_;
+  const std::size_t max_announced_;
 
   mutable std::mutex mutex_;         // guards everything below
   IntrusiveList<Waiter> announced_;  // at the head of the queue

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model_runtime/runtime.h"
+#include "model_runtime/staging.h"
 
 namespace penstock::runtime {
 
@@ -76,6 +77,9 @@ class Request final : public std::enable_shared_from_this<Request>,
     ModelResult<void> result{};
   };
   std::optional<Launch> launch;
+  Staging staging;
+  std::optional<ModelResult<void>> staged;    // how that went
+  Deadline longest_wait = Deadline::never();  // for a lane
   Stage stage = Stage::kPreprocess;
   LaneIdle::Position position;
   TimePoint stage_began{};

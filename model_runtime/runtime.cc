@@ -24,14 +24,21 @@ Runtime::Runtime(Model& model, const Clock& clock, Logger& logger, Metrics& metr
       options_(options),
       stages_(model.stages()),
       launching_(model.launching()),
-      gate_(clock, *this,
-            {.lanes = options.predict_concurrency, .max_waiting = options.max_waiting}),
+      gate_(
+          clock, *this,
+          {.lanes = options.predict_concurrency,
+           .max_waiting = options.max_waiting,
+           // Those that are staged.
+           .max_announced =
+               launching_ != nullptr && options.run_ahead == 0 ? options.predict_concurrency : 0}),
       idle_lanes_(options.predict_concurrency, clock.now()),
       metrics_(metrics, clock, gate_, idle_lanes_),
       postprocess_("postprocess", options.postprocess_threads,
                    [this](WorkerPool::Job& job) { runPostprocess(static_cast<Request&>(job)); }),
       collect_("collect", 1,
                [this](WorkerPool::Job& job) { runCollect(static_cast<Request&>(job)); }),
+      stage_("stage", options.predict_concurrency,
+             [this](WorkerPool::Job& job) { runStage(static_cast<Request&>(job)); }),
       preprocess_("preprocess", options.preprocess_threads,
                   [this](WorkerPool::Job& job) { runPreprocess(static_cast<Request&>(job)); }) {
   metrics.callback("penstock_in_flight", "Requests accepted and not ended", {}, false,
@@ -52,6 +59,7 @@ Runtime::~Runtime() {
   drain();
   waitUntilIdle(Deadline::never());
   preprocess_.stop();
+  stage_.stop();
   lanes_.clear();
   ahead_.reset();
   collect_.stop();
@@ -140,6 +148,7 @@ void Runtime::enterGate(Request& request) {
   moveTo(LaneIdle::Place::kReady, request, request.stage_began);
   const Deadline give_up =
       std::min(request.deadline, Deadline::after(request.stage_began, options_.gate_timeout));
+  request.longest_wait = give_up;
   auto admission = gate_.enter(request, give_up);
   if (auto* permit = std::get_if<PredictGate::Permit>(&admission)) {
     onGrant({&request, std::move(*permit)});
@@ -159,12 +168,47 @@ void Runtime::enterGate(Request& request) {
       }
     }
     if (keep->cancelled() && gate_.leave(*keep)) {
-      finishStopped(*keep);
+      leftGate(*keep);
     }
+    stageNext();
     if (ahead_ != nullptr) {
       ahead_->look();
     }
   }
+}
+
+void Runtime::stageNext() {
+  if (launching_ == nullptr) {
+    return;
+  }
+  while (PredictGate::Waiter* next = gate_.announceNext(
+             [](PredictGate::Waiter& waiter) { static_cast<Request&>(waiter).staging.begin(); })) {
+    stage_.add(static_cast<Request&>(*next));
+  }
+}
+
+void Runtime::runStage(Request& request) {
+  // Nobody ends it before this has.
+  const std::shared_ptr<Request> keep = request.self;
+  if (!request.cancelled()) {
+    request.staged =
+        guarded(request, [&] { return launching_->stage(*request.state, request.call()); });
+  }
+  if (!request.staging.end()) {
+    leftGate(request);
+  }
+}
+
+void Runtime::leftGate(Request& request) {
+  if (!request.staging.giveUp()) {
+    return;
+  }
+  if (request.cancelled()) {
+    finishStopped(request);
+  } else {
+    finishLate(request);
+  }
+  stageNext();
 }
 
 void Runtime::onGrant(PredictGate::Grant grant) {
@@ -177,23 +221,28 @@ void Runtime::onGrant(PredictGate::Grant grant) {
 }
 
 void Runtime::onExpired(PredictGate::Waiter& waiter) {
-  finishLate(static_cast<Request&>(waiter));
+  leftGate(static_cast<Request&>(waiter));
 }
 
 std::optional<PredictGate::Grant> Runtime::runPredict(PredictGate::Grant grant) {
   Request& request = static_cast<Request&>(*grant.waiter);
-  if (request.cancelled()) {
+  request.staging.wait();
+  const bool late = request.staged.has_value() && request.longest_wait.passed(clock_.now());
+  const bool failed = request.staged.has_value() && !request.staged->has_value();
+  if (request.cancelled() || late || failed) {
     auto next = gate_.handOver(std::move(grant.permit));
-    finishStopped(request);
+    if (request.cancelled() || late) {
+      leftGate(request);
+    } else {
+      finishFailed(request, Stage::kPredict, std::move(request.staged->error()));
+    }
     return next;
   }
   const Duration gap = grant.permit.begin();
   const TimePoint began = clock_.now();
   moveTo(LaneIdle::Place::kPredict, request, began);
   request.stage = Stage::kPredict;
-  auto result = guarded(request, [&] {
-    return model_.predict(std::move(request.state), request.call(), grant.permit.lane());
-  });
+  auto result = predict(request, grant.permit.lane());
   const TimePoint ended = clock_.now();
   moveTo(LaneIdle::Place::kNowhere, request, ended);
   auto next = gate_.handOver(std::move(grant.permit));
@@ -203,6 +252,25 @@ std::optional<PredictGate::Grant> Runtime::runPredict(PredictGate::Grant grant) 
   metrics_.stageTook(Stage::kPredict, ended - began);
   afterPredict(request, std::move(result));
   return next;
+}
+
+ModelResult<std::unique_ptr<State>> Runtime::predict(Request& request, std::size_t lane) {
+  if (launching_ == nullptr) {
+    return guarded(request,
+                   [&] { return model_.predict(std::move(request.state), request.call(), lane); });
+  }
+  auto ended =
+      guarded(request, [&] { return launching_->launch(*request.state, request.call(), lane); });
+  // Now that the device has something to do, and its host has not.
+  stageNext();
+  if (ended.has_value()) {
+    ended =
+        guarded(request, [&] { return launching_->finish(*request.state, request.call(), lane); });
+  }
+  if (!ended.has_value()) {
+    return std::unexpected(std::move(ended.error()));
+  }
+  return std::move(request.state);
 }
 
 void Runtime::afterPredict(Request& request, ModelResult<std::unique_ptr<State>> result) {
@@ -279,8 +347,10 @@ void Runtime::stop(Request& request, StopReason reason) {
   if (!request.markStopped(reason)) {
     return;
   }
-  if (preprocess_.remove(request) || gate_.leave(request) || collect_.remove(request) ||
-      postprocess_.remove(request)) {
+  if (gate_.leave(request)) {
+    leftGate(request);
+  } else if (preprocess_.remove(request) || collect_.remove(request) ||
+             postprocess_.remove(request)) {
     finishStopped(request);
   }
 }
@@ -293,7 +363,7 @@ void Runtime::onDue(Request& request) {
   // It was the gate's timeout; what has a lane, or has left, goes on until its own deadline.
   const std::shared_ptr<Request> keep = request.shared_from_this();
   if (gate_.leave(request)) {
-    finishLate(request);
+    leftGate(request);
     return;
   }
   timer_.set(keep, request.deadline);

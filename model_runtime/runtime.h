@@ -108,7 +108,13 @@ class Runtime final : private PredictGate::Handler {
   void queue(WorkerPool& pool, Request& request);
   void runPreprocess(Request& request);
   void enterGate(Request& request);
+  // Has those staged that are next in line.
+  void stageNext();
+  void runStage(Request& request);
+  // Out of the gate's queue, because it was stopped or its lane would have come too late.
+  void leftGate(Request& request);
   std::optional<PredictGate::Grant> runPredict(PredictGate::Grant grant);
+  ModelResult<std::unique_ptr<State>> predict(Request& request, std::size_t lane);
   void afterPredict(Request& request, ModelResult<std::unique_ptr<State>> result);
   void runCollect(Request& request);
   void toPostprocess(Request& request);
@@ -145,6 +151,7 @@ class Runtime final : private PredictGate::Handler {
   DeadlineTimer timer_;
   WorkerPool postprocess_;
   WorkerPool collect_;
+  WorkerPool stage_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<LaunchedPredict> ahead_;  // in place of the one lane
   WorkerPool preprocess_;

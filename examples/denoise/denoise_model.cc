@@ -39,7 +39,7 @@ struct DenoiseState final : State {
   Image image;
   bool json = false;
   double sigma = 0;               // of the image's noise; on a device
-  DeviceFilter::Lease workspace;  // from launch to collect; empty if there is nothing to do
+  DeviceFilter::Lease workspace;  // from stage to collect; empty if there is nothing to do
 };
 
 struct Option {
@@ -109,6 +109,14 @@ class DenoiseModel final : public runtime::LaunchingModel {
       state->sigma = estimateNoise(state->image);
     }
     return state;
+  }
+
+  ModelResult<void> stage(State& state, const Call& /*call*/) override {
+    auto& mine = static_cast<DenoiseState&>(state);
+    if (device_ == nullptr || !hasNoise(mine.sigma)) {
+      return {};
+    }
+    return faults_.answer(device_->stage(mine.image, mine.workspace));
   }
 
   ModelResult<void> launch(State& state, const Call& /*call*/, std::size_t lane) override {

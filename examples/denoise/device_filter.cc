@@ -17,14 +17,26 @@ KernelWeights kernelWeights(const NonLocalMeans& parameters, std::size_t channel
           .floor = static_cast<float>(weights.floor * std::numbers::log2e)};
 }
 
+DeviceFilter::DeviceResult<void> DeviceFilter::upload(const Image& image,
+                                                      runtime::cuda::Workspace& workspace) {
+  const std::size_t bytes = image.pixels.size();
+  PENSTOCK_TRY(workspace.reserve({.input = bytes, .output = bytes}));
+  std::memcpy(workspace.staging().data(), image.pixels.data(), bytes);
+  return workspace.upload();
+}
+
+DeviceFilter::DeviceResult<void> DeviceFilter::stage(const Image& image, Lease& workspace) {
+  workspace = lanes_->takeStagingWorkspace();
+  return workspace == nullptr ? DeviceResult<void>() : upload(image, *workspace);
+}
+
 DeviceFilter::DeviceResult<void> DeviceFilter::launch(const Image& image, double sigma,
                                                       std::size_t lane_number, Lease& workspace) {
   runtime::cuda::Lane& lane = lanes_->lane(lane_number);
-  workspace = lanes_->takeWorkspace(lane_number);
-  const std::size_t bytes = image.pixels.size();
-  PENSTOCK_TRY(workspace->reserve({.input = bytes, .output = bytes}));
-  std::memcpy(workspace->staging().data(), image.pixels.data(), bytes);
-  PENSTOCK_TRY(workspace->upload(lane));
+  if (workspace == nullptr) {
+    workspace = lanes_->takeWorkspace(lane_number);
+    PENSTOCK_TRY(upload(image, *workspace));
+  }
   PENSTOCK_TRY(workspace->begin(lane));
   kernel_({.in = reinterpret_cast<const std::uint8_t*>(workspace->input()),
            .out = reinterpret_cast<std::uint8_t*>(workspace->output()),

@@ -14,7 +14,7 @@ namespace penstock::examples {
 // What the kernel is given for these parameters. sigma: above 0.
 KernelWeights kernelWeights(const NonLocalMeans& parameters, std::size_t channels, double sigma);
 
-// Non-local means on the lanes of GPUs, in three parts for a LaunchingModel. The same result as
+// Non-local means on the lanes of GPUs, in the parts of a LaunchingModel. The same result as
 // denoise() but for rounding. Thread-safe; outlives its leases.
 class DeviceFilter {
  public:
@@ -28,8 +28,11 @@ class DeviceFilter {
                Kernel kernel = launchNonLocalMeans)
       : lanes_(std::move(lanes)), parameters_(parameters), kernel_(kernel) {}
 
-  // Enqueues image, whose noise is known and hasNoise(), on that lane. Of the image nothing is
-  // needed any more. An empty workspace, the request's, is filled.
+  // Uploads the image, if it is known to which device. Of its pixels nothing is needed any more. An
+  // empty workspace, the request's, is filled.
+  DeviceResult<void> stage(const Image& image, Lease& workspace);
+  // Enqueues image, whose noise is known and hasNoise(), on that lane; uploads it, if it has not
+  // been staged.
   DeviceResult<void> launch(const Image& image, double sigma, std::size_t lane, Lease& workspace);
   static DeviceResult<void> finish(runtime::cuda::Workspace& workspace);
   // Puts the result into image, which has its size, and gives the workspace back.
@@ -38,6 +41,8 @@ class DeviceFilter {
   const runtime::cuda::LaneSet& lanes() const { return *lanes_; }
 
  private:
+  static DeviceResult<void> upload(const Image& image, runtime::cuda::Workspace& workspace);
+
   const std::unique_ptr<runtime::cuda::LaneSet> lanes_;
   const NonLocalMeans parameters_;
   const Kernel kernel_;

@@ -34,11 +34,11 @@ using namespace penstock::runtime;
 // What a request carries from stage to stage. One class for all stages is the least to write.
 struct MatmulState final : State {
   std::vector<float> numbers;            // the input, and in the end the output
-  cuda::WorkspacePool::Lease workspace;  // on a device, from launch to collect
+  cuda::WorkspacePool::Lease workspace;  // on a device, from stage to collect
 };
 
 // A LaunchingModel is one whose predict is work that a device does by itself. Its stages, in the
-// order in which a request meets them: preprocess, launch, finish, collect, postprocess.
+// order in which a request meets them: preprocess, stage, launch, finish, collect, postprocess.
 class MatmulModel final : public LaunchingModel {
  public:
   // Once, at the start. What is returned as an error goes to the log and ends the process.
@@ -83,14 +83,30 @@ class MatmulModel final : public LaunchingModel {
     return state;
   }
 
+  // Has no lane yet, but is next in line: the input goes to the device beside the kernels of those
+  // that have one.
+  ModelResult<void> stage(State& state, const Call& /*call*/) override {
+    auto& mine = static_cast<MatmulState&>(state);
+    if (lanes_ != nullptr) {
+      // There are as many workspaces as requests on the device, so one is free. None is given if
+      // there are several devices: the lane is to say which.
+      mine.workspace = lanes_->takeStagingWorkspace();
+    }
+    return mine.workspace == nullptr ? ModelResult<void>()
+                                     : faults_.answer(upload(mine.numbers, *mine.workspace));
+  }
+
   // Has the lane. Enqueues the request's work on the device, and returns without waiting for it.
   ModelResult<void> launch(State& state, const Call& /*call*/, std::size_t lane) override {
     if (lanes_ == nullptr) {
       return {};
     }
     auto& mine = static_cast<MatmulState&>(state);
-    // There are as many workspaces as requests on the device, so one is free.
-    mine.workspace = lanes_->takeWorkspace(lane);
+    // Not staged, because the lane was free.
+    if (mine.workspace == nullptr) {
+      mine.workspace = lanes_->takeWorkspace(lane);
+      PENSTOCK_TRY(faults_.answer(upload(mine.numbers, *mine.workspace)));
+    }
     return faults_.answer(enqueue(mine, *mine.workspace, lanes_->lane(lane)));
   }
 
@@ -128,20 +144,25 @@ class MatmulModel final : public LaunchingModel {
 
  private:
   // Each call may fail; PENSTOCK_TRY returns the first error.
-  cuda::DeviceResult<void> enqueue(const MatmulState& state, cuda::Workspace& workspace,
-                                   cuda::Lane& lane) const {
-    const std::size_t rows = state.numbers.size() / kInputs;
+  static cuda::DeviceResult<void> upload(std::span<const float> numbers,
+                                         cuda::Workspace& workspace) {
+    const std::size_t rows = numbers.size() / kInputs;
     // All memory at once and first, so that a request for which there is none (503, not executed)
     // has begun nothing. Requests of sizes seen before allocate nothing.
-    PENSTOCK_TRY(workspace.reserve({.input = state.numbers.size() * sizeof(float),
+    PENSTOCK_TRY(workspace.reserve({.input = numbers.size_bytes(),
                                     .output = rows * kOutputs * sizeof(float),
                                     .scratch = rows * kHidden * sizeof(float)}));
     // Copies run beside kernels only from pinned memory, which staging() is: the system leaves it
     // where it is, so that the device can read it by itself.
-    std::memcpy(workspace.staging().data(), state.numbers.data(), workspace.staging().size());
-    // Enqueues the copy to the device, on the workspace's own stream; the lane waits for it.
-    PENSTOCK_TRY(workspace.upload(lane));
-    // Notes, on the device, when the kernels begin.
+    std::memcpy(workspace.staging().data(), numbers.data(), numbers.size_bytes());
+    // Enqueues the copy to the device, on the workspace's own stream.
+    return workspace.upload();
+  }
+
+  cuda::DeviceResult<void> enqueue(const MatmulState& state, cuda::Workspace& workspace,
+                                   cuda::Lane& lane) const {
+    const std::size_t rows = state.numbers.size() / kInputs;
+    // The lane waits for the upload, and notes, on the device, when the kernels begin.
     PENSTOCK_TRY(workspace.begin(lane));
     // Weights are read where this lane's device has them.
     const std::byte* weights = device_weights_[lane.deviceIndex()];

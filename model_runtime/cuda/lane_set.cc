@@ -47,8 +47,10 @@ DeviceResult<std::unique_ptr<LaneSet>> LaneSet::make(std::vector<std::unique_ptr
   }
   for (std::size_t index = 0; index < set->seats_.size(); ++index) {
     Seat& seat = *set->seats_[index];
-    // One more for the request whose result is being copied to the host.
-    const std::size_t count = lanes_on[index] * (1 + options.run_ahead) + 1;
+    // One that is staged or launched behind each that runs, if any is, and one whose result is
+    // being copied to the host.
+    const bool one_behind = options.run_ahead > 0 || set->seats_.size() == 1;
+    const std::size_t count = lanes_on[index] * (one_behind ? 2 : 1) + 1;
     std::vector<std::unique_ptr<Workspace>> workspaces;
     while (workspaces.size() < count) {
       auto workspace = Workspace::make(*seat.device, seat.account);
@@ -64,6 +66,10 @@ DeviceResult<std::unique_ptr<LaneSet>> LaneSet::make(std::vector<std::unique_ptr
 
 WorkspacePool::Lease LaneSet::takeWorkspace(std::size_t lane_number) {
   return seats_[lanes_[lane_number]->deviceIndex()]->workspaces->take();
+}
+
+WorkspacePool::Lease LaneSet::takeStagingWorkspace() {
+  return seats_.size() == 1 ? seats_[0]->workspaces->take() : WorkspacePool::Lease();
 }
 
 DeviceResult<std::vector<const std::byte*>> LaneSet::keep(std::span<const std::byte> bytes) {

@@ -33,6 +33,9 @@ class LaneSet {
   const Lane& lane(std::size_t number) const { return *lanes_[number]; }
   // A workspace on that lane's device.
   WorkspacePool::Lease takeWorkspace(std::size_t lane_number);
+  // For LaunchingModel::stage(): a workspace on whichever lane's device it will be; empty if there
+  // are several devices, since which one is known only with the lane.
+  WorkspacePool::Lease takeStagingWorkspace();
   // What every request reads, such as a model's weights: a copy on each device for as long as this
   // lives, within its limit. Returns where, by the index of the device. In load(); waits.
   DeviceResult<std::vector<const std::byte*>> keep(std::span<const std::byte> bytes);

@@ -68,18 +68,20 @@ DeviceResult<void> Workspace::reserve(const Sizes& sizes, Device::Where where) {
   return {};
 }
 
-DeviceResult<void> Workspace::upload(Lane& lane, Device::Where where) {
-  lane_ = &lane;
+DeviceResult<void> Workspace::upload(Device::Where where) {
+  uploading_ = true;
   complete_ = false;
   PENSTOCK_TRY(device_.copy(input_.data(), staged_.data(), sizes_.input, copies_, where));
-  PENSTOCK_TRY(device_.record(uploaded_, copies_, where));
-  return device_.order(lane.stream(), uploaded_, where);
+  return device_.record(uploaded_, copies_, where);
 }
 
 DeviceResult<void> Workspace::begin(Lane& lane, Device::Where where) {
   lane_ = &lane;
   complete_ = false;
   PENSTOCK_TRY(device_.use(where));
+  if (uploading_) {
+    PENSTOCK_TRY(device_.order(lane.stream(), uploaded_, where));
+  }
   return device_.record(began_, lane.stream(), where);
 }
 
@@ -104,7 +106,9 @@ DeviceResult<Duration> Workspace::awaitKernels(Device::Where where) {
 
 DeviceResult<std::span<const std::byte>> Workspace::awaitOutput(Device::Where where) {
   PENSTOCK_TRY(device_.await(downloaded_, where));
+  uploading_ = false;
   lane_ = nullptr;
+  complete_ = false;
   return std::span<const std::byte>(result_.data(), sizes_.output);
 }
 
@@ -112,19 +116,22 @@ DeviceResult<std::span<const std::byte>> Workspace::awaitOutput(Device::Where wh
 // enqueued last is not known after an error, and then the ends of both streams are awaited. A
 // device that is lost answers at once, and then nothing uses anything.
 void Workspace::settle() {
+  const bool uploading = std::exchange(uploading_, false);
   Lane* lane = std::exchange(lane_, nullptr);
-  if (lane == nullptr) {
-    return;
-  }
-  if (complete_) {
-    (void)device_.await(downloaded_);
-    return;
-  }
-  for (const Stream stream : {lane->stream(), copies_}) {
+  const auto awaitEnd = [this](Stream stream) {
     if (device_.record(downloaded_, stream)) {
       (void)device_.await(downloaded_);
     }
+  };
+  if (complete_) {
+    (void)device_.await(downloaded_);
+  } else if (lane != nullptr) {
+    awaitEnd(lane->stream());
+    awaitEnd(copies_);
+  } else if (uploading) {
+    awaitEnd(copies_);
   }
+  complete_ = false;
 }
 
 }  // namespace penstock::runtime::cuda

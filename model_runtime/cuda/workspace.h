@@ -13,13 +13,14 @@
 
 namespace penstock::runtime::cuda {
 
-// What one request has on a device, from its launch to when its result is on the host: input and
+// What one request has on a device, from its upload to when its result is on the host: input and
 // output, each in pinned memory and on the device, scratch memory, and a stream for the copies,
 // which run beside other requests' kernels. For each request, in this order:
 //
 //   reserve(sizes)            all memory; out of memory, if at all, here, with nothing begun
 //   staging()                 fill it with the input
-//   upload(lane), begin(lane), kernels on lane.stream(), end(lane)      enqueue, and do not wait
+//   upload()                  enqueues it, and does not wait; needs no lane yet
+//   begin(lane), kernels on lane.stream(), end(lane)      enqueue, and do not wait
 //   awaitKernels()            sleeps; gives the time of the kernels by the device's clock
 //   awaitOutput()             sleeps; gives the output, until the next reserve()
 //
@@ -45,7 +46,7 @@ class Workspace {
   std::byte* output() const { return output_.data(); }
   std::byte* scratch() const { return scratch_.data(); }
 
-  DeviceResult<void> upload(Lane& lane, Device::Where where = Device::Where::current());
+  DeviceResult<void> upload(Device::Where where = Device::Where::current());
   DeviceResult<void> begin(Lane& lane, Device::Where where = Device::Where::current());
   DeviceResult<void> end(Lane& lane, Device::Where where = Device::Where::current());
 
@@ -68,7 +69,9 @@ class Workspace {
   const Event uploaded_, began_, ended_, downloaded_;
   Buffer staged_, input_, output_, scratch_, result_;
   Sizes sizes_;
-  Lane* lane_ = nullptr;   // that something is enqueued on
+  // What is enqueued and has not been awaited.
+  bool uploading_ = false;
+  Lane* lane_ = nullptr;
   bool complete_ = false;  // downloaded_ is behind all of it
 };
 

@@ -10,7 +10,7 @@
 
 namespace penstock::runtime::cuda {
 
-// A device's workspaces. There are as many as requests may be between launch and collect, so taking
+// A device's workspaces. There are as many as requests may be between stage and collect, so taking
 // one waits for nothing but a result on its way to the host. Thread-safe; outlives its leases.
 class WorkspacePool {
  public:

@@ -30,7 +30,7 @@ DeviceResult<std::vector<float>> runOnDevice(LaneSet& lanes, const std::byte* we
                                    .output = rows * kOutputs * sizeof(float),
                                    .scratch = rows * kHidden * sizeof(float)}));
   std::memcpy(workspace->staging().data(), inputs.data(), workspace->staging().size());
-  PENSTOCK_TRY(workspace->upload(lane));
+  PENSTOCK_TRY(workspace->upload());
   PENSTOCK_TRY(workspace->begin(lane));
   examples::launchPerceptron(
       reinterpret_cast<const float*>(weights), reinterpret_cast<const float*>(workspace->input()),

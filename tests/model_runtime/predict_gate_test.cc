@@ -76,19 +76,21 @@ TEST_F(PredictGateTest, GrantsThroughTheHandlerWhenAPermitIsDropped) {
   EXPECT_EQ(granted_[0].permit.lane(), lane);
 }
 
-class RunAheadGateTest : public PredictGateTest {
+class AnnouncingGateTest : public PredictGateTest {
  protected:
-  PredictGate ahead_{clock_, *this, {.lanes = 1, .max_waiting = 4, .run_ahead = 2}};
+  PredictGate ahead_{clock_, *this, {.lanes = 1, .max_waiting = 4, .max_announced = 2}};
 };
 
-TEST_F(RunAheadGateTest, AnnouncesTheNextInOrderAndNoMore) {
+TEST_F(AnnouncingGateTest, AnnouncesTheNextInOrderAndNoMore) {
   Request running, a, b, c;
   PredictGate::Permit permit = permitOf(ahead_.enter(running, never_));
   EXPECT_EQ(ahead_.announceNext(), nullptr);
   for (Request* request : {&a, &b, &c}) {
     EXPECT_TRUE(waits(ahead_.enter(*request, never_)));
   }
-  EXPECT_EQ(ahead_.announceNext(), &a);
+  static PredictGate::Waiter* marked = nullptr;
+  EXPECT_EQ(ahead_.announceNext([](PredictGate::Waiter& waiter) { marked = &waiter; }), &a);
+  EXPECT_EQ(marked, &a);
   EXPECT_EQ(ahead_.announceNext(), &b);
   EXPECT_EQ(ahead_.announceNext(), nullptr);
   EXPECT_TRUE(ahead_.leave(a)) << "it has not begun";
@@ -100,7 +102,7 @@ TEST_F(RunAheadGateTest, AnnouncesTheNextInOrderAndNoMore) {
   EXPECT_TRUE(ahead_.leave(c));
 }
 
-TEST_F(RunAheadGateTest, DoesNotExpireWhoMayHaveBegunAlready) {
+TEST_F(AnnouncingGateTest, DoesNotExpireWhoMayHaveBegunAlready) {
   Request running, announced, not_announced;
   PredictGate::Permit permit = permitOf(ahead_.enter(running, never_));
   EXPECT_TRUE(waits(ahead_.enter(announced, in(milliseconds(5)))));
@@ -115,7 +117,7 @@ TEST_F(RunAheadGateTest, DoesNotExpireWhoMayHaveBegunAlready) {
   EXPECT_EQ(expired_.size(), 1u);
 }
 
-TEST_F(RunAheadGateTest, TakesTimesThatAreReportedLate) {
+TEST_F(AnnouncingGateTest, TakesTimesThatAreReportedLate) {
   Request first, second;
   PredictGate::Permit permit = permitOf(ahead_.enter(first, never_));
   EXPECT_TRUE(waits(ahead_.enter(second, never_)));

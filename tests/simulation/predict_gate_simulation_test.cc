@@ -46,9 +46,10 @@ class GateSimulation final : private PredictGate::Handler {
   GateSimulation(std::uint64_t seed, const Shape& shape)
       : random_(seed),
         shape_(shape),
-        gate_(
-            clock_, *this,
-            {.lanes = shape.lanes, .max_waiting = shape.max_waiting, .run_ahead = shape.run_ahead}),
+        gate_(clock_, *this,
+              {.lanes = shape.lanes,
+               .max_waiting = shape.max_waiting,
+               .max_announced = shape.run_ahead}),
         idle_since_(shape.lanes, clock_.now()) {}
 
   void run(std::uint64_t events) {

@@ -44,20 +44,22 @@ class FakeGpu final : public LaunchingModel {
     return state;
   }
 
+  ModelResult<void> stage(State& state, const Call&) override {
+    auto& mine = static_cast<FakeState&>(state);
+    mine.workspace = lanes_->takeStagingWorkspace();
+    return faults_.answer(upload(mine));
+  }
+
   ModelResult<void> launch(State& state, const Call&, std::size_t number) override {
     auto& mine = static_cast<FakeState&>(state);
     Lane& lane = lanes_->lane(number);
     auto& device = static_cast<FakeDevice&>(lane.device());
-    std::size_t wanted = 1;
-    std::from_chars(mine.text.data(), mine.text.data() + mine.text.size(), wanted);
-    mine.workspace = lanes_->takeWorkspace(number);
+    if (mine.workspace == nullptr) {
+      mine.workspace = lanes_->takeWorkspace(number);
+      PENSTOCK_TRY(faults_.answer(upload(mine)));
+    }
     Workspace& workspace = *mine.workspace;
     const std::size_t size = mine.text.size();
-    if (auto ok = workspace.reserve({.input = size, .output = size, .scratch = wanted}); !ok) {
-      return std::unexpected(faults_(ok.error()));
-    }
-    std::memcpy(workspace.staging().data(), mine.text.data(), size);
-    (void)workspace.upload(lane);
     (void)workspace.begin(lane);
     device.kernel(lane.stream(), [from = workspace.input(), to = workspace.output(), size] {
       for (std::size_t i = 0; i < size; ++i) {
@@ -93,6 +95,16 @@ class FakeGpu final : public LaunchingModel {
   }
 
  private:
+  static DeviceResult<void> upload(const FakeState& state) {
+    std::size_t wanted = 1;
+    const std::string& text = state.text;
+    std::from_chars(text.data(), text.data() + text.size(), wanted);
+    PENSTOCK_TRY(
+        state.workspace->reserve({.input = text.size(), .output = text.size(), .scratch = wanted}));
+    std::memcpy(state.workspace->staging().data(), text.data(), text.size());
+    return state.workspace->upload();
+  }
+
   std::unique_ptr<LaneSet> lanes_;
   FaultAnswer faults_{{}};
 };

@@ -52,7 +52,7 @@ TEST(LaneMetrics, SayWhatEachGpuDidAndHolds) {
   Lane& lane = lanes->lane(1);
   for (int i = 0; i < 3; ++i) {
     auto workspace = lanes->takeWorkspace(1);
-    ASSERT_TRUE(workspace->reserve({.input = 10, .output = 10}) && workspace->upload(lane) &&
+    ASSERT_TRUE(workspace->reserve({.input = 10, .output = 10}) && workspace->upload() &&
                 workspace->begin(lane));
     static_cast<FakeDevice&>(lane.device()).kernel(lane.stream(), [] {});
     ASSERT_TRUE(workspace->end(lane) && workspace->awaitKernels());

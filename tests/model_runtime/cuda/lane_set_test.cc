@@ -76,7 +76,7 @@ TEST(LaneSet, RequestsNeverMeetEachOthersData) {
         const auto mark = static_cast<unsigned char>(i * kLanes + number);
         ASSERT_TRUE(workspace->reserve({.input = size, .output = size, .scratch = size}));
         std::memset(workspace->staging().data(), mark, size);
-        ASSERT_TRUE(workspace->upload(lane) && workspace->begin(lane));
+        ASSERT_TRUE(workspace->upload() && workspace->begin(lane));
         device.kernel(lane.stream(), [from = workspace->input(), by = workspace->scratch(),
                                       to = workspace->output(), size] {
           std::memcpy(by, from, size);
@@ -104,17 +104,24 @@ TEST(LaneSet, RequestsNeverMeetEachOthersData) {
 TEST(LaneSet, WhoTakesOneTooManyWaitsForOneToComeBack) {
   auto set = std::move(*LaneSet::make(fakes(1), {.lanes = 1, .run_ahead = 0}));
   auto running = set->takeWorkspace(0);
+  auto staged = set->takeStagingWorkspace();
   auto collected = set->takeWorkspace(0);
-  EXPECT_EQ(set->workspaces(0).taken(), 2u);
+  EXPECT_EQ(set->workspaces(0).taken(), 3u);
   std::atomic<bool> got = false;
-  std::thread third([&] {
+  std::thread fourth([&] {
     auto workspace = set->takeWorkspace(0);
     got = true;
   });
   EXPECT_FALSE(got);
   collected.reset();
-  third.join();
+  fourth.join();
   EXPECT_TRUE(got);
+}
+
+TEST(LaneSet, GivesNoStagingWorkspaceIfTheDeviceIsNotKnownYet) {
+  EXPECT_EQ(std::move(*LaneSet::make(fakes(2), {.lanes = 2}))->takeStagingWorkspace(), nullptr);
+  const auto set = std::move(*LaneSet::make(fakes(2), {.lanes = 1}));
+  EXPECT_NE(set->takeStagingWorkspace(), nullptr);
 }
 
 TEST(LaneSet, KeepsACopyOnEachDeviceForAsLongAsItLives) {
@@ -154,7 +161,7 @@ TEST(LaneSet, AWorkspaceComesBackOnlyWhenNothingEnqueuedUsesIt) {
   auto& device = static_cast<FakeDevice&>(lane.device());
   auto workspace = set->takeWorkspace(0);
   device.hold();
-  ASSERT_TRUE(workspace->reserve({.input = 1, .output = 1}) && workspace->upload(lane) &&
+  ASSERT_TRUE(workspace->reserve({.input = 1, .output = 1}) && workspace->upload() &&
               workspace->begin(lane));
   device.kernel(lane.stream(), [] {});
   std::thread leaving([&] { workspace.reset(); });

@@ -1,6 +1,7 @@
 #include "model_runtime/cuda/workspace.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <future>
@@ -25,7 +26,7 @@ class WorkspaceTest : public testing::Test {
   void launch(Workspace& workspace, std::string_view text) {
     ASSERT_TRUE(workspace.reserve({.input = text.size(), .output = text.size()}).has_value());
     std::memcpy(workspace.staging().data(), text.data(), text.size());
-    ASSERT_TRUE(workspace.upload(*lane_).has_value());
+    ASSERT_TRUE(workspace.upload().has_value());
     ASSERT_TRUE(workspace.begin(*lane_).has_value());
     device_.kernel(lane_->stream(),
                    [from = workspace.input(), to = workspace.output(), size = text.size()] {
@@ -111,6 +112,39 @@ TEST_F(WorkspaceTest, IsSettledOnlyWhenNothingEnqueuedUsesIt) {
   EXPECT_EQ(device_.kernelsRun(), 1u);
 }
 
+TEST_F(WorkspaceTest, IsUploadedBeforeItHasALane) {
+  auto running = make();
+  auto staged = make();
+  device_.hold();
+  launch(*running, "one");
+  ASSERT_TRUE(staged->reserve({.input = 4, .output = 4}).has_value());
+  std::memcpy(staged->staging().data(), "next", 4);
+  ASSERT_TRUE(staged->upload().has_value());
+  EXPECT_EQ(std::memcmp(staged->input(), "next", 4), 0);
+  staged->settle();  // waits for nothing of the one that runs
+  EXPECT_EQ(device_.kernelsRun(), 0u);
+  device_.letAllThrough();
+}
+
+TEST_F(WorkspaceTest, WhatIsStagedAndNeverLaunchedIsSettledWhenTheUploadHasEnded) {
+  auto workspace = make();
+  device_.holdCopies(true);
+  ASSERT_TRUE(workspace->reserve({.input = 4, .output = 4}) && workspace->upload());
+  std::atomic<bool> settled = false;
+  std::thread settling([&] {
+    workspace->settle();
+    settled = true;
+  });
+  while (device_.threadsAsleep() == 0 && !settled) {
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(settled) << "with a copy on its way";
+  device_.holdCopies(false);
+  settling.join();
+  launch(*workspace, "again");
+  EXPECT_EQ(output(*workspace), "niaga");
+}
+
 // A request that was cancelled gives its workspace back while the next one's kernels stand behind.
 TEST_F(WorkspaceTest, SettlesWithoutWaitingForTheRequestBehind) {
   auto first = make();
@@ -137,7 +171,7 @@ TEST_F(WorkspaceTest, OutOfMemoryBeginsNothingAndTheNextRequestRuns) {
   EXPECT_EQ(small.kernelsRun(), 0u);
   EXPECT_EQ(account.bytes(Memory::kDevice), small.liveBytes(Memory::kDevice));
   EXPECT_TRUE(workspace->reserve({.input = 100, .output = 100, .scratch = 100}).has_value());
-  EXPECT_TRUE(workspace->upload(*lane).has_value());
+  EXPECT_TRUE(workspace->upload().has_value());
   EXPECT_TRUE(workspace->begin(*lane).has_value());
   EXPECT_TRUE(workspace->end(*lane).has_value());
   EXPECT_TRUE(workspace->awaitOutput().has_value());
