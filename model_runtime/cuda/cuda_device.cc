@@ -145,12 +145,8 @@ DeviceResult<std::unique_ptr<Device>> openDevice(int index) {
 
 DeviceResult<std::vector<std::unique_ptr<Device>>> openDevices() {
   int count = 0;
-  if (auto ok =
-          check(cudaGetDeviceCount(&count), "cudaGetDeviceCount", std::source_location::current());
-      !ok) {
-    ok.error().fault = DeviceFault::kAbsent;
-    return std::unexpected(std::move(ok.error()));
-  }
+  PENSTOCK_TRY(
+      check(cudaGetDeviceCount(&count), "cudaGetDeviceCount", std::source_location::current()));
   std::vector<std::unique_ptr<Device>> devices;
   for (int index = 0; index < count; ++index) {
     auto device = openDevice(index);

@@ -15,7 +15,7 @@
 namespace penstock::runtime::cuda {
 
 enum class DeviceFault : std::uint8_t {
-  kAbsent,       // no device, no driver, or built without CUDA
+  kAbsent,       // no device, no driver or one that is too old, or built without CUDA
   kOutOfMemory,  // nothing was begun; the device is as good as before
   kLost,    // sticky: an illegal access, a lost device. Nothing on it works in this process again
   kFailed,  // anything else
@@ -102,7 +102,8 @@ class Device {
 };
 
 // The devices that CUDA_VISIBLE_DEVICES lets this process see (all, if it is not set), in that
-// order; at least one, or kAbsent.
+// order: at least one. kAbsent if there is none; any other error if there may well be one, and CUDA
+// does not begin to work.
 DeviceResult<std::vector<std::unique_ptr<Device>>> openDevices();
 
 }  // namespace penstock::runtime::cuda

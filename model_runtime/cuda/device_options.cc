@@ -31,13 +31,18 @@ ModelResult<std::unique_ptr<LaneSet>> openLanes(const DeviceOptions& options,
     return nullptr;
   }
   auto devices = openDevices();
-  if (!devices && devices.error().fault == DeviceFault::kAbsent && wanted == "auto") {
+  if (!devices && devices.error().fault != DeviceFault::kAbsent) {
+    return modelFailure(ErrorKind::kInternal,
+                        "options: device: " + wanted + ": CUDA does not work here: " +
+                            devices.error().message + "; device: cpu does without");
+  }
+  if (!devices && wanted == "auto") {
     context.log("no GPU, so the processor is used: " + devices.error().message);
     return nullptr;
   }
   if (!devices) {
-    return modelFailure(ErrorKind::kInternal, "options: device: " + wanted +
-                                                  ": no GPU to use: " + devices.error().message);
+    return modelFailure(ErrorKind::kInternal,
+                        "options: device: cuda: no GPU to use: " + devices.error().message);
   }
   auto lanes = LaneSet::make(std::move(*devices),
                              {.lanes = context.predict_concurrency,

@@ -13,7 +13,8 @@ namespace penstock::runtime::cuda {
 struct DeviceOptions {
   // cpu    the processor; no GPU is looked for
   // cuda   GPUs; an error if there is none
-  // auto   GPUs if there are any; if not, the log says so, once
+  // auto   GPUs if there are any; if not, the log says so, once. A GPU that is there and does not
+  //        work is an error
   std::string device = "auto";
   // high   kernels of lanes are scheduled before those of the model's own streams
   // normal like those of a stream that was made without a priority

@@ -16,7 +16,7 @@ inline DeviceFault faultOf(cudaError_t code) {
     case cudaErrorMemoryAllocation:
       return DeviceFault::kOutOfMemory;
     case cudaErrorNoDevice:
-    case cudaErrorInsufficientDriver:
+    case cudaErrorInsufficientDriver:  // and where there is no driver at all
       return DeviceFault::kAbsent;
     case kErrorContained:
     case cudaErrorIllegalAddress:

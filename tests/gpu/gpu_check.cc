@@ -52,8 +52,10 @@ int main(int argc, char** argv) {
   }
   const auto devices = penstock::runtime::cuda::openDevices();
   if (!devices) {
-    std::fprintf(stderr, "gpu_check: no GPU: %s\n", devices.error().text().c_str());
-    return 3;
+    const bool absent = devices.error().fault == penstock::runtime::cuda::DeviceFault::kAbsent;
+    std::fprintf(stderr, "gpu_check: %s: %s\n", absent ? "no GPU" : "CUDA does not work here",
+                 devices.error().text().c_str());
+    return absent ? 3 : 4;
   }
   if (argc == 1) {
     std::printf("%s\n\n| what | measured | wanted | |\n|---|---|---|---|\n",

@@ -108,8 +108,12 @@ TEST_F(DeviceOptionsTest, WithoutAGpuAutoUsesTheProcessorAndSaysSo) {
 
 TEST_F(DeviceOptionsTest, AGpuThatIsThereAndDoesNotWorkIsAnError) {
   devices_there = 0;
-  fault_there = DeviceFault::kFailed;
-  EXPECT_THAT(refusal({}), HasSubstr("no GPU to use: none"));
+  for (const DeviceFault fault : {DeviceFault::kFailed, DeviceFault::kLost}) {
+    fault_there = fault;
+    EXPECT_EQ(refusal({}),
+              "options: device: auto: CUDA does not work here: none; device: cpu does "
+              "without");
+  }
 }
 
 TEST_F(DeviceOptionsTest, CpuLooksForNone) {

@@ -57,6 +57,14 @@ TEST(FaultOf, WhatNobodyKnowsIsALostDevice) {
   EXPECT_EQ(faultOf(cudaErrorECCUncorrectable), DeviceFault::kLost);
 }
 
+TEST(FaultOf, ADriverThatDoesNotBeginToWorkIsNotAnAbsentDevice) {
+  for (const cudaError_t code :
+       {cudaErrorInitializationError, cudaErrorStubLibrary, cudaErrorSystemNotReady,
+        cudaErrorSystemDriverMismatch, cudaErrorCompatNotSupportedOnDevice, cudaErrorUnknown}) {
+    EXPECT_NE(faultOf(code), DeviceFault::kAbsent) << code;
+  }
+}
+
 TEST(FaultOf, TheRestLeavesTheDeviceAsItWas) {
   EXPECT_EQ(faultOf(cudaErrorMemoryAllocation), DeviceFault::kOutOfMemory);
   EXPECT_EQ(faultOf(cudaErrorNoDevice), DeviceFault::kAbsent);
