@@ -27,6 +27,13 @@ DeviceResult<void> check(cudaError_t code, const char* call, std::source_locatio
   return std::unexpected(errorOf(code, call, where));
 }
 
+// Where there is nobody to tell; the next launch is not told either.
+void ignore(cudaError_t code) {
+  if (code != cudaSuccess) {
+    cudaGetLastError();
+  }
+}
+
 cudaStream_t native(Stream stream) {
   return static_cast<cudaStream_t>(stream.handle);
 }
@@ -60,12 +67,8 @@ class CudaDevice final : public Device {
   }
 
   void release(Memory kind, void* memory) override {
-    cudaSetDevice(index_);
-    if (kind == Memory::kDevice) {
-      cudaFree(memory);
-    } else {
-      cudaFreeHost(memory);
-    }
+    ignore(cudaSetDevice(index_));
+    ignore(kind == Memory::kDevice ? cudaFree(memory) : cudaFreeHost(memory));
   }
 
   DeviceResult<Stream> makeStream(Priority priority, Where where) override {
@@ -80,7 +83,7 @@ class CudaDevice final : public Device {
                        "cudaStreamCreateWithPriority", where));
     return Stream{stream};
   }
-  void endStream(Stream stream) override { cudaStreamDestroy(native(stream)); }
+  void endStream(Stream stream) override { ignore(cudaStreamDestroy(native(stream))); }
 
   DeviceResult<Event> makeEvent(EventUse event_use, Where where) override {
     cudaEvent_t event = nullptr;
@@ -91,7 +94,7 @@ class CudaDevice final : public Device {
     PENSTOCK_TRY(check(cudaEventCreateWithFlags(&event, flags), "cudaEventCreateWithFlags", where));
     return Event{event};
   }
-  void endEvent(Event event) override { cudaEventDestroy(native(event)); }
+  void endEvent(Event event) override { ignore(cudaEventDestroy(native(event))); }
 
   DeviceResult<void> copy(void* to, const void* from, std::size_t bytes, Stream stream,
                           Where where) override {

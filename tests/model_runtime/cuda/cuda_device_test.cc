@@ -50,5 +50,21 @@ TEST_F(CudaDeviceTest, AnythingElseThatCudaSaysIsNoAbsence) {
   }
 }
 
+// An error that stays behind in CUDA would be taken for the next launch's.
+TEST_F(CudaDeviceTest, EndsThatFailLeaveNothingForTheNextLaunch) {
+  const auto devices = openDevices();
+  ASSERT_TRUE(devices.has_value());
+  Device& device = *devices->front();
+  fake_cuda.answer = cudaErrorInvalidResourceHandle;
+  device.release(Device::Memory::kDevice, nullptr);
+  EXPECT_EQ(fake_cuda.last, cudaSuccess);
+  device.release(Device::Memory::kPinned, nullptr);
+  EXPECT_EQ(fake_cuda.last, cudaSuccess);
+  device.endStream({});
+  EXPECT_EQ(fake_cuda.last, cudaSuccess);
+  device.endEvent({});
+  EXPECT_EQ(fake_cuda.last, cudaSuccess);
+}
+
 }  // namespace
 }  // namespace penstock::runtime::cuda
