@@ -46,7 +46,14 @@ GpuMonitor::Load GpuMonitor::load() const {
 }
 
 void GpuMonitor::work() {
-  auto nvml = Nvml::open(library_, std::getenv("CUDA_VISIBLE_DEVICES"));
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (const auto part = runtime::cuda::visiblePart(visible == nullptr ? "" : visible);
+      !part.empty()) {
+    const std::string why = "CUDA_VISIBLE_DEVICES: " + std::string(part) +
+                            " is a part of a GPU; there are figures of whole ones only";
+    log_.info("no GPU figures", {{"why", std::string_view(why)}});
+  }
+  auto nvml = Nvml::open(library_, visible);
   if (!nvml) {
     log_.warning("no GPU figures", {{"why", std::string_view(nvml.error().message)}});
     return;

@@ -1,12 +1,12 @@
 // The few functions of NVML that are used, declared here as its interface has them: the library has
 // been compatible since its version 2 names, and a machine that builds need not have its header.
+// CUDA 13 has new names for two of them and means to drop the old, so they need not be there.
 
 #include "model_runtime/cuda/nvml.h"
 
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <type_traits>
 #include <utility>
 
 #include <dlfcn.h>
@@ -27,6 +27,13 @@ struct Memory {
   unsigned long long free;
   unsigned long long used;
 };
+struct Temperature {
+  unsigned version;
+  int sensor;
+  int celsius;
+};
+// As NVML_STRUCT_VERSION makes it.
+constexpr unsigned kTemperatureVersion = sizeof(Temperature) | 1u << 24;
 
 // Bits of the reasons why clocks are held down.
 constexpr unsigned long long kPowerBits = 0x04 | 0x80;    // power cap, power brake
@@ -43,7 +50,9 @@ struct Functions {
   int (*uuid)(Handle, char*, unsigned);
   int (*utilization)(Handle, Utilization*);
   int (*memory)(Handle, Memory*);
-  int (*temperature)(Handle, int, unsigned*);
+  // Null where the library has none.
+  int (*temperature)(Handle, Temperature*);
+  int (*old_temperature)(Handle, int, unsigned*);
   int (*throttle_reasons)(Handle, unsigned long long*);
 };
 
@@ -52,11 +61,17 @@ struct CloseLibrary {
 };
 using Library = std::unique_ptr<void, CloseLibrary>;
 
-// The name of a function that is not there, or null.
+// Whether the library has it.
+template <typename Function>
+bool find(void* library, const char* name, Function*& function) {
+  function = reinterpret_cast<Function*>(dlsym(library, name));
+  return function != nullptr;
+}
+
+// The name of a function that must be there and is not, or null.
 const char* firstMissing(void* library, Functions& f) {
   const auto missing = [library](const char* name, auto*& function) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-    return function == nullptr ? name : nullptr;
+    return find(library, name, function) ? nullptr : name;
   };
   for (const char* name :
        {missing("nvmlInit_v2", f.init), missing("nvmlShutdown", f.shutdown),
@@ -64,12 +79,15 @@ const char* firstMissing(void* library, Functions& f) {
         missing("nvmlDeviceGetHandleByIndex_v2", f.by_index), missing("nvmlDeviceGetName", f.name),
         missing("nvmlDeviceGetUUID", f.uuid),
         missing("nvmlDeviceGetUtilizationRates", f.utilization),
-        missing("nvmlDeviceGetMemoryInfo", f.memory),
-        missing("nvmlDeviceGetTemperature", f.temperature),
-        missing("nvmlDeviceGetCurrentClocksThrottleReasons", f.throttle_reasons)}) {
+        missing("nvmlDeviceGetMemoryInfo", f.memory)}) {
     if (name != nullptr) {
       return name;
     }
+  }
+  find(library, "nvmlDeviceGetTemperatureV", f.temperature);
+  find(library, "nvmlDeviceGetTemperature", f.old_temperature);
+  if (!find(library, "nvmlDeviceGetCurrentClocksEventReasons", f.throttle_reasons)) {
+    find(library, "nvmlDeviceGetCurrentClocksThrottleReasons", f.throttle_reasons);
   }
   return nullptr;
 }
@@ -153,10 +171,9 @@ class LoadedNvml final : public Nvml {
       figures.memory_used_bytes = static_cast<double>(memory.used);
       figures.memory_bytes = static_cast<double>(memory.total);
     }
-    if (unsigned celsius = 0; call_.temperature(gpu, kTemperatureOfGpu, &celsius) == kSuccess) {
-      figures.temperature_celsius = celsius;
-    }
-    if (unsigned long long bits = 0; call_.throttle_reasons(gpu, &bits) == kSuccess) {
+    figures.temperature_celsius = temperature(gpu);
+    if (unsigned long long bits = 0;
+        call_.throttle_reasons != nullptr && call_.throttle_reasons(gpu, &bits) == kSuccess) {
       auto& throttled = figures.throttled.emplace();
       for (const auto& [mask, reason] :
            {std::pair(kPowerBits, Throttle::kPower), std::pair(kThermalBits, Throttle::kThermal),
@@ -167,6 +184,19 @@ class LoadedNvml final : public Nvml {
       }
     }
     return figures;
+  }
+
+  std::optional<double> temperature(Handle gpu) const {
+    Temperature now{.version = kTemperatureVersion, .sensor = kTemperatureOfGpu, .celsius = 0};
+    if (call_.temperature != nullptr && call_.temperature(gpu, &now) == kSuccess) {
+      return now.celsius;
+    }
+    unsigned celsius = 0;
+    if (call_.old_temperature != nullptr &&
+        call_.old_temperature(gpu, kTemperatureOfGpu, &celsius) == kSuccess) {
+      return celsius;
+    }
+    return std::nullopt;
   }
 
   const Library library_;
@@ -195,6 +225,12 @@ std::vector<std::string> visibleDevices(std::string_view text) {
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
   }
   return entries;
+}
+
+std::string_view visiblePart(std::string_view text) {
+  const std::size_t part = text.find("MIG-");
+  return part == std::string_view::npos ? std::string_view()
+                                        : text.substr(part, text.find(',', part) - part);
 }
 
 Result<std::unique_ptr<Nvml>> Nvml::open(const std::string& library, const char* visible) {

@@ -43,4 +43,7 @@ inline constexpr char kNvmlLibrary[] = "libnvidia-ml.so.1";
 // CUDA does, it stops at the first that is neither.
 std::vector<std::string> visibleDevices(std::string_view text);
 
+// Its first entry that is a part of a GPU (MIG-…), of which there are no figures; empty if none is.
+std::string_view visiblePart(std::string_view text);
+
 }  // namespace penstock::runtime::cuda

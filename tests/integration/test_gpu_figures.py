@@ -1,7 +1,8 @@
 """What the driver says of the GPUs, in /metrics and in load reports.
 
 Promised: where NVML is found at run time, the figures of the GPUs that CUDA_VISIBLE_DEVICES shows are there; what
-the driver does not say of one is NaN; a library that is not what it should be, or whose calls fail, is said once in
+the driver does not say of one is NaN, and so is what its library has no function for, old or new; of a part of a GPU
+(MIG) there is nothing, and the log says why; a library that is not what it should be, or whose calls fail, is said once in
 the log and costs nothing else.
 
 Shown: a sidecar that finds a library of the tests' in place of the driver's.
@@ -70,6 +71,24 @@ def test_figures_that_fail_are_no_numbers():
         assert "gpu_utilization" not in named(subscription.next())
     assert not program.logged("no GPU figures")
     assert program.stop() == 0
+
+
+def test_what_a_library_has_no_function_for_is_no_number():
+    program = sidecar("bare_nvml")
+    eventually(lambda: program.metric("penstock_gpu_throttled", gpu="1", reason="hardware") is not None)
+    assert program.metric("penstock_gpu_utilization", gpu="0") == 0.37
+    assert math.isnan(program.metric("penstock_gpu_temperature_celsius", gpu="0"))
+    assert math.isnan(program.metric("penstock_gpu_throttled", gpu="0", reason="thermal"))
+    assert not program.logged("no GPU figures")
+    assert program.stop() == 0
+
+
+def test_of_a_part_of_a_gpu_the_log_says_why_there_is_nothing():
+    program = sidecar(visible="MIG-5f6c,0")
+    assert "MIG-5f6c is a part of a GPU" in program.wait_log("no GPU figures")["why"]
+    assert program.metric("penstock_gpu_utilization") is None
+    assert program.stop() == 0
+    assert len(program.logged("no GPU figures")) == 1
 
 
 @pytest.mark.parametrize("library, failing, why", [

@@ -11,6 +11,7 @@ namespace {
 
 using runtime::cuda::Nvml;
 using runtime::cuda::visibleDevices;
+using runtime::cuda::visiblePart;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -22,6 +23,13 @@ TEST(VisibleDevices, AreNumbersOrNamesUpToTheFirstThatIsNeither) {
   EXPECT_THAT(visibleDevices("1,-1,2"), ElementsAre("1"));
   EXPECT_THAT(visibleDevices(""), IsEmpty());
   EXPECT_THAT(visibleDevices("NoDevFiles"), IsEmpty());
+}
+
+TEST(VisibleDevices, MayBePartsOfAGpu) {
+  EXPECT_EQ(visiblePart("MIG-12ab-3/1/0"), "MIG-12ab-3/1/0");
+  EXPECT_EQ(visiblePart("0, MIG-1,MIG-2"), "MIG-1");
+  EXPECT_EQ(visiblePart("0,GPU-12ab"), "");
+  EXPECT_EQ(visiblePart(""), "");
 }
 
 TEST(Nvml, LooksAtTheGpusThatTheProcessMaySee) {
@@ -47,6 +55,35 @@ TEST(Nvml, SaysWhatIsMissing) {
   const auto none = Nvml::open("libm.so.6", nullptr);
   ASSERT_FALSE(none.has_value());
   EXPECT_EQ(none.error().message, "libm.so.6 has no nvmlInit_v2");
+}
+
+// Names that went with CUDA 13, those that came with it, or both.
+TEST(Nvml, AsksByTheNewNamesAndThenByTheOldOnes) {
+  for (const char* library : {PENSTOCK_FAKE_NVML, PENSTOCK_OLD_NVML, PENSTOCK_NEW_NVML}) {
+    auto nvml = Nvml::open(library, "1");
+    ASSERT_TRUE(nvml && *nvml != nullptr) << library;
+    const Nvml::Figures figures = (*nvml)->read().at(0);
+    EXPECT_EQ(figures.temperature_celsius, 88) << library;
+    EXPECT_EQ(figures.throttled, std::vector{Nvml::Throttle::kThermal}) << library;
+  }
+}
+
+TEST(Nvml, AsksByTheOldNameWhereTheNewOneDoesNotSay) {
+  ::setenv("PENSTOCK_FAKE_NVML", "new_temperature", 1);
+  auto nvml = Nvml::open(PENSTOCK_FAKE_NVML, "0");
+  ASSERT_TRUE(nvml && *nvml != nullptr);
+  EXPECT_EQ((*nvml)->read().at(0).temperature_celsius, 51 + 100);
+  ::unsetenv("PENSTOCK_FAKE_NVML");
+}
+
+TEST(Nvml, WithoutEitherNameTheOtherFiguresAreThere) {
+  auto nvml = Nvml::open(PENSTOCK_BARE_NVML, "0");
+  ASSERT_TRUE(nvml && *nvml != nullptr);
+  const Nvml::Figures figures = (*nvml)->read().at(0);
+  EXPECT_EQ(figures.temperature_celsius, std::nullopt);
+  EXPECT_EQ(figures.throttled, std::nullopt);
+  EXPECT_EQ(figures.utilization, 0.37);
+  EXPECT_EQ(figures.memory_bytes, 100.0 * (1ull << 30));
 }
 
 class GpuMonitorTest : public testing::Test {

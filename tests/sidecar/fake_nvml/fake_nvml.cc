@@ -1,7 +1,12 @@
 // A libnvidia-ml with two GPUs whose figures never change, for a test to find in place of the real
 // one. The second does not say how busy it is, as parts of a GPU do not. What PENSTOCK_FAKE_NVML
-// names fails: init, count, gpu_0 (to be found) or figures.
+// names fails: init, count, gpu_0 (to be found), figures or new_temperature.
+//
+// FAKE_NVML_NEW, FAKE_NVML_OLD: has the functions that came with CUDA 13, those that went with it.
+// What
+// the old ones say is wrong where there are both: 100 degrees more, and the other reasons.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -69,11 +74,44 @@ FAKE int nvmlDeviceGetMemoryInfo(void* gpu, Memory* memory) {
                               : Memory{.total = 60 * kGiB, .free = 5 * kGiB, .used = 55 * kGiB};
   return resultOf("figures");
 }
+
+namespace {
+
+[[maybe_unused]] unsigned temperatureOf(void* gpu) {
+  return indexOf(gpu) == 0 ? 51 : 88;
+}
+[[maybe_unused]] unsigned long long reasonsOf(void* gpu) {
+  return indexOf(gpu) == 0 ? 0x1 : 0x40;  // idle; thermal
+}
+
+}  // namespace
+
+#if FAKE_NVML_NEW
+struct Temperature {
+  unsigned version;
+  int sensor;
+  int celsius;
+};
+FAKE int nvmlDeviceGetTemperatureV(void* gpu, Temperature* temperature) {
+  constexpr int kOtherVersion = 25;
+  if (temperature->version != (1u << 24 | 12u)) {
+    return kOtherVersion;
+  }
+  temperature->celsius = static_cast<int>(temperatureOf(gpu));
+  return std::max(resultOf("figures"), resultOf("new_temperature"));
+}
+FAKE int nvmlDeviceGetCurrentClocksEventReasons(void* gpu, unsigned long long* reasons) {
+  *reasons = reasonsOf(gpu);
+  return resultOf("figures");
+}
+#endif
+#if FAKE_NVML_OLD
 FAKE int nvmlDeviceGetTemperature(void* gpu, int /*sensor*/, unsigned* celsius) {
-  *celsius = indexOf(gpu) == 0 ? 51 : 88;
+  *celsius = temperatureOf(gpu) + (FAKE_NVML_NEW ? 100 : 0);
   return resultOf("figures");
 }
 FAKE int nvmlDeviceGetCurrentClocksThrottleReasons(void* gpu, unsigned long long* reasons) {
-  *reasons = indexOf(gpu) == 0 ? 0x1 : 0x40;  // idle; thermal
+  *reasons = reasonsOf(gpu) ^ (FAKE_NVML_NEW ? ~0ull : 0);
   return resultOf("figures");
 }
+#endif
