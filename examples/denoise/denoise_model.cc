@@ -89,6 +89,7 @@ class DenoiseModel final : public runtime::LaunchingModel {
     if (*lanes != nullptr) {
       device_ = std::make_unique<DeviceFilter>(std::move(*lanes), parameters_);
       faults_ = runtime::cuda::FaultAnswer(context.end_process);
+      return tryOut();
     }
     return {};
   }
@@ -157,6 +158,29 @@ class DenoiseModel final : public runtime::LaunchingModel {
   }
 
  private:
+  // The smallest images, on each lane: a kernel comes to a device when it is first launched there,
+  // and whatever is wrong with that is better found now than by a request.
+  ModelResult<void> tryOut() {
+    for (std::size_t lane = 0; lane < device_->lanes().lanes(); ++lane) {
+      for (const std::size_t channels : {1, 3}) {
+        Image image{.width = 1, .height = 1, .channels = channels, .pixels = {}};
+        image.pixels.resize(channels);
+        DeviceFilter::Lease workspace;
+        auto done = device_->launch(image, 1, lane, workspace);
+        if (done.has_value()) {
+          done = DeviceFilter::finish(*workspace);
+        }
+        if (done.has_value()) {
+          done = DeviceFilter::collect(workspace, image);
+        }
+        if (!done.has_value()) {
+          return modelFailure(ErrorKind::kInternal, "the first launch: " + done.error().text());
+        }
+      }
+    }
+    return {};
+  }
+
   NonLocalMeans parameters_;
   std::size_t max_megapixels_ = 64;
   std::unique_ptr<DeviceFilter> device_;  // null: the processor

@@ -69,6 +69,13 @@ class MatmulModel final : public LaunchingModel {
         return modelFailure(ErrorKind::kInternal, "the weights: " + kept.error().text());
       }
       device_weights_ = std::move(*kept);
+      // A kernel comes to the device when it is first launched there. Whatever is wrong with that
+      // (no code for this GPU, no memory left) is better found now than by a request.
+      for (std::size_t lane = 0; lane < lanes_->lanes(); ++lane) {
+        if (auto ran = tryOut(lane); !ran.has_value()) {
+          return modelFailure(ErrorKind::kInternal, "the first launch: " + ran.error().text());
+        }
+      }
     }
     return {};
   }
@@ -172,6 +179,17 @@ class MatmulModel final : public LaunchingModel {
                      reinterpret_cast<float*>(workspace.output()), rows, lane.stream().handle);
     // Notes when they end, hears what the launches said, and enqueues the output's copy back.
     return workspace.end(lane);
+  }
+
+  // One row, all the way that a request's rows go.
+  cuda::DeviceResult<void> tryOut(std::size_t lane) {
+    MatmulState state;
+    state.numbers.resize(kInputs);
+    state.workspace = lanes_->takeWorkspace(lane);
+    PENSTOCK_TRY(enqueue(state, *state.workspace, lanes_->lane(lane)));
+    PENSTOCK_TRY(state.workspace->awaitKernels());
+    PENSTOCK_TRY(state.workspace->awaitOutput());
+    return {};
   }
 
   // In this order, for members are destroyed in the reverse of it.

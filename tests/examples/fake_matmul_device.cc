@@ -1,7 +1,8 @@
 // Linked with examples/matmul in place of CUDA's devices and the kernel: a fake device, on which
-// the kernel is the reference.
+// the kernel is the reference. With PENSTOCK_FAKE_LAUNCH in the environment no launch succeeds.
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,9 @@ void examples::launchPerceptron(const float* weights, const float* inputs, float
     std::fill_n(hidden, rows * kHidden, 0.0f);
     std::ranges::copy(runPerceptron({weights, kWeights}, {inputs, rows * kInputs}), outputs);
   });
+  if (std::getenv("PENSTOCK_FAKE_LAUNCH") != nullptr) {
+    device->failNext(runtime::cuda::DeviceFault::kFailed);
+  }
 }
 
 }  // namespace penstock

@@ -1,10 +1,11 @@
-"""Where a model that can use a GPU runs: `device: cpu | cuda | auto`, on a machine that shows it none.
+"""Where a model that can use a GPU runs: `device: cpu | cuda | auto`, on a machine that shows it none or a fake one.
 
 Promised: with `cuda` demanded and no GPU, loading fails with a sentence that says why, and the process ends
 with 1; with `auto` the model says so once and uses the processor; running ahead changes no answer; a model
-that cannot run ahead is refused.
+that cannot run ahead is refused; a GPU on which the model's kernels cannot be launched is found out while it is
+loaded, not by a request.
 
-Shown: examples/denoise, with CUDA_VISIBLE_DEVICES empty.
+Shown: examples/denoise, with CUDA_VISIBLE_DEVICES empty, and with a fake device that inverts in place of its own.
 """
 
 import io
@@ -27,9 +28,16 @@ def model(folder, name="denoise", run_ahead=None, **options):
     return model_copy(name, change, folder)
 
 
-def load_fails(directory):
+def on_fake_device(folder):
+    def change(config):
+        config["penstock"]["library"] = "libpenstock_fake_denoise.so"
+        config["penstock"]["options"]["device"] = "cuda"
+    return model_copy("denoise", change, folder)
+
+
+def load_fails(directory, environment=NO_GPU):
     code, _, stderr = run_to_end([binary("penstock-sidecar"), "--model", directory,
-                                  "--listen", "127.0.0.1:0"], environment=NO_GPU)
+                                  "--listen", "127.0.0.1:0"], environment=environment)
     assert code == 1
     return stderr
 
@@ -74,3 +82,19 @@ def test_cpu_does_not_ask(tmp_path):
     sidecar = Sidecar(model(tmp_path, device="cpu"), environment=NO_GPU)
     assert not sidecar.logged("model says")
     assert sidecar.stop() == 0
+
+
+def test_an_image_goes_to_the_device_and_back(tmp_path):
+    sidecar = Sidecar(on_fake_device(tmp_path))
+    body = small_image()
+    answer = fetch(sidecar.address, "POST", "/predict", body=body)
+    assert answer.status == 200
+    with Image.open(io.BytesIO(body)) as sent, Image.open(io.BytesIO(answer.body)) as got:
+        assert got.tobytes() == bytes(255 - value for value in sent.convert("RGB").tobytes())
+    assert sidecar.stop() == 0
+
+
+@pytest.mark.parametrize("channels", ["1", "3"])
+def test_a_model_whose_first_launch_fails_is_not_loaded(tmp_path, channels):
+    said = load_fails(on_fake_device(tmp_path), {"PENSTOCK_FAKE_LAUNCH": channels})
+    assert "the first launch: device_filter.cc:" in said and "as the test said" in said

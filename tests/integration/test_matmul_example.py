@@ -2,7 +2,8 @@
 
 Promised: rows of 64 numbers come back as rows of 10, which are what a perceptron with the weights of a fixed
 seed makes of them, on the processor and on a device, running ahead or not; each request gets its own rows; what
-is no such request is 400 and says what was expected; a request for which the device has no memory is not executed.
+is no such request is 400 and says what was expected; a request for which the device has no memory is not executed;
+where nothing can be launched the model is not loaded.
 
 Shown: the model in a real sidecar, on the processor and on a fake device, against arithmetic of this file.
 """
@@ -16,7 +17,7 @@ import pytest
 
 from support.h1_client import H1Client, fetch
 from support.models import model_copy
-from support.programs import Sidecar
+from support.programs import Sidecar, binary, run_to_end
 
 INPUTS, HIDDEN, OUTPUTS = 64, 256, 10
 
@@ -51,15 +52,19 @@ def assert_right(outputs, rows):
     numpy.testing.assert_allclose(numpy.array(outputs), expected_of(rows), rtol=0, atol=1e-4)
 
 
-@pytest.fixture(params=["processor", "device", "device, ahead"])
-def sidecar(request, tmp_path):
+def model(folder, where):
     def change(config):
         section = config["penstock"]
-        section["options"]["device"] = "cpu" if request.param == "processor" else "cuda"
-        section["run_ahead"] = 1 if request.param == "device, ahead" else 0
-        if request.param != "processor":
+        section["options"]["device"] = "cpu" if where == "processor" else "cuda"
+        section["run_ahead"] = 1 if where == "device, ahead" else 0
+        if where != "processor":
             section["library"] = "libpenstock_fake_matmul.so"
-    program = Sidecar(model_copy("matmul", change, tmp_path))
+    return model_copy("matmul", change, folder)
+
+
+@pytest.fixture(params=["processor", "device", "device, ahead"])
+def sidecar(request, tmp_path):
+    program = Sidecar(model(tmp_path, request.param))
     yield program
     program.kill()
 
@@ -120,6 +125,17 @@ def test_too_many_rows_for_the_device_are_not_executed(sidecar):
 
 @pytest.mark.parametrize("sidecar", ["device"], indirect=True)
 def test_the_page_says_how_long_the_kernels_ran(sidecar):
+    def seconds():
+        return sidecar.metric("penstock_model_gpu_kernel_seconds_total", gpu="0", lane="0")
+
+    before = seconds()
     ask(sidecar.address, rows_of(1, 1))
-    assert sidecar.metric("penstock_model_gpu_kernel_seconds_total", gpu="0", lane="0") > 0
+    assert seconds() > before
     assert sidecar.stop() == 0
+
+
+def test_a_model_whose_first_launch_fails_is_not_loaded(tmp_path):
+    code, _, stderr = run_to_end([binary("penstock-sidecar"), "--model", model(tmp_path, "device"),
+                                  "--listen", "127.0.0.1:0"], environment={"PENSTOCK_FAKE_LAUNCH": "fails"})
+    assert code == 1
+    assert "the first launch: matmul_model.cc:" in stderr and "as the test said" in stderr
