@@ -2,6 +2,8 @@
 
 #include <cstring>
 #include <numbers>
+#include <source_location>
+#include <string>
 #include <utility>
 
 #include "model_runtime/cuda/try.h"
@@ -32,6 +34,12 @@ DeviceFilter::DeviceResult<void> DeviceFilter::stage(const Image& image, Lease& 
 
 DeviceFilter::DeviceResult<void> DeviceFilter::launch(const Image& image, double sigma,
                                                       std::size_t lane_number, Lease& workspace) {
+  if (image.height > kMostRows) {
+    return std::unexpected(runtime::cuda::DeviceError{
+        .fault = runtime::cuda::DeviceFault::kFailed,
+        .message = "an image of more than " + std::to_string(kMostRows) + " rows",
+        .where = std::source_location::current()});
+  }
   runtime::cuda::Lane& lane = lanes_->lane(lane_number);
   if (workspace == nullptr) {
     workspace = lanes_->takeWorkspace(lane_number);

@@ -22,6 +22,7 @@ constexpr int kWarp = 32;
 constexpr int kWarps = 8;
 constexpr int kRows = 8;                   // of a thread
 constexpr int kTileRows = kWarps * kRows;  // of a block
+static_assert(kMostRows == 65535 * kTileRows);
 constexpr unsigned kWholeWarp = 0xffffffffu;
 
 // … 2 1 0 0 1 2 … n-1 n-1 …, as often as needed.

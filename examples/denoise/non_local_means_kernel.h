@@ -22,6 +22,9 @@ struct KernelWeights {
   float floor = 0;
 };
 
+// The highest image that can be launched: a block has 64 rows, and a grid 65535 blocks down.
+inline constexpr int kMostRows = 65535 * 64;
+
 // Enqueues the filter on stream, a cudaStream_t of the calling thread's device. What the launch
 // said is for cudaGetLastError.
 void launchNonLocalMeans(const KernelImage& image, const KernelWeights& weights, void* stream);

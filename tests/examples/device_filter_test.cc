@@ -96,5 +96,15 @@ TEST_F(DeviceFilterTest, AnImageThatDoesNotFitIsNotBegunAndTheNextOneRuns) {
   EXPECT_EQ(device->kernelsRun(), 1u);
 }
 
+TEST_F(DeviceFilterTest, AnImageOfMoreRowsThanAGridHasIsRefusedAndNotBegun) {
+  DeviceFilter::Lease workspace;
+  const auto refused = filter_->launch(image(1, kMostRows + 1, 1), 10, 0, workspace);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().message, "an image of more than 4194240 rows");
+  EXPECT_EQ(workspace, nullptr);
+  EXPECT_TRUE(filter_->launch(image(1, kMostRows, 1), 10, 0, workspace).has_value());
+  EXPECT_EQ(device->kernelsRun(), 1u);
+}
+
 }  // namespace
 }  // namespace penstock::examples

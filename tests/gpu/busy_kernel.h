@@ -19,6 +19,7 @@ struct DeviceLimits {
   double exponentials_per_second = 0;       // 16 to a multiprocessor and clock
   double bytes_per_second = 0;
 };
-DeviceLimits deviceLimits();
+// Those of the first device. Returns null, or what CUDA said instead.
+const char* readDeviceLimits(DeviceLimits& limits);
 
 }  // namespace penstock

@@ -121,7 +121,10 @@ void checkOutOfMemory(Table& table) {
 // a multiply-add. Bytes: each pixel read once and written once.
 void timeDenoise(Table& table) {
   const NonLocalMeans parameters;
-  const DeviceLimits limits = deviceLimits();
+  DeviceLimits limits;
+  if (const char* error = readDeviceLimits(limits); error != nullptr) {
+    giveUp(std::string("the device's limits: ") + error);
+  }
   for (const std::size_t channels : {3, 1}) {
     const Image image = cut(examples::sampleImage(), 4000, 3000, channels);
     DeviceFilter on_device(lanes(), parameters);
