@@ -17,6 +17,11 @@ if(NOT DEFINED CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     set(ENV{CUDACXX} ${PENSTOCK_NVCC})
   endif()
 endif()
+# One C++ compiler for all: what nvcc would choose by itself may be an older one, whose standard
+# library the rest cannot be linked with.
+if(NOT DEFINED CMAKE_CUDA_HOST_COMPILER AND NOT DEFINED ENV{CUDAHOSTCXX})
+  set(ENV{CUDAHOSTCXX} ${CMAKE_CXX_COMPILER})
+endif()
 if(PENSTOCK_CUDA STREQUAL AUTO)
   include(CheckLanguage)
   check_language(CUDA)
