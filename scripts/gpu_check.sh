@@ -49,9 +49,18 @@ if ! cmake --preset cuda -B "$build" -DPENSTOCK_ONLY_MODEL_RUNTIME=ON -DPENSTOCK
 fi
 $run || exit 0
 
-echo "$(date -u +%Y-%m-%d), $("$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)" --version 2>/dev/null | sed -n 's/.*release \([^,]*\),.*/CUDA \1/p')"
 # A device that does not answer keeps nobody here.
 bounded() { timeout --kill-after=5 "$1" "${@:2}"; }
+
+echo "$(date -u +%Y-%m-%d), $("$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)" --version 2>/dev/null | sed -n 's/.*release \([^,]*\),.*/CUDA \1/p')"
+# What times depend on; clocks as they are at rest.
+gpu=${CUDA_VISIBLE_DEVICES:-0}
+state=driver_version,clocks.sm,clocks.max.sm,clocks.mem,clocks.max.mem,power.limit
+if state=$(bounded 10 nvidia-smi --id="${gpu%%,*}" --format=csv,noheader,nounits \
+  --query-gpu="$state" 2>/dev/null); then
+  IFS=', ' read -r driver clock most memory most_memory power <<<"$state"
+  echo "driver $driver, clock $clock of at most $most MHz, memory $memory of $most_memory MHz, power limit $power W"
+fi
 bounded 60 "$build/bin/gpu_check"
 status=0
 for check in matmul denoise memory overlap hand-over busy-share throughput runtime; do

@@ -199,6 +199,9 @@ void expectLikeTheReference(std::size_t width, std::size_t height, std::size_t c
 
 TEST(NonLocalMeansKernel, IsLikeTheReferenceOnAnySize) {
   expectLikeTheReference<2>(1, 1, 3, 2, Order::kBackwards);
+  expectLikeTheReference<2>(1, 90, 3, 2, Order::kBackwards);
+  expectLikeTheReference<2>(90, 1, 1, 2, Order::kBackwards);
+  expectLikeTheReference<2>(27, 63, 1, 2, Order::kBackwards);
   expectLikeTheReference<2>(28, 64, 3, 2, Order::kBackwards);  // one block exactly
   expectLikeTheReference<2>(29, 65, 1, 2, Order::kBackwards);  // and one more each way
   expectLikeTheReference<2>(70, 40, 3, 4, Order::kBackwards);

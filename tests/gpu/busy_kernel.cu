@@ -45,4 +45,9 @@ const char* readDeviceLimits(DeviceLimits& limits) {
   return nullptr;
 }
 
+int driversCudaVersion() {
+  int version = 0;
+  return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
+}
+
 }  // namespace penstock

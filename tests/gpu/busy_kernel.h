@@ -22,4 +22,8 @@ struct DeviceLimits {
 // Those of the first device. Returns null, or what CUDA said instead.
 const char* readDeviceLimits(DeviceLimits& limits);
 
+// The newest CUDA that the driver is for, as 1000 times major and 10 times minor; 0 if it does not
+// say.
+int driversCudaVersion();
+
 }  // namespace penstock

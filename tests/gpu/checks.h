@@ -6,8 +6,8 @@ namespace penstock {
 
 // The kernel of examples/matmul, with weights that are kept on the device, against its reference.
 void checkMatmul(Table& table);
-// The kernel of examples/denoise against the processor's reference, on random sizes; small: few and
-// small ones, for a slow tool to watch.
+// The kernel of examples/denoise against the processor's reference, on random sizes and at the
+// edges of its tiles; small: few and small ones, for a slow tool to watch.
 void checkDenoise(Table& table, bool small);
 // Too much memory is refused, with nothing begun, and what comes after runs.
 void checkOutOfMemory(Table& table);

@@ -1,7 +1,7 @@
 // Checks and times on a GPU what cannot be shown without one. scripts/gpu_check.sh builds it, and
 // runs each check as a process of its own, since after some errors CUDA works no more in a process.
 //
-// usage: gpu_check          prints the device's name and the head of the table
+// usage: gpu_check          prints the device's name, its driver's CUDA and the head of the table
 //        gpu_check CHECK    prints the check's rows; the names are below
 //
 // Exits with 0 if everything is as wanted, 1 if not, 3 if there is no GPU, 4 if it could not go on.
@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "model_runtime/cuda/device.h"
+#include "tests/gpu/busy_kernel.h"
 #include "tests/gpu/checks.h"
 
 namespace {
@@ -58,8 +59,10 @@ int main(int argc, char** argv) {
     return absent ? 3 : 4;
   }
   if (argc == 1) {
-    std::printf("%s\n\n| what | measured | wanted | |\n|---|---|---|---|\n",
-                (*devices)[0]->name().c_str());
+    const int version = penstock::driversCudaVersion();
+    std::printf("%s, driver for CUDA %d.%d\n\n", (*devices)[0]->name().c_str(), version / 1000,
+                version % 1000 / 10);
+    std::printf("| what | measured | wanted | |\n|---|---|---|---|\n");
     return 0;
   }
   penstock::Table table;
