@@ -162,10 +162,10 @@ void checkOutOfMemory(Table& table) {
             good);
 }
 
-// For each pixel and offset of the search square, whatever the code: the squared difference of two
-// packed pixels (2), the patch's sum by sliding windows (4), a weight (multiply-add, maximum, and
-// an exponential of the special function units), its sum (1), and for each channel a conversion and
-// a multiply-add. Bytes: each pixel read once and written once.
+// The floor, as docs/gpu.md has it: for each pixel and offset of the search square the squared
+// difference of two packed pixels (2), the patch's sum by sliding windows (4), a weight
+// (multiply-add, maximum, and an exponential of the special function units), its sum (1), and for
+// each channel a conversion and a multiply-add. Bytes: each pixel read once and written once.
 void timeDenoise(Table& table) {
   const NonLocalMeans parameters;
   DeviceLimits limits;

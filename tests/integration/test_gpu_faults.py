@@ -1,8 +1,9 @@
-"""A GPU that has no memory left, and one that is lost.
+"""A GPU that has no memory left, one that is lost, and one whose kernel never ends.
 
 Promised: a request for which the device has no memory gets 503, is marked as not executed, and the next one
 runs; a lost device ends the process with status 1, after one line that says so with file and line, so that a
-supervisor can start it again. With and without running ahead.
+supervisor can start it again; a kernel that never ends holds its lane, what waits leaves at its deadline, and draining ends
+at its timeout. With and without running ahead.
 
 Shown: a real sidecar with a model on a fake device.
 """
@@ -14,6 +15,7 @@ import pytest
 from support.h1_client import H1Client, fetch
 from support.h1_wire import Closed
 from support.programs import Sidecar
+from support.waiting import eventually
 
 
 @pytest.fixture(params=[0, 1], ids=["called", "ahead"])
@@ -21,7 +23,7 @@ def sidecar(request, tmp_path):
     (tmp_path / "config.yaml").write_text(
         "penstock: { library: libpenstock_fake_gpu.so, run_ahead: %d }\n" % request.param,
         encoding="utf-8")
-    program = Sidecar(tmp_path)
+    program = Sidecar(tmp_path, ["--drain-timeout", "0.5"])
     yield program
     program.kill()
 
@@ -57,3 +59,17 @@ def test_a_lost_device_ends_the_process_with_one_line(sidecar):
     said = sidecar.logged("the model cannot go on")
     assert len(said) == 1
     assert "fake_gpu_model.cc:" in said[0]["error"] and "device is lost" in said[0]["error"]
+
+
+def test_a_kernel_that_never_ends_holds_its_lane_until_the_drain_timeout(sidecar):
+    with H1Client(sidecar.address) as first, H1Client(sidecar.address) as second:
+        first.request(path="/predict", body=b"endless")
+        eventually(lambda: sidecar.metric("penstock_gate_in_predict") == 1)
+        second.request(path="/predict", body=b"behind it, launched or not")
+        eventually(lambda: sidecar.metric("penstock_gate_waiting") == 1)
+        third = fetch(sidecar.address, "POST", "/predict", [("x-request-timeout-ms", "100")], b"waits")
+        assert third.status == 504
+        assert sidecar.metric("penstock_gate_in_predict") == 1
+        assert fetch(sidecar.address, "GET", "/health/ready").status == 200
+        assert sidecar.stop() == 1
+    assert sidecar.logged("draining took too long: what runs is cut off")

@@ -1,6 +1,7 @@
 // A model on a fake device, for black-box tests. The body says what happens: "lost" loses the
-// device while the request's kernel runs, a number is how many bytes the request wants on it, and
-// anything else comes back in capitals. The option `metric` names a metric of the model's own.
+// device while the request's kernel runs, "endless" is a kernel that never ends, a number is how
+// many bytes the request wants on it, and anything else comes back in capitals. The option `metric`
+// names a metric of the model's own.
 
 #include <charconv>
 #include <cstring>
@@ -61,6 +62,9 @@ class FakeGpu final : public LaunchingModel {
     Workspace& workspace = *mine.workspace;
     const std::size_t size = mine.text.size();
     (void)workspace.begin(lane);
+    if (mine.text == "endless") {
+      device.hold();
+    }
     device.kernel(lane.stream(), [from = workspace.input(), to = workspace.output(), size] {
       for (std::size_t i = 0; i < size; ++i) {
         const char c = static_cast<char>(from[i]);
