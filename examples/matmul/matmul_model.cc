@@ -186,6 +186,7 @@ class MatmulModel final : public LaunchingModel {
     MatmulState state;
     state.numbers.resize(kInputs);
     state.workspace = lanes_->takeWorkspace(lane);
+    PENSTOCK_TRY(upload(state.numbers, *state.workspace));
     PENSTOCK_TRY(enqueue(state, *state.workspace, lanes_->lane(lane)));
     PENSTOCK_TRY(state.workspace->awaitKernels());
     PENSTOCK_TRY(state.workspace->awaitOutput());
