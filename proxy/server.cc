@@ -266,6 +266,8 @@ Result<std::unique_ptr<ReplicaProvider>> Server::makeProvider(std::size_t cluste
     auto lookup = net::DnsLookup::make(loop_, {.name = dns->name,
                                                .port = dns->port,
                                                .srv = dns->srv,
+                                               .ipv4 = dns->family != AddressFamily::kIpv6,
+                                               .ipv6 = dns->family != AddressFamily::kIpv4,
                                                .servers = parsed(dns->resolvers),
                                                .timeout = dns->timeout});
     if (!lookup) {

@@ -80,8 +80,7 @@ struct DnsLookup::Target {
   std::vector<std::string> names;
   std::size_t asked = 0;  // of the names
   int open = 0;           // questions
-  std::array<Part, 2> parts{Part{.target = *this, .family = AF_INET},
-                            Part{.target = *this, .family = AF_INET6}};
+  std::vector<Part> parts{};
 };
 
 Result<std::unique_ptr<DnsLookup>> DnsLookup::make(EventLoop& loop, Options options) {
@@ -182,7 +181,15 @@ DnsLookup::Target& DnsLookup::addTarget(std::string question, std::uint16_t port
                                         std::vector<std::string> names) {
   targets_.push_back(std::unique_ptr<Target>(new Target{
       .lookup = *this, .question = std::move(question), .port = port, .names = std::move(names)}));
-  return *targets_.back();
+  Target& target = *targets_.back();
+  // They stay where they are: c-ares has their addresses.
+  if (options_.ipv4) {
+    target.parts.push_back({.target = target, .family = AF_INET});
+  }
+  if (options_.ipv6) {
+    target.parts.push_back({.target = target, .family = AF_INET6});
+  }
+  return target;
 }
 
 // The name may be an address, or in the hosts file.

@@ -24,6 +24,8 @@ class DnsLookup final : public AddressLookup {
     std::string name;
     std::uint16_t port = 0;  // of the addresses; not with srv, whose records bring it
     bool srv = false;
+    bool ipv4 = true;                // ask for A; one of the two
+    bool ipv6 = true;                // ask for AAAA
     std::vector<Address> servers{};  // none: those of resolv.conf
     Duration timeout{};              // of the whole lookup; what has no answer by then is an error
   };

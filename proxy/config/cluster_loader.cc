@@ -128,6 +128,10 @@ DnsReplicas readDns(const YamlValue& value) {
   } else {
     map.required("port", replicas.port, {1, 65'535});
   }
+  map.choice<AddressFamily>("family", replicas.family,
+                            {{"both", AddressFamily::kBoth},
+                             {"ipv4", AddressFamily::kIpv4},
+                             {"ipv6", AddressFamily::kIpv6}});
   if (const auto resolvers = map.find("resolvers")) {
     readResolvers(*resolvers, replicas.resolvers);
   }

@@ -120,10 +120,14 @@ struct ProcessReplicas {
   Duration stop_timeout = 30s;     // from SIGTERM to SIGKILL
 };
 
+// Of the addresses behind a name.
+enum class AddressFamily { kBoth, kIpv4, kIpv6 };
+
 struct DnsReplicas {
   std::string name;
-  std::uint16_t port = 0;              // with srv, the records bring it
-  bool srv = false;                    // look up SRV records, then their targets
+  std::uint16_t port = 0;  // with srv, the records bring it
+  bool srv = false;        // look up SRV records, then their targets
+  AddressFamily family = AddressFamily::kBoth;
   std::vector<std::string> resolvers;  // ip:port of name servers; empty: those of resolv.conf
   Duration min_refresh = 1s;           // the answer's time to live, but not shorter
   Duration max_refresh = 30s;          // … and not longer

@@ -80,6 +80,18 @@ Json dump(const ListenerConfig& listener) {
   return json;
 }
 
+std::string word(AddressFamily family) {
+  switch (family) {
+    case AddressFamily::kBoth:
+      return "both";
+    case AddressFamily::kIpv4:
+      return "ipv4";
+    case AddressFamily::kIpv6:
+      return "ipv6";
+  }
+  return "";
+}
+
 Json dump(const DnsReplicas& dns) {
   Json json{{"name", dns.name}};
   if (dns.srv) {
@@ -87,6 +99,7 @@ Json dump(const DnsReplicas& dns) {
   } else {
     json["port"] = dns.port;
   }
+  json["family"] = word(dns.family);
   if (!dns.resolvers.empty()) {
     json["resolvers"] = dns.resolvers;
   }

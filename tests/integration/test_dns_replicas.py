@@ -158,6 +158,16 @@ def test_a_family_without_an_answer_hinders_nobody(replica, dns, broken):
     assert message["why"].startswith(NAME + ". AAAA: ")
 
 
+def test_of_a_replica_with_two_addresses_one_counts(replica, dns):
+    fake = replica()
+    dns.records = {(NAME, A): ["127.0.0.1"], (NAME, AAAA): ["::1"]}
+    proxy = start(dns, fake.port, ready=1, family="ipv4")
+    assert addresses(proxy) == [f"127.0.0.1:{fake.port}"]
+    dns.broken = {(NAME, AAAA): "servfail"}
+    dns.records = {}
+    known(proxy, 0)
+
+
 def test_a_target_that_nobody_can_find_keeps_its_address(replica, dns):
     fakes = [replica() for _ in range(3)]
     dns.records = {(NAME, SRV): [(1, fakes[0].port, "a.test"), (1, fakes[1].port, "b.test")],

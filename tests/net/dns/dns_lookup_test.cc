@@ -85,6 +85,16 @@ TEST_F(DnsLookupTest, AsksForEachFamilyApart) {
   EXPECT_THAT(server.questions, UnorderedElementsAre(Pair("m.test", kA), Pair("m.test", kAaaa)));
 }
 
+TEST_F(DnsLookupTest, AsksForOneFamilyOnly) {
+  server.a("m.test", "10.0.0.1");
+  server.aaaa("m.test", "fd00::1");
+  EXPECT_THAT(told(lookUp({.name = "m.test.", .ipv6 = false})),
+              ElementsAre("m.test. A: 10.0.0.1:80"));
+  EXPECT_THAT(server.questions, ElementsAre(Pair("m.test", kA)));
+  EXPECT_THAT(told(lookUp({.name = "m.test.", .ipv4 = false})),
+              ElementsAre("m.test. AAAA: [fd00::1]:80"));
+}
+
 TEST_F(DnsLookupTest, AnErrorOfOneFamilyIsNotTheOthers) {
   server.a("m.test", "10.0.0.1");
   server.refused[{"m.test", kAaaa}] = kServerFailure;

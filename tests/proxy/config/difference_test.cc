@@ -65,6 +65,7 @@ TEST(ConfigDifference, NamesEveryKeyOfDnsReplicas) {
   auto& dns = std::get<DnsReplicas>(wanted.clusters[0].replicas);
   dns = {.name = "o",
          .port = 2,
+         .family = AddressFamily::kIpv4,
          .resolvers = {"10.0.0.1:54"},
          .min_refresh = 1001ms,
          .max_refresh = 31s,
@@ -72,8 +73,9 @@ TEST(ConfigDifference, NamesEveryKeyOfDnsReplicas) {
   EXPECT_THAT(keysThatNeedRestart(running, wanted),
               UnorderedElementsAre(
                   "clusters[m].replicas.dns.name", "clusters[m].replicas.dns.port",
-                  "clusters[m].replicas.dns.resolvers", "clusters[m].replicas.dns.min_refresh",
-                  "clusters[m].replicas.dns.max_refresh", "clusters[m].replicas.dns.timeout"));
+                  "clusters[m].replicas.dns.family", "clusters[m].replicas.dns.resolvers",
+                  "clusters[m].replicas.dns.min_refresh", "clusters[m].replicas.dns.max_refresh",
+                  "clusters[m].replicas.dns.timeout"));
   wanted = running;
   std::get<DnsReplicas>(wanted.clusters[0].replicas).srv = true;
   EXPECT_THAT(keysThatNeedRestart(running, wanted), Contains("clusters[m].replicas.dns.srv"));

@@ -108,6 +108,12 @@ TEST(ConfigLoader, ResolversListenAtPort53UnlessTheyAreSaidToDoOtherwise) {
       ElementsAre("10.0.0.1:53", "10.0.0.1:54", "[fd00::a]:53", "[fd00::b]:53", "[fd00::c]:54"));
 }
 
+TEST(ConfigLoader, ReadsWhichAddressesAreAskedFor) {
+  EXPECT_EQ(dnsReplicas("srv: false").family, AddressFamily::kBoth);
+  EXPECT_EQ(dnsReplicas("family: ipv4").family, AddressFamily::kIpv4);
+  EXPECT_EQ(dnsReplicas("family: ipv6").family, AddressFamily::kIpv6);
+}
+
 TEST(ConfigLoader, RaisesTheLongestRefreshToAShortestThatStandsAlone) {
   EXPECT_EQ(dnsReplicas("min_refresh: 1m").max_refresh, 1min);
   EXPECT_EQ(dnsReplicas("min_refresh: 1m, max_refresh: 2m").max_refresh, 2min);
