@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <optional>
 #include <span>
 #include <string>
@@ -95,9 +96,10 @@ int noPassword(char*, int, int, void*) noexcept {
 }
 
 // What both sides have in common.
-SSL_CTX* newContext(const SSL_METHOD* method) {
+TlsContext::Native newContext(const SSL_METHOD* method) {
   SSL_CTX* context = SSL_CTX_new(method);
   PENSTOCK_CHECK(context != nullptr, "OpenSSL has memory for a context");
+  TlsContext::Native made(context, SSL_CTX_free);
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   // An idle connection keeps no record buffers.
@@ -107,22 +109,68 @@ SSL_CTX* newContext(const SSL_METHOD* method) {
   PENSTOCK_CHECK(known == 1, "OpenSSL has ECDHE with AEAD");
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_default_passwd_cb(context, noPassword);
-  return context;
+  return made;
 }
 
 }  // namespace
 
 TlsContext::TlsContext() = default;
 
-TlsContext::~TlsContext() {
-  SSL_CTX_free(context_);
-}
+TlsContext::~TlsContext() = default;
 
 Result<std::unique_ptr<TlsContext>> TlsContext::server(const ServerOptions& options,
                                                        const Clock& clock) {
   std::unique_ptr<TlsContext> made(new TlsContext());
+  made->options_ = options;
   made->ticket_keys_ = std::make_unique<TicketKeys>(clock);
-  SSL_CTX* context = made->context_ = newContext(TLS_server_method());
+  auto native = made->readAgain();
+  if (!native) {
+    return std::unexpected(std::move(native.error()));
+  }
+  made->native_ = std::move(*native);
+  return made;
+}
+
+Result<std::unique_ptr<TlsContext>> TlsContext::client(const ClientOptions& options) {
+  std::unique_ptr<TlsContext> made(new TlsContext());
+  made->options_ = options;
+  made->server_name_ = options.server_name;
+  made->requires_h2_ = options.offer_h2 && !options.offer_http1;
+  auto native = made->readAgain();
+  if (!native) {
+    return std::unexpected(std::move(native.error()));
+  }
+  made->native_ = std::move(*native);
+  return made;
+}
+
+TlsContext::Native TlsContext::native() const {
+  std::lock_guard lock(mutex_);
+  return native_;
+}
+
+Result<TlsContext::Native> TlsContext::readAgain() const {
+  if (const auto* server = std::get_if<ServerOptions>(&options_)) {
+    return read(*server, *ticket_keys_);
+  }
+  return read(std::get<ClientOptions>(options_));
+}
+
+void TlsContext::use(Native read) {
+  std::lock_guard lock(mutex_);
+  native_ = std::move(read);
+}
+
+std::int64_t TlsContext::certificateEnd() const {
+  const Native native = this->native();
+  std::tm end{};
+  ASN1_TIME_to_tm(X509_get0_notAfter(SSL_CTX_get0_certificate(native.get())), &end);
+  return ::timegm(&end);
+}
+
+Result<TlsContext::Native> TlsContext::read(const ServerOptions& options, TicketKeys& ticket_keys) {
+  Native made = newContext(TLS_server_method());
+  SSL_CTX* context = made.get();
   if (SSL_CTX_use_certificate_chain_file(context, options.certificate_file.c_str()) != 1) {
     return sslFailure(fmt::format("cannot use certificate {}", options.certificate_file));
   }
@@ -142,20 +190,23 @@ Result<std::unique_ptr<TlsContext>> TlsContext::server(const ServerOptions& opti
     SSL_CTX_set_client_CA_list(context, names);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   }
-  // Without it a resumed conversation with a client certificate fails.
-  constexpr std::string_view kSessionContext = "penstock";
-  SSL_CTX_set_session_id_context(context, asBytes(kSessionContext), kSessionContext.size());
+  // What a conversation is resumed in. Where clients have certificates, those are checked again
+  // after each reading of the files.
+  std::array<unsigned char, 16> session_context{};
+  if (!options.client_ca_file.empty() &&
+      RAND_bytes(session_context.data(), session_context.size()) != 1) {
+    return sslFailure("no random bytes");
+  }
+  SSL_CTX_set_session_id_context(context, session_context.data(), session_context.size());
   SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nullptr);
-  SSL_CTX_set_app_data(context, made->ticket_keys_.get());
+  SSL_CTX_set_app_data(context, &ticket_keys);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(context, sealOrOpenTicket);
   return made;
 }
 
-Result<std::unique_ptr<TlsContext>> TlsContext::client(const ClientOptions& options) {
-  std::unique_ptr<TlsContext> made(new TlsContext());
-  made->server_name_ = options.server_name;
-  made->requires_h2_ = options.offer_h2 && !options.offer_http1;
-  SSL_CTX* context = made->context_ = newContext(TLS_client_method());
+Result<TlsContext::Native> TlsContext::read(const ClientOptions& options) {
+  Native made = newContext(TLS_client_method());
+  SSL_CTX* context = made.get();
   const bool trusts = options.ca_file.empty()
                           ? SSL_CTX_set_default_verify_paths(context) == 1
                           : SSL_CTX_load_verify_file(context, options.ca_file.c_str()) == 1;

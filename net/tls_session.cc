@@ -69,7 +69,7 @@ struct TlsWire {
 };
 
 TlsSession::TlsSession(const TlsContext& context, const Address& peer, Buffer& wire)
-    : ssl_(SSL_new(context.native())), context_(context), wire_(wire) {
+    : ssl_(SSL_new(context.native().get())), context_(context), wire_(wire) {
   BIO* bio = BIO_new(TlsWire::method());
   PENSTOCK_CHECK(ssl_ != nullptr && bio != nullptr, "OpenSSL has memory for a session");
   BIO_set_data(bio, this);

@@ -42,6 +42,10 @@ Result<std::unique_ptr<ListenerShared>> ListenerShared::make(const Config& confi
       return failure("listener \"" + listener.name + "\": " + tls.error().message);
     }
     shared->tls_ = std::move(*tls);
+    metrics.callback(
+        "penstock_listener_certificate_end_timestamp_seconds",
+        "When the certificate ends, in seconds since 1970.", {{"listener", listener.name}}, false,
+        [tls = shared->tls_.get()] { return static_cast<double>(tls->certificateEnd()); });
   }
   return shared;
 }

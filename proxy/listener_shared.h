@@ -28,7 +28,7 @@ class ListenerShared {
 
   const ListenerConfig& config() const { return config_; }
   const RouteTable& routes() const { return routes_; }
-  const net::TlsContext* tls() const { return tls_.get(); }
+  net::TlsContext* tls() const { return tls_.get(); }
   const http::Limits& limits() const { return limits_; }
 
   // Whether one more connection is welcome; then it is counted until release().

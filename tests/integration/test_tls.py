@@ -1,16 +1,20 @@
 """TLS towards clients and towards replicas.
 
 Promised: ALPN picks h2 or http/1.1, strictly; TLS 1.2 or newer with ECDHE and AEAD only; no renegotiation; a
-client CA makes a client certificate a must; replicas are verified by name and authority.
+client CA makes a client certificate a must; replicas are verified by name and authority; SIGHUP takes on renewed
+files, all or none.
 
 Shown: certificates made for the test with openssl.
 """
 
+import pathlib
+import signal
 import socket
 import ssl
 
 import pytest
 
+from support import readers
 from support.certificates import Certificates
 from support.configs import proxy_config
 from support.h1_client import H1Client
@@ -154,6 +158,49 @@ def test_a_replica_that_cannot_prove_who_it_is_gets_nothing(replica, certificate
     with H2Client(proxy.address) as client:
         assert client.fetch().status in (502, 503)
     assert not fake.requests
+
+
+def test_renewed_certificates_are_taken_on(replica, tmp_path):
+    old, new = (Certificates(tmp_path / name) for name in ("old", "new"))
+    fake = replica(handler=lambda request: request.respond())
+    proxy = Proxy(proxy_config([fake], listener=tls(old, client_ca=old["ca.crt"])))
+
+    def reload(success):
+        before = proxy.metric("penstock_config_reloads_total", result=success)
+        proxy.signal(signal.SIGHUP)
+        equals(lambda: proxy.metric("penstock_config_reloads_total", result=success), before + 1)
+
+    before = old.client(certificate="client")
+    with H2Client(proxy.address, before) as kept:
+        assert kept.fetch().status == 200
+        pathlib.Path(old["server.key"]).write_text(pathlib.Path(new["server.key"]).read_text())
+        reload("failure")
+        error = readers.get(proxy.admin, "/server_info").json()["config"]["last_reload"]["error"]
+        assert error.startswith(f'listener "ingress": cannot use private key {old["server.key"]}')
+        with H2Client(proxy.address, before) as client:
+            assert client.fetch().status == 200, "the old ones stay"
+
+        for name in ("server.crt", "ca.crt"):
+            pathlib.Path(old[name]).write_text(pathlib.Path(new[name]).read_text())
+        reload("success")
+        with H2Client(proxy.address, new.client(certificate="client")) as client:
+            assert client.fetch().status == 200
+        assert refused(proxy.address, before), "another authority's server, and a stranger as client"
+        assert kept.fetch().status == 200, "what is open stays"
+    end = proxy.metric("penstock_listener_certificate_end_timestamp_seconds", listener="ingress")
+    assert end == ssl.cert_time_to_seconds(new.end("server"))
+
+
+def test_a_renewed_authority_of_replicas_is_taken_on(replica, certificates, tmp_path):
+    authority = tmp_path / "ca.crt"
+    authority.write_text(pathlib.Path(certificates["other-ca.crt"]).read_text())
+    fake = replica(handler=lambda request: request.respond(), tls=certificates.server())
+    proxy = Proxy(proxy_config([fake], queue={"timeout": "500ms"}, cluster={"tls": {"ca": str(authority)}}))
+    with H2Client(proxy.address) as client:
+        assert client.fetch().status in (502, 503)
+        authority.write_text(pathlib.Path(certificates["ca.crt"]).read_text())
+        proxy.signal(signal.SIGHUP)
+        eventually(lambda: client.fetch().status == 200, "the replica is trusted")
 
 
 def test_missing_files_are_a_configuration_error(certificates):

@@ -32,10 +32,12 @@ using SessionPointer = std::unique_ptr<SSL_SESSION, SslDeleter>;
 
 class TlsResumptionTest : public testing::TestWithParam<int> {
  protected:
-  void SetUp() override {
+  void SetUp() override { makeContexts(""); }
+
+  void makeContexts(const std::string& client_ca) {
     server_context_ = TlsContext::server({.certificate_file = certificates_.file("server.crt"),
                                           .private_key_file = certificates_.file("server.key"),
-                                          .client_ca_file = ""},
+                                          .client_ca_file = client_ca},
                                          ticket_clock_)
                           .value();
     client_context_ = TlsContext::client({.ca_file = certificates_.file("ca.crt"),
@@ -43,7 +45,14 @@ class TlsResumptionTest : public testing::TestWithParam<int> {
                                           .offer_h2 = true,
                                           .offer_http1 = true})
                           .value();
-    SSL_CTX_set_max_proto_version(client_context_->native(), GetParam());
+    SSL_CTX* client = client_context_->native().get();
+    SSL_CTX_set_max_proto_version(client, GetParam());
+    if (!client_ca.empty()) {
+      SSL_CTX_use_certificate_file(client, certificates_.file("client.crt").c_str(),
+                                   SSL_FILETYPE_PEM);
+      SSL_CTX_use_PrivateKey_file(client, certificates_.file("client.key").c_str(),
+                                  SSL_FILETYPE_PEM);
+    }
   }
 
   // Runs client, which blocks, on a connection whose server greets with one byte.
@@ -60,7 +69,7 @@ class TlsResumptionTest : public testing::TestWithParam<int> {
     server.start(handler);
     std::atomic<bool> done = false;
     std::thread thread([&] {
-      const SslPointer ssl(SSL_new(client_context_->native()));
+      const SslPointer ssl(SSL_new(client_context_->native().get()));
       SSL_set_fd(ssl.get(), sockets.far.get());
       client(ssl.get());
       done = true;
@@ -113,6 +122,21 @@ TEST_P(TlsResumptionTest, OfAnotherServersTicketIsAFullHandshake) {
   EXPECT_FALSE(resumes());
 }
 
+TEST_P(TlsResumptionTest, OutlivesAReadingOfTheFiles) {
+  EXPECT_FALSE(resumes());
+  server_context_->use(server_context_->readAgain().value());
+  EXPECT_TRUE(resumes());
+}
+
+TEST_P(TlsResumptionTest, WhereClientsHaveCertificatesEndsWithAReadingOfTheFiles) {
+  makeContexts(certificates_.file("ca.crt"));
+  EXPECT_FALSE(resumes());
+  EXPECT_TRUE(resumes());
+  server_context_->use(server_context_->readAgain().value());
+  EXPECT_FALSE(resumes());
+  EXPECT_TRUE(resumes());
+}
+
 INSTANTIATE_TEST_SUITE_P(Versions, TlsResumptionTest,
                          testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const testing::TestParamInfo<int>& version) {
@@ -122,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(Versions, TlsResumptionTest,
 class TlsRenegotiationTest : public TlsResumptionTest {};
 
 TEST_P(TlsRenegotiationTest, IsRefused) {
-  SSL_CTX_clear_options(client_context_->native(), SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_clear_options(client_context_->native().get(), SSL_OP_NO_RENEGOTIATION);
   int renegotiated = 1;
   serve([&](SSL* ssl) {
     // Data that is under way would spoil any renegotiation.

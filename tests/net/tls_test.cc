@@ -53,7 +53,7 @@ TEST_F(TlsTest, FailsTheHandshakeWhenNoOfferedProtocolIsKnown) {
   const std::string_view offer =
       "\x03"
       "foo\x06spdy/1";
-  SSL_CTX_set_alpn_protos(client_context_->native(),
+  SSL_CTX_set_alpn_protos(client_context_->native().get(),
                           reinterpret_cast<const unsigned char*>(offer.data()),
                           static_cast<unsigned int>(offer.size()));
   EXPECT_TRUE(handshakeFailsOnBothSides());
@@ -61,7 +61,7 @@ TEST_F(TlsTest, FailsTheHandshakeWhenNoOfferedProtocolIsKnown) {
 
 TEST_F(TlsTest, ClientOfHttp2AloneFailsWithAServerThatDoesNotChooseIt) {
   makeServer();
-  SSL_CTX_set_alpn_select_cb(server_context_->native(), nullptr, nullptr);
+  SSL_CTX_set_alpn_select_cb(server_context_->native().get(), nullptr, nullptr);
   TlsContext::ClientOptions options = clientOptions();
   options.offer_http1 = false;
   makeClient(options);
@@ -96,7 +96,7 @@ TEST_F(TlsTest, ClientVerifiesThePeersAddressWhenNoNameIsGiven) {
 TEST_F(TlsTest, ServerTakesAClientCertificateOfItsAuthority) {
   makeServer(file("ca.crt"));
   makeClient(clientOptions());
-  SSL_CTX* native = client_context_->native();
+  SSL_CTX* native = client_context_->native().get();
   ASSERT_EQ(SSL_CTX_use_certificate_file(native, file("client.crt").c_str(), SSL_FILETYPE_PEM), 1);
   ASSERT_EQ(SSL_CTX_use_PrivateKey_file(native, file("client.key").c_str(), SSL_FILETYPE_PEM), 1);
   start();
@@ -110,7 +110,7 @@ TEST_F(TlsTest, ServerRefusesAClientWithoutCertificateOrWithAStrangers) {
     client_handler_ = {};
     server_handler_ = {};
     makeClient(clientOptions());
-    SSL_CTX* native = client_context_->native();
+    SSL_CTX* native = client_context_->native().get();
     if (const std::string who = name; !who.empty()) {
       SSL_CTX_use_certificate_file(native, file(who + ".crt").c_str(), SSL_FILETYPE_PEM);
       SSL_CTX_use_PrivateKey_file(native, file(who + ".key").c_str(), SSL_FILETYPE_PEM);
@@ -123,7 +123,7 @@ TEST_F(TlsTest, ServerRefusesAClientWithoutCertificateOrWithAStrangers) {
 TEST_F(TlsTest, ServerRefusesOldVersions) {
   makeServer();
   makeClient(clientOptions());
-  SSL_CTX* native = client_context_->native();
+  SSL_CTX* native = client_context_->native().get();
   SSL_CTX_set_security_level(native, 0);
   SSL_CTX_set_cipher_list(native, "ALL");
   SSL_CTX_set_min_proto_version(native, TLS1_VERSION);
@@ -134,10 +134,10 @@ TEST_F(TlsTest, ServerRefusesOldVersions) {
 TEST_F(TlsTest, SpeaksTls12WithForwardSecrecyAndAead) {
   makeServer();
   makeClient(clientOptions());
-  SSL_CTX_set_max_proto_version(client_context_->native(), TLS1_2_VERSION);
+  SSL_CTX_set_max_proto_version(client_context_->native().get(), TLS1_2_VERSION);
   start();
   EXPECT_TRUE(bothConnected());
-  const STACK_OF(SSL_CIPHER)* suites = SSL_CTX_get_ciphers(server_context_->native());
+  const STACK_OF(SSL_CIPHER)* suites = SSL_CTX_get_ciphers(server_context_->native().get());
   for (int i = 0; i < sk_SSL_CIPHER_num(suites); ++i) {
     const SSL_CIPHER* suite = sk_SSL_CIPHER_value(suites, i);
     const int exchange = SSL_CIPHER_get_kx_nid(suite);
@@ -149,7 +149,7 @@ TEST_F(TlsTest, SpeaksTls12WithForwardSecrecyAndAead) {
 TEST_F(TlsTest, ServerRefusesSuitesWithoutAead) {
   makeServer();
   makeClient(clientOptions());
-  SSL_CTX* native = client_context_->native();
+  SSL_CTX* native = client_context_->native().get();
   SSL_CTX_set_max_proto_version(native, TLS1_2_VERSION);
   ASSERT_EQ(SSL_CTX_set_cipher_list(native, "ECDHE-ECDSA-AES128-SHA256"), 1);
   EXPECT_TRUE(handshakeFailsOnBothSides());

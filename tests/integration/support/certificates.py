@@ -10,6 +10,7 @@ class Certificates:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
         for authority, suffix in (("ca", ""), ("other-ca", "-other")):
             self._run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
                       "-nodes", "-days", "2", "-subj", f"/CN={authority}",
@@ -31,6 +32,12 @@ class Certificates:
     @staticmethod
     def _run(*arguments):
         subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    def end(self, name):
+        """When the certificate ends, as OpenSSL writes it."""
+        shown = subprocess.run(["openssl", "x509", "-in", self[f"{name}.crt"], "-noout", "-enddate"],
+                               check=True, capture_output=True, text=True).stdout
+        return shown.strip().removeprefix("notAfter=")
 
     def client(self, alpn=("h2", "http/1.1"), certificate=None, ca="ca.crt"):
         """A client's context that trusts our authority."""
