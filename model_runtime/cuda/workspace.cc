@@ -1,5 +1,6 @@
 #include "model_runtime/cuda/workspace.h"
 
+#include <tuple>
 #include <utility>
 
 #include "model_runtime/cuda/try.h"
@@ -118,18 +119,18 @@ DeviceResult<std::span<const std::byte>> Workspace::awaitOutput(Device::Where wh
 void Workspace::settle() {
   const bool uploading = std::exchange(uploading_, false);
   Lane* lane = std::exchange(lane_, nullptr);
-  const auto awaitEnd = [this](Stream stream) {
+  const auto await_end = [this](Stream stream) {
     if (device_.record(downloaded_, stream)) {
-      (void)device_.await(downloaded_);
+      std::ignore = device_.await(downloaded_);
     }
   };
   if (complete_) {
-    (void)device_.await(downloaded_);
+    std::ignore = device_.await(downloaded_);
   } else if (lane != nullptr) {
-    awaitEnd(lane->stream());
-    awaitEnd(copies_);
+    await_end(lane->stream());
+    await_end(copies_);
   } else if (uploading) {
-    awaitEnd(copies_);
+    await_end(copies_);
   }
   complete_ = false;
 }

@@ -359,7 +359,7 @@ void UpstreamCall::refuse(Refusal why) {
 }
 
 // The permit first: whoever is next need not wait for what this one's listener does.
-void UpstreamCall::end(Outcome outcome) {
+void UpstreamCall::end(const Outcome& outcome) {
   state_ = State::kEnding;
   stopWaiting();
   timer_.disarm();

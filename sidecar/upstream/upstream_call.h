@@ -92,7 +92,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   void succeed();
   void refuse(Refusal why);
   // What both have in common; the call is freed at the end of this turn.
-  void end(runtime::Outcome outcome);
+  void end(const runtime::Outcome& outcome);
   void resetStream(http::ResetReason reason);
 
   Shared& shared_;
