@@ -44,7 +44,7 @@ struct PythonRuntime::Request final : PredictGate::Waiter, Queued {
   }
 
   // at: when, if that was not now.
-  void enter(State next, TimePoint at = TimePoint::max());
+  void enter(State next, std::optional<TimePoint> at = std::nullopt);
 
   PythonRuntime& runtime;
   const Id id;

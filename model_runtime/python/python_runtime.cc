@@ -125,7 +125,7 @@ std::expected<PythonRuntime::Id, PythonRuntime::Refusal> PythonRuntime::submit(
   return id;
 }
 
-void PythonRuntime::Request::enter(State next, TimePoint at) {
+void PythonRuntime::Request::enter(State next, std::optional<TimePoint> at) {
   state = next;
   auto place = LaneIdle::Place::kNowhere;
   switch (next) {
@@ -144,8 +144,7 @@ void PythonRuntime::Request::enter(State next, TimePoint at) {
     case State::kEnded:
       break;
   }
-  // The worker's times are not to be trusted with more than the past.
-  runtime.idle_lanes_.move(position, place, std::min(at, runtime.loop_.clock().now()));
+  runtime.idle_lanes_.move(position, place, at.value_or(runtime.loop_.clock().now()));
 }
 
 void PythonRuntime::prepare(Request& request) {

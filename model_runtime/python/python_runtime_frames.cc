@@ -1,6 +1,7 @@
 // What the worker says about requests, and about its health. Each of the first returns what was
 // wrong with the frame, or nothing.
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -14,8 +15,9 @@
 namespace penstock::runtime {
 namespace {
 
-TimePoint timeOf(std::int64_t nanoseconds) {
-  return TimePoint(Duration(nanoseconds));
+// The worker's times are not to be trusted with more than the past.
+TimePoint pastTime(std::int64_t nanoseconds, const Clock& clock) {
+  return std::min(TimePoint(Duration(nanoseconds)), clock.now());
 }
 
 // [[name, value], …]; nothing if it is something else.
@@ -103,7 +105,7 @@ std::string PythonRuntime::onReady(Request& request, PayloadReader payload) {
 }
 
 std::string PythonRuntime::onStarted(Request& request, PayloadReader payload) {
-  const TimePoint when = timeOf(payload.number<std::int64_t>());
+  const TimePoint when = pastTime(payload.number<std::int64_t>(), loop_.clock());
   if (request.state != Request::State::kGranted || !payload.ok()) {
     return "it began a predict that had no permit";
   }
@@ -117,7 +119,7 @@ std::string PythonRuntime::onStarted(Request& request, PayloadReader payload) {
 }
 
 std::string PythonRuntime::onEnded(Request& request, PayloadReader payload) {
-  const TimePoint when = timeOf(payload.number<std::int64_t>());
+  const TimePoint when = pastTime(payload.number<std::int64_t>(), loop_.clock());
   if (request.state != Request::State::kPredicting || !payload.ok()) {
     return "it ended a predict that had not begun";
   }
