@@ -14,6 +14,7 @@
 #include "proxy/config/loader.h"
 #include "proxy/scaling/dns_provider.h"
 #include "proxy/scaling/process_provider.h"
+#include "proxy/tls_files.h"
 
 namespace penstock::proxy {
 namespace {
@@ -317,7 +318,7 @@ Result<void> Server::takeOnFile() {
   if (!token) {
     return std::unexpected(token.error());
   }
-  auto tls = readTlsFiles();
+  auto tls = readTlsFiles(listeners_, clusters_, cluster_tls_);
   if (!tls) {
     return std::unexpected(tls.error());
   }
@@ -325,8 +326,8 @@ Result<void> Server::takeOnFile() {
     return taken;
   }
   admin_token_ = std::move(*token);
-  for (ReadTls& read : *tls) {
-    read.context->use(std::move(read.native));
+  for (RenewedTls& renewed : *tls) {
+    renewed.context->use(std::move(renewed.native));
   }
   for (std::size_t i = 0; i < static_providers_.size(); ++i) {
     if (static_providers_[i] != nullptr) {
@@ -335,32 +336,6 @@ Result<void> Server::takeOnFile() {
     }
   }
   return {};
-}
-
-Result<std::vector<Server::ReadTls>> Server::readTlsFiles() const {
-  std::vector<ReadTls> all;
-  const auto read = [&all](net::TlsContext* context, const std::string& whose) -> Result<void> {
-    if (context == nullptr) {
-      return {};
-    }
-    auto native = context->readAgain();
-    if (!native) {
-      return failure(whose + ": " + native.error().message);
-    }
-    all.push_back({.context = context, .native = std::move(*native)});
-    return {};
-  };
-  for (const auto& listener : listeners_) {
-    if (auto ok = read(listener->tls(), "listener \"" + listener->config().name + "\""); !ok) {
-      return std::unexpected(ok.error());
-    }
-  }
-  for (std::size_t i = 0; i < clusters_.size(); ++i) {
-    if (auto ok = read(cluster_tls_[i].get(), "cluster \"" + clusters_[i]->name() + "\""); !ok) {
-      return std::unexpected(ok.error());
-    }
-  }
-  return all;
 }
 
 void Server::drain() {

@@ -57,12 +57,6 @@ class Server {
   Result<std::unique_ptr<ReplicaProvider>> makeProvider(std::size_t cluster_index);
   // The file as it is now, wholly or not at all.
   Result<void> takeOnFile();
-  // A TLS context with what its files hold now.
-  struct ReadTls {
-    net::TlsContext* context;
-    net::TlsContext::Native native;
-  };
-  Result<std::vector<ReadTls>> readTlsFiles() const;
   void drain();
   void onWorkerDrained();
   void stopReplicas();

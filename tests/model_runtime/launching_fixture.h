@@ -1,0 +1,106 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "model_runtime/launching_model.h"
+#include "tests/model_runtime/runtime_fixture.h"
+
+namespace penstock::runtime {
+
+// The device is a script: launches are noted, and end when the test says so.
+class ScriptedLaunches final : public LaunchingModel {
+ public:
+  using Step = std::function<void(const std::string&)>;
+  Step in_stage = [](const std::string&) {};
+  Step in_launch = [](const std::string&) {};
+  Step in_finish = [](const std::string&) {};
+  Step in_collect = [](const std::string&) {};
+
+  ModelResult<std::unique_ptr<State>> preprocess(Input input, const Call&) override {
+    return std::make_unique<TextState>(std::move(input.body));
+  }
+  ModelResult<void> stage(State& state, const Call&) override {
+    const std::string& text = static_cast<TextState&>(state).text;
+    in_stage(text);
+    if (text.starts_with("no room")) {
+      return modelFailure(ErrorKind::kOutOfDeviceMemory, "no room");
+    }
+    return {};
+  }
+  ModelResult<void> launch(State& state, const Call&, std::size_t) override {
+    const std::string& text = static_cast<TextState&>(state).text;
+    in_launch(text);
+    if (text.starts_with("no memory")) {
+      return modelFailure(ErrorKind::kOutOfDeviceMemory, "no memory");
+    }
+    return {};
+  }
+  ModelResult<void> finish(State& state, const Call&, std::size_t) override {
+    const std::string& text = static_cast<TextState&>(state).text;
+    in_finish(text);
+    if (text.starts_with("fails")) {
+      return modelFailure(ErrorKind::kInternal, "it failed");
+    }
+    return {};
+  }
+  ModelResult<std::unique_ptr<State>> collect(std::unique_ptr<State> state, const Call&) override {
+    in_collect(static_cast<TextState&>(*state).text);
+    return state;
+  }
+  ModelResult<Output> postprocess(std::unique_ptr<State> state, const Call&) override {
+    return Output{.content_type = "text/plain", .body = static_cast<TextState&>(*state).text};
+  }
+};
+
+class LaunchingRuntimeTest : public RuntimeTest {
+ protected:
+  void startLaunching(std::size_t run_ahead, std::size_t lanes = 1,
+                      Duration gate_timeout = std::chrono::seconds(600)) {
+    runtime_ = std::make_unique<Runtime>(launches_, clock_, logger_, metrics_,
+                                         Runtime::Options{.predict_concurrency = lanes,
+                                                          .run_ahead = run_ahead,
+                                                          .preprocess_threads = 1,
+                                                          .gate_timeout = gate_timeout});
+  }
+  // A request's staging too, which waits for another turnstile.
+  void noteStaging() {
+    launches_.in_stage = [this](auto& text) {
+      journal_.note("stage " + text);
+      staging_.pass();
+      journal_.note("staged " + text);
+    };
+  }
+  // Every step is noted; a request's end on the device waits for the turnstile.
+  void noteSteps() {
+    launches_.in_launch = [this](auto& text) { journal_.note("launch " + text); };
+    launches_.in_finish = [this](auto& text) {
+      device_.pass();
+      journal_.note("end " + text);
+    };
+    launches_.in_collect = [this](auto& text) { journal_.note("collect " + text); };
+  }
+
+  void waitUntilOneIsInPredict() {
+    while (runtime_->gate().in_predict != 1) {
+      std::this_thread::yield();
+    }
+  }
+
+  ScriptedLaunches launches_;
+  Turnstile device_;
+  Turnstile staging_;
+
+  // After what it uses, so that it ends first.
+  struct Ender {
+    std::unique_ptr<Runtime>& runtime;
+    ~Ender() { runtime.reset(); }
+  } ender_{runtime_};
+};
+
+}  // namespace penstock::runtime
