@@ -84,6 +84,9 @@ class Request final : public std::enable_shared_from_this<Request>,
   LaneIdle::Position position;
   TimePoint stage_began{};
   std::atomic<bool> finished = false;
+  // The call of the model's that it is in, for who watches: since when, or max(); for which stage.
+  std::atomic<TimePoint> in_model_since{TimePoint::max()};
+  std::atomic<Stage> in_model_for{Stage::kPreprocess};
 
  private:
   Runtime& runtime_;
@@ -94,7 +97,18 @@ class Request final : public std::enable_shared_from_this<Request>,
 
 // The boundary that no exception of a model passes.
 template <typename F>
-auto Runtime::guarded(const Request& request, F call) -> decltype(call()) {
+auto Runtime::guarded(Request& request, F call) -> decltype(call()) {
+  struct Inside {
+    Inside(Request& the_request, Stage stage, TimePoint now) : request(the_request) {
+      request.in_model_for.store(stage, std::memory_order_relaxed);
+      request.in_model_since.store(now, std::memory_order_relaxed);
+    }
+    ~Inside() { request.in_model_since.store(TimePoint::max(), std::memory_order_relaxed); }
+    Request& request;
+  };
+  // Staged, or launched before its turn, it is at the gate still.
+  const Stage stage = request.stage == Stage::kGate ? Stage::kPredict : request.stage;
+  const Inside inside(request, stage, clock_.now());
   std::string what = "not a std::exception";
   try {
     return call();
@@ -103,7 +117,7 @@ auto Runtime::guarded(const Request& request, F call) -> decltype(call()) {
   } catch (...) {
   }
   logger_.error("the model threw an exception",
-                {{"stage", toString(request.stage)},
+                {{"stage", toString(stage)},
                  {"request_id", std::string_view(request.request_id)},
                  {"what", std::string_view(what)}});
   return modelFailure(ErrorKind::kInternal, "Internal error in the model.");

@@ -204,12 +204,13 @@ void Runtime::stop(Request& request, StopReason reason) {
 }
 
 void Runtime::onDue(Request& request) {
+  const std::shared_ptr<Request> keep = request.shared_from_this();
   if (request.deadline.passed(clock_.now())) {
     stop(request, StopReason::kDeadline);
+    watchForHang(keep);
     return;
   }
   // It was the gate's timeout; what has a lane, or has left, goes on until its own deadline.
-  const std::shared_ptr<Request> keep = request.shared_from_this();
   if (gate_.leave(request)) {
     leftGate(request);
     return;
@@ -217,6 +218,28 @@ void Runtime::onDue(Request& request) {
   timer_.set(keep, request.deadline);
   if (request.finished) {
     timer_.clear(keep);
+  }
+}
+
+// A request whose deadline has passed is still there because the model has it, or because it waits
+// behind one that the model has.
+void Runtime::watchForHang(const std::shared_ptr<Request>& request) {
+  if (!options_.on_hang) {
+    return;
+  }
+  const TimePoint now = clock_.now();
+  const TimePoint since =
+      std::max(std::min(request->in_model_since.load(std::memory_order_relaxed), now),
+               request->deadline.when());
+  if (now - since >= options_.hang_timeout) {
+    options_.on_hang("a request has not come back from the model's " +
+                     std::string(toString(request->in_model_for.load(std::memory_order_relaxed))) +
+                     ", long after its deadline: " + request->request_id);
+    return;
+  }
+  timer_.set(request, Deadline::at(since + options_.hang_timeout));
+  if (request->finished) {
+    timer_.clear(request);
   }
 }
 

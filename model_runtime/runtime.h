@@ -63,6 +63,10 @@ class Runtime final : private PredictGate::Handler {
     std::size_t max_in_flight = 1000;  // submitted and not ended, whatever they are doing
     std::size_t max_waiting = 1000;    // of those, ready and waiting for a lane
     Duration gate_timeout = std::chrono::seconds(600);  // longest wait for a lane
+    // A call of the model's that does not return: called when one goes on for so long after its
+    // request's deadline. On the timer's thread; nothing can be done but to end the process.
+    Duration hang_timeout = std::chrono::seconds(30);
+    std::function<void(std::string_view why)> on_hang{};
   };
   enum class Refusal { kFull, kDraining };
   // Called once, on a runtime thread, or inside submit() or RequestHandle::cancel() when the
@@ -123,6 +127,7 @@ class Runtime final : private PredictGate::Handler {
   void moveTo(LaneIdle::Place place, Request& request, TimePoint now);
   void stop(Request& request, StopReason reason);
   void onDue(Request& request);
+  void watchForHang(const std::shared_ptr<Request>& request);
   void finishStopped(Request& request);
   // A stage of the model gave an error.
   void finishFailed(Request& request, Stage stage, ModelError error);
@@ -130,7 +135,7 @@ class Runtime final : private PredictGate::Handler {
   void finish(Request& request, Outcome outcome);
 
   template <typename F>
-  auto guarded(const Request& request, F call) -> decltype(call());
+  auto guarded(Request& request, F call) -> decltype(call());
 
   Model& model_;
   const Clock& clock_;

@@ -63,6 +63,7 @@ NativeModel readNative(YamlMap& penstock, std::size_t predict_concurrency) {
   if (native.run_ahead > 0 && predict_concurrency > 1) {
     penstock.keyPlace("run_ahead")->error(kRunAheadLanes);
   }
+  penstock.optional("hang_timeout", native.hang_timeout, {1ms, 24h});
   if (const auto options = penstock.find("options")) {
     readOptions(*options, native.options);
   }

@@ -23,6 +23,7 @@ namespace penstock::sidecar {
 struct NativeModel {
   std::string library;        // as written; see findModelLibrary
   std::size_t run_ahead = 0;  // 0 or 1; 1 only with a predict concurrency of 1
+  Duration hang_timeout = std::chrono::seconds(30);  // after a deadline; then the process ends
   std::map<std::string, std::string> options;
 };
 

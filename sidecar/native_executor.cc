@@ -110,7 +110,9 @@ void NativeExecutor::use(std::unique_ptr<runtime::Model> model) {
                                 .postprocess_threads = config_.postprocess_threads,
                                 .max_in_flight = max_in_flight_,
                                 .max_waiting = config_.max_waiting,
-                                .gate_timeout = config_.gate_timeout});
+                                .gate_timeout = config_.gate_timeout,
+                                .hang_timeout = std::get<NativeModel>(config_.kind).hang_timeout,
+                                .on_hang = [this](std::string_view why) { endProcess(why); }});
   owner_.onExecutorReady();
 }
 

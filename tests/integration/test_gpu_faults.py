@@ -2,8 +2,9 @@
 
 Promised: a request for which the device has no memory gets 503, is marked as not executed, and the next one
 runs; a lost device ends the process with status 1, after one line that says so with file and line, so that a
-supervisor can start it again; a kernel that never ends holds its lane, what waits leaves at its deadline, and draining ends
-at its timeout. With and without running ahead.
+supervisor can start it again; a kernel that never ends holds its lane, what waits leaves at its deadline, and the process
+ends when draining has taken too long, or the request is past its deadline by the hang timeout. With and without running
+ahead.
 
 Shown: a real sidecar with a model on a fake device.
 """
@@ -21,7 +22,7 @@ from support.waiting import eventually
 @pytest.fixture(params=[0, 1], ids=["called", "ahead"])
 def sidecar(request, tmp_path):
     (tmp_path / "config.yaml").write_text(
-        "penstock: { library: libpenstock_fake_gpu.so, run_ahead: %d }\n" % request.param,
+        "penstock: { library: libpenstock_fake_gpu.so, run_ahead: %d, hang_timeout: 50ms }\n" % request.param,
         encoding="utf-8")
     program = Sidecar(tmp_path, ["--drain-timeout", "0.5"])
     yield program
@@ -73,3 +74,12 @@ def test_a_kernel_that_never_ends_holds_its_lane_until_the_drain_timeout(sidecar
         assert fetch(sidecar.address, "GET", "/health/ready").status == 200
         assert sidecar.stop() == 1
     assert sidecar.logged("draining took too long: what runs is cut off")
+
+
+def test_a_kernel_that_never_ends_ends_the_process_after_its_deadline(sidecar):
+    with H1Client(sidecar.address) as client:
+        client.request("POST", "/predict", [("x-request-timeout-ms", "200"), ("x-request-id", "hanging")], b"endless")
+        assert sidecar.wait() == 1
+    said = sidecar.logged("the model cannot go on")
+    assert len(said) == 1
+    assert said[0]["error"].endswith("the model's predict, long after its deadline: hanging")

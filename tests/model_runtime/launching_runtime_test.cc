@@ -143,6 +143,24 @@ TEST_F(LaunchingRuntimeTest, LaunchesOnEachLaneWithoutRunningAhead) {
   ended(3);
 }
 
+// Its deadline passes, but it is the one in front of it that does not end.
+TEST_F(LaunchingRuntimeTest, WhoStandsBehindOneThatHangsDoesNotHang) {
+  noteSteps();
+  Journal hangs;
+  runtime_ = std::make_unique<Runtime>(
+      launches_, clock_, logger_, metrics_,
+      Runtime::Options{.run_ahead = 1,
+                       .hang_timeout = std::chrono::milliseconds(20),
+                       .on_hang = [&](std::string_view why) { hangs.note(std::string(why)); }});
+  submit("a", in(std::chrono::milliseconds(200)));
+  submit("b", in(std::chrono::milliseconds(100)));
+  journal_.waitFor(2);
+  EXPECT_THAT(hangs.waitFor(1)[0],
+              testing::EndsWith("model's predict, long after its deadline: a"));
+  device_.letThrough(2);
+  ended(2);
+}
+
 // Many requests from several threads, some cancelled at any moment, on a lane that runs ahead. The
 // device is a queue of its own: it is never launched on by two at once, ends are in the order of
 // the launches, and at most two are on it.

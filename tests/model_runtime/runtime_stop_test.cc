@@ -189,5 +189,27 @@ TEST_F(RuntimeStopTest, OneOfAThousandWaitersLeavesAndTheRestKeepTheirOrder) {
   EXPECT_EQ(journal_.events(), expected);
 }
 
+TEST_F(RuntimeStopTest, WhatTheModelKeepsLongAfterItsDeadlineIsToldOfOnce) {
+  Turnstile preprocess;
+  model_.in_preprocess = [&](auto& text, auto&) {
+    if (text == "stuck") {
+      preprocess.pass();
+    }
+  };
+  startWithPredictTaken({.hang_timeout = milliseconds(20), .on_hang = [this](std::string_view why) {
+                           journal_.note(std::string(why));
+                         }});
+  submit("stuck", in(milliseconds(5)));
+  EXPECT_THAT(journal_.waitFor(2),
+              testing::ElementsAre("predict first",
+                                   "a request has not come back from the model's preprocess, long "
+                                   "after its deadline: stuck"));
+  preprocess.letThrough();
+  EXPECT_EQ(ended(1)[0].outcome.kind, Outcome::Kind::kDeadlineExceeded);
+  predict_.letThrough();
+  ended(2);
+  EXPECT_EQ(journal_.events().size(), 2u);
+}
+
 }  // namespace
 }  // namespace penstock::runtime

@@ -66,6 +66,12 @@ penstock:
                                    testing::Pair("on", "true")));
 }
 
+TEST_F(ModelConfigTest, BoundsHowLongANativeModelMayHang) {
+  const auto config = load("penstock: { library: libm.so, hang_timeout: 5s }\n");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(std::get<NativeModel>(config->kind).hang_timeout, std::chrono::seconds(5));
+}
+
 TEST_F(ModelConfigTest, RunsAheadOnOneLaneOnly) {
   const auto config = load("penstock: { library: libm.so, run_ahead: 1 }\n");
   ASSERT_TRUE(config.has_value()) << config.error().message;
