@@ -42,7 +42,8 @@ struct UpstreamModel {
   // What to do with a request that runs while nobody wants its answer any more.
   enum class OnClientGone {
     kReset,  // the stream is reset (HTTP/1: the connection closed), and the permit comes back
-    kWait,   // the server does not stop at that: the permit comes back when its response ends
+    kWait,   // the server does not stop at that: the permit comes back when its response ends,
+             // or after hang_timeout
   };
   // Which requests pass the gate: path, in which "*" stands for any characters; method, if only one
   // counts (else every POST, PUT, PATCH and WebSocket).
@@ -63,6 +64,7 @@ struct UpstreamModel {
   http::UpstreamProtocol protocol = http::UpstreamProtocol::kHttp1;
   std::vector<GatePattern> gate{{.method = "", .path = "*"}};
   OnClientGone on_client_gone = OnClientGone::kReset;
+  Duration hang_timeout = std::chrono::seconds(30);  // after a deadline; then kWait is kReset
   std::optional<Duration> start_timeout;
   // Paths at the server; empty: there is none, and nothing is mapped to it.
   std::string predict_endpoint;

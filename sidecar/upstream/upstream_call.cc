@@ -294,7 +294,14 @@ void UpstreamCall::onTimer() {
       refuse(Refusal::kDeadlineExceeded);
       return;
     case State::kRunning:
-      abandon(Refusal::kDeadlineExceeded);
+      if (abandoned_.has_value()) {
+        shared_.log.error("the model server has not ended a request long after its deadline",
+                          {{"request_id", std::string_view(work_.request_id)}});
+        resetStream(http::ResetReason::kCancel);
+        refuse(*abandoned_);
+      } else {
+        abandon(Refusal::kDeadlineExceeded);
+      }
       return;
     case State::kEnding:
       refuse(*abandoned_);
@@ -321,7 +328,7 @@ void UpstreamCall::abandon(Refusal why) {
     endLater(why);
     return;
   }
-  timer_.disarm();
+  timer_.arm(Deadline::after(work_.deadline.when(), shared_.model.hang_timeout).when());
   abandoned_ = why;
   stream_->consume(std::exchange(unconsumed_, 0));
 }

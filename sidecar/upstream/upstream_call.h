@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "base/log.h"
 #include "model_runtime/lane_idle.h"
 #include "model_runtime/predict_gate.h"
 #include "model_runtime/runtime_metrics.h"
@@ -35,6 +36,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   // What calls have in common; outlives them.
   struct Shared {
     net::EventLoop& loop;
+    Logger& log;
     runtime::PredictGate& gate;
     runtime::LaneIdle& idle_lanes;
     runtime::RuntimeMetrics& metrics;

@@ -118,6 +118,7 @@ void readUpstreamOptions(YamlMap& penstock, UpstreamModel& model) {
   penstock.choice("on_client_gone", model.on_client_gone,
                   {{"reset", UpstreamModel::OnClientGone::kReset},
                    {"wait", UpstreamModel::OnClientGone::kWait}});
+  penstock.optional("hang_timeout", model.hang_timeout, {1ms, 24h});
   Duration start_timeout{};
   if (penstock.optional("start_timeout", start_timeout, {1ms, 24h})) {
     model.start_timeout = start_timeout;

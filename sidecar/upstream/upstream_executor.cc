@@ -45,6 +45,7 @@ UpstreamExecutor::UpstreamExecutor(net::EventLoop& loop, const ModelConfig& conf
       idle_lanes_(config.predict_concurrency, loop.clock().now()),
       metrics_(metrics, loop.clock(), gate_, idle_lanes_),
       shared_{.loop = loop,
+              .log = log,
               .gate = gate_,
               .idle_lanes = idle_lanes_,
               .metrics = metrics_,

@@ -160,6 +160,21 @@ def test_deadlines(server, front):
     wait_gate(sidecar, 0, 0)
 
 
+def test_a_server_that_does_not_end_a_request_is_waited_for_no_longer_than_the_hang_timeout(server, front):
+    server.reset_ends_work = False
+    sidecar = front(server, on_client_gone="wait", hang_timeout="100ms")
+    with H2Client(sidecar.address) as client:
+        hanging = post(client, "hanging", headers=[("x-request-timeout-ms", "200")])
+        server.by_id("hanging")
+        wait_gate(sidecar, 0, 1)
+        following = post(client, "following")
+        server.by_id("following").respond()
+        assert following.response().status == 200
+        answer = hanging.response()
+        assert (answer.status, answer.reason) == (504, "deadline_exceeded")
+    sidecar.wait_log("the model server has not ended a request long after its deadline")
+
+
 def test_the_gate_bounds_waiting_in_number_and_time(server, front):
     sidecar = front(server, max_waiting=1, gate_timeout=f"{int(300 * SLOWNESS)}ms")
     with H2Client(sidecar.address) as client:

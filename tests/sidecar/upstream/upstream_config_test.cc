@@ -56,6 +56,7 @@ penstock:
   gate: [ /v1/*, GET /stream ]
   protocol: h2
   on_client_gone: wait
+  hang_timeout: 6s
   start_timeout: 5s
   max_waiting: 7
 )");
@@ -75,6 +76,7 @@ penstock:
   EXPECT_EQ(model.protocol, http::UpstreamProtocol::kHttp2);
   EXPECT_EQ(model.on_client_gone, UpstreamModel::OnClientGone::kWait);
   EXPECT_EQ(model.start_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(model.hang_timeout, std::chrono::seconds(6));
 }
 
 TEST_F(UpstreamConfigTest, ReadsADockerServerAndLeavesTrussItsOwnKeys) {
