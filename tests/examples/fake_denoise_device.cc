@@ -5,27 +5,21 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "examples/denoise/non_local_means_kernel.h"
-#include "tests/model_runtime/cuda/fake_device.h"
+#include "tests/examples/the_fake_device.h"
 
 namespace penstock {
 namespace {
 
-// A kernel is a plain function, so this is where it learns of its device. The model has it.
 runtime::cuda::FakeDevice* device = nullptr;
 
 }  // namespace
 
 runtime::cuda::DeviceResult<std::vector<std::unique_ptr<runtime::cuda::Device>>>
 runtime::cuda::openDevices() {
-  std::vector<std::unique_ptr<Device>> devices;
-  auto fake = std::make_unique<FakeDevice>();
-  device = fake.get();
-  devices.push_back(std::move(fake));
-  return devices;
+  return openTheFakeDevice(device, std::size_t{1} << 30);
 }
 
 void examples::launchNonLocalMeans(const KernelImage& image, const KernelWeights& /*weights*/,

