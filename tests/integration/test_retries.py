@@ -109,13 +109,15 @@ def test_requests_below_goaways_last_id_go_on(replica):
     proxy.wait_empty()
 
 
+@pytest.mark.parametrize("body", [b"", b"the body"], ids=["no_body", "body"])
 @pytest.mark.parametrize("refuse", [refuse_by_header, refuse_stream])
-def test_attempts_are_bounded(replica, refuse):
+def test_attempts_are_bounded_and_the_client_is_told_that_none_ran(replica, refuse, body):
     fake = replica(handler=refuse)
     proxy = Proxy(proxy_config([fake], cluster={"retry": {"max_attempts": 2}}))
     with H2Client(proxy.address) as client:
-        answer = client.fetch()
-    assert answer.status in (502, 503) and answer.reason
+        answer = client.fetch(body=body)
+    assert (answer.status, answer.reason) == (503, "overloaded"), "it may be sent again"
+    assert answer.header("retry-after")
     assert len(fake.requests) == 2
     proxy.wait_empty()
 

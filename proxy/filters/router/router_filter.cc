@@ -11,13 +11,13 @@ namespace {
 
 using Failure = UpstreamRequest::Failure;
 
-// body_is_whole: another attempt would have been possible.
-Reason reasonOf(Failure failure, bool body_is_whole) {
+// sent_whole: not only its beginning was refused, so that another attempt would have been possible.
+Reason reasonOf(Failure failure, bool sent_whole) {
   switch (failure) {
     case Failure::kConnectFailed:
       return Reason::kNoReplica;
     case Failure::kRefused:
-      return body_is_whole ? Reason::kOverloaded : Reason::kReplicaRefusedAfterSend;
+      return sent_whole ? Reason::kOverloaded : Reason::kReplicaRefusedAfterSend;
     case Failure::kReset:
       return Reason::kReplicaRefusedAfterSend;
     case Failure::kConnectionLost:
@@ -100,10 +100,12 @@ void RouterFilter::forwardBody() {
   if (request_sent_ || upstream_ == nullptr || (body.empty() && !complete)) {
     return;
   }
-  if (complete && !body_touched_ && !exchange_.responseStarted() &&
-      sendings() < exchange_.cluster().config().retry.max_attempts) {
-    body.copyTo(replay_);
-    replay_kept_ = true;
+  if (complete && !body_touched_ && !exchange_.responseStarted()) {
+    sent_whole_ = true;
+    if (sendings() < exchange_.cluster().config().retry.max_attempts) {
+      body.copyTo(replay_);
+      replay_kept_ = true;
+    }
   }
   body_touched_ = true;
   const http::Headers& trailers = exchange_.requestTrailers();
@@ -138,7 +140,7 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
       exchange_.cluster().cluster().countLimitExceeded();
     }
     if (!retry(false)) {
-      exchange_.reply(reasonOf(Failure::kRefused, bodyIsWhole()));
+      exchange_.reply(reasonOf(Failure::kRefused, sentWhole()));
     }
     return;
   }
@@ -206,7 +208,7 @@ void RouterFilter::onUpstreamFailed(Failure failure) {
     return;
   }
   discardUpstream();
-  exchange_.reply(reasonOf(failure, bodyIsWhole()));
+  exchange_.reply(reasonOf(failure, sentWhole()));
 }
 
 std::uint32_t RouterFilter::sendings() const {
@@ -230,6 +232,7 @@ bool RouterFilter::retry(bool could_not_connect) {
   request_sent_ = false;
   body_touched_ = false;
   replay_kept_ = false;
+  sent_whole_ = false;
   exchange_.setUpstreamBacklog(0);
   if (!exchange_.putBack(slot, could_not_connect)) {
     return false;

@@ -35,6 +35,8 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   void askForLoadReport(http::Headers& headers);
   void forwardBody();
   bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
+  // Of the last attempt allowed, no copy is kept.
+  bool sentWhole() const { return !body_touched_ || sent_whole_; }
   // Attempts without those that could not connect, which have a bound of their own.
   std::uint32_t sendings() const;
   // Whether the request waits for another slot now. Takes the attempt's slot in any case.
@@ -54,6 +56,7 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   bool request_sent_ = false;      // to its end
   bool body_touched_ = false;      // some of the body is no longer in the exchange
   bool replay_kept_ = false;       // but a copy of all of it is here
+  bool sent_whole_ = false;        // all of the body was there when this attempt's went out
   net::Buffer replay_;
   std::size_t unconsumed_ = 0;  // of the response
   TimePoint dispatched_{};
