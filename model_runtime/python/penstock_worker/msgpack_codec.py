@@ -28,7 +28,12 @@ def unpack(data: Any) -> Any:
             return Reader(data, _FEW_OBJECTS).read()
         except BudgetSpent:
             pass
-    return msgpack.unpackb(data, object_hook=from_map)
+    try:
+        return msgpack.unpackb(data, object_hook=from_map)
+    except (msgpack.FormatError, msgpack.StackError) as error:
+        # These two say nothing.
+        deep = isinstance(error, msgpack.StackError)
+        raise ValueError("nested too deep" if deep else "a byte that begins no value") from None
 
 
 def pack(value: Any) -> List[Any]:
