@@ -3,6 +3,10 @@
 namespace penstock::proxy {
 namespace {
 
+http::RateLimit limitOf(const RateConfig& rate) {
+  return {.burst = rate.burst, .per_second = rate.per_second};
+}
+
 http::Limits limitsOf(const ListenerConfig& config) {
   http::Limits limits;
   limits.max_streams = config.max_streams;
@@ -14,6 +18,9 @@ http::Limits limitsOf(const ListenerConfig& config) {
   limits.max_chunks = config.max_chunks;
   limits.max_chunk_extension_bytes = config.max_chunk_extension_bytes.count;
   limits.max_outbound_frames = config.max_outbound_frames;
+  limits.client_resets = limitOf(config.client_resets);
+  limits.forced_resets = limitOf(config.forced_resets);
+  limits.frames = limitOf(config.frame_budget);
   limits.preface_timeout = config.preface_timeout;
   limits.settings_ack_timeout = config.settings_ack_timeout;
   limits.header_timeout = config.header_timeout;

@@ -12,6 +12,19 @@ namespace {
 
 constexpr Duration kDrainCheckInterval = std::chrono::milliseconds(20);
 
+std::string_view nameOf(http::ServerConnection::Flood flood) {
+  using Flood = http::ServerConnection::Flood;
+  switch (flood) {
+    case Flood::kClientResets:
+      return "client_resets";
+    case Flood::kForcedResets:
+      return "forced_resets";
+    case Flood::kFrames:
+      break;
+  }
+  return "frame_budget";
+}
+
 }  // namespace
 
 // One listener on this worker with the connections that it accepted.
@@ -100,6 +113,9 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     return it == connections_.end() ? nullptr : it->second.get();
   }
   void onRejected(Reason reason) override { shared_.countRejected(outcomeOf(reason).name); }
+  void onFlood(http::ServerConnection::Flood flood) override {
+    shared_.countRejected(nameOf(flood));
+  }
   void logRejected(const ClientAddress& client, http::Protocol protocol,
                    const ExchangeReport& report) override {
     if (worker_.access_log_ != nullptr) {

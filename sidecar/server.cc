@@ -20,6 +20,13 @@ constexpr std::size_t kMaxConnections = 10'000;
 // For connections whose last response is still on its way, when all work has ended.
 constexpr auto kLastBytes = 5s;
 
+http::Limits connectionLimits() {
+  http::Limits limits;
+  // A proxy resets for all its clients.
+  limits.client_resets = {.burst = 10'000, .per_second = 1'000};
+  return limits;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::make(const Options& options, const Clock& clock,
@@ -37,6 +44,7 @@ Server::Server(const Options& options, net::UniqueFd socket, const Clock& clock,
       log_(log),
       loop_(clock),
       gpus_(metrics_, log),
+      limits_(connectionLimits()),
       executor_(makeExecutor()),
       service_(loop_, metrics_, *executor_,
                {.max_request_body = options_.model.max_request_body.count,

@@ -28,8 +28,9 @@ std::string_view view(nghttp2_rcbuf* buffer) {
 struct Http2Callbacks {
   static Http2Session& session(void* user_data) { return *static_cast<Http2Session*>(user_data); }
 
-  static int onBeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* user_data) {
-    session(user_data).countFrame(*header);
+  static int onBeginFrame(nghttp2_session*, const nghttp2_frame_hd*, void* user_data) {
+    Http2Session& self = session(user_data);
+    self.guard_.onFrame(self.loop_.now());
     return 0;
   }
 
@@ -72,6 +73,7 @@ struct Http2Callbacks {
                     const std::uint8_t* data, std::size_t size, void* user_data) {
     Http2Session& self = session(user_data);
     nghttp2_session_consume_connection(native, size);
+    self.guard_.onDataReceived(size);
     Http2Stream* stream = self.find(id);
     if (stream != nullptr && self.open_) {
       stream->receiveData({data, size});
@@ -125,6 +127,7 @@ struct Http2Callbacks {
     }
     self.filling_->append(std::span(header, kFrameHeaderSize));
     stream->writePayload(*self.filling_, size);
+    self.guard_.onDataSent(size, stream->allFramed());
     return 0;
   }
 };
@@ -165,6 +168,8 @@ Option makeOption() {
   // It would keep a hundred of them for each connection, only to tell which frames come too
   // late; Http2FrameHeads does that.
   nghttp2_option_set_no_closed_streams(made, 1);
+  // Http2FloodGuard bounds them, and says why.
+  nghttp2_option_set_stream_reset_rate_limit(made, UINT64_MAX, 1);
   return Option(made);
 }
 

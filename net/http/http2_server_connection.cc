@@ -189,6 +189,7 @@ void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead
   if (!stream.listed_) {
     return;  // onStream has closed the connection
   }
+  session_.requestAccepted();
   stream.handler_ = handler;
   stream.startBodyClock();
   handler->onRequestHead(std::move(head), end_stream);

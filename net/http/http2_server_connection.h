@@ -42,6 +42,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   void onPingAck() override;
   void onGoaway() override {}
   void onGoawaySent() override;
+  void onFlood(Flood flood) override { owner_.onFlood(flood); }
   void onStreamsEnded() override;
   TimePoint onTimer(TimePoint now) override;
 

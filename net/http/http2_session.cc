@@ -32,6 +32,18 @@ std::uint32_t errorCode(ResetReason reason) {
   return NGHTTP2_INTERNAL_ERROR;
 }
 
+// Whether we reset a stream with that error because the peer broke the protocol on it.
+bool brokenByPeer(std::uint32_t error_code) {
+  return error_code == NGHTTP2_PROTOCOL_ERROR || error_code == NGHTTP2_FLOW_CONTROL_ERROR ||
+         error_code == NGHTTP2_STREAM_CLOSED || error_code == NGHTTP2_FRAME_SIZE_ERROR;
+}
+
+// A replica may send what it likes: what waits for it is bounded elsewhere.
+Limits trusting(Limits limits) {
+  limits.client_resets = limits.forced_resets = limits.frames = {.burst = 0, .per_second = 0};
+  return limits;
+}
+
 }  // namespace
 
 Http2Session::Http2Session(Side side, net::EventLoop& loop,
@@ -43,6 +55,7 @@ Http2Session::Http2Session(Side side, net::EventLoop& loop,
       limits_(limits),
       events_(events),
       heads_(side == Side::kServer ? NGHTTP2_CLIENT_MAGIC_LEN : 0),
+      guard_(side == Side::kServer ? limits : trusting(limits), loop.now()),
       timer_(loop, [this] { onTimerFired(); }),
       idle_since_(loop.now()) {
   native_ = newHttp2Session(side == Side::kServer, *this);
@@ -92,6 +105,7 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
   if (side_ == Side::kServer && heads_.cameTooLate()) {
     terminate(StreamEnd::kProtocolError, NGHTTP2_STREAM_CLOSED);
   }
+  checkFlood();
   if (nghttp2_session_want_write(native_) != 0 || nghttp2_session_want_read(native_) == 0) {
     flushLater();
   }
@@ -116,6 +130,7 @@ void Http2Session::fill(net::Buffer& output) {
   }
   filling_ = nullptr;
   deliverPending();
+  checkFlood();
   if (open_ && nghttp2_session_want_read(native_) == 0 &&
       nghttp2_session_want_write(native_) == 0) {
     open_ = false;
@@ -129,6 +144,13 @@ void Http2Session::terminate(StreamEnd end, std::uint32_t error_code) {
   farewell_ = end;
   nghttp2_session_terminate_session(native_, error_code);
   flushLater();
+}
+
+void Http2Session::checkFlood() {
+  if (open_ && guard_.flood() && !std::exchange(flooded_, true)) {
+    events_.onFlood(*guard_.flood());
+    terminate(StreamEnd::kProtocolError, NGHTTP2_ENHANCE_YOUR_CALM);
+  }
 }
 
 void Http2Session::close(StreamEnd end) {
@@ -265,10 +287,6 @@ void Http2Session::flushLater() {
   }
 }
 
-void Http2Session::countFrame(const nghttp2_frame_hd&) {
-  ++frames_received_;
-}
-
 Http2Stream* Http2Session::find(std::int32_t id) {
   if (found_ == nullptr || found_->id_ != id) {
     found_ = static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(native_, id));
@@ -302,6 +320,7 @@ void Http2Session::frameReceived(const nghttp2_frame& frame) {
       events_.onHeadersEnd(stream, end_stream);
       break;
     case NGHTTP2_RST_STREAM:
+      guard_.onClientReset(loop_.now());
       if (stream != nullptr) {
         stream->peer_reset_ = true;
       }
@@ -326,6 +345,9 @@ void Http2Session::frameSent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_GOAWAY) {
     events_.onGoawaySent();
     return;
+  }
+  if (frame.hd.type == NGHTTP2_RST_STREAM && brokenByPeer(frame.rst_stream.error_code)) {
+    guard_.onForcedReset(loop_.now());
   }
   if ((frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) ||
       (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {

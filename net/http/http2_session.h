@@ -10,6 +10,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "net/connection.h"
+#include "net/http/http2_flood_guard.h"
 #include "net/http/http2_frame_heads.h"
 #include "net/http/http2_headers.h"
 #include "net/http/http2_stream.h"
@@ -41,6 +42,8 @@ class Http2Session {
     virtual void onPingAck() = 0;
     virtual void onGoaway() = 0;
     virtual void onGoawaySent() = 0;
+    // Server: the client has done something too often; the session is ending.
+    virtual void onFlood(ServerConnection::Flood) {}
     // One or more streams have ended since the last call.
     virtual void onStreamsEnded() = 0;
     // Something may be due. Returns when to be called next, at the latest.
@@ -76,6 +79,9 @@ class Http2Session {
   void readyLater(Http2Stream& stream);
   const std::vector<std::unique_ptr<Http2Stream>>& streams() const { return streams_; }
 
+  // Tells of a request that has been accepted.
+  void requestAccepted() { guard_.onRequest(); }
+
   // Since when there is no stream, if there is none.
   TimePoint idleSince() const { return idle_since_; }
 
@@ -95,8 +101,8 @@ class Http2Session {
   friend struct Http2Callbacks;
 
   void submitSettings();
-  // Every frame that arrives passes here before it is looked at: the place to charge a budget.
-  void countFrame(const nghttp2_frame_hd& header);
+  // Ends the connection if its client has done something too often.
+  void checkFlood();
   void frameReceived(const nghttp2_frame& frame);
   void frameSent(const nghttp2_frame& frame);
   void streamClosed(Http2Stream& stream, std::uint32_t error_code);
@@ -117,6 +123,7 @@ class Http2Session {
   const Limits limits_;
   Events& events_;
   Http2FrameHeads heads_;
+  Http2FloodGuard guard_;
   Http2FieldRoom field_room_;
   nghttp2_session* native_ = nullptr;
   std::vector<std::unique_ptr<Http2Stream>> streams_;
@@ -127,10 +134,10 @@ class Http2Session {
   net::Timer timer_;
   TimePoint armed_for_ = TimePoint::max();
   TimePoint idle_since_;
-  std::uint64_t frames_received_ = 0;
   StreamEnd farewell_ = StreamEnd::kProtocolError;  // for streams left when nghttp2 is done
   bool open_ = true;
   bool streams_ended_ = false;
+  bool flooded_ = false;
 };
 
 }  // namespace penstock::http

@@ -71,6 +71,8 @@ class Http2Stream {
   // nghttp2's data source: how many bytes the next DATA frame has, and then its payload.
   ssize_t pull(std::size_t max, std::uint32_t* flags);
   void writePayload(net::Buffer& output, std::size_t count);
+  // Of what was to be sent so far, all is in frames.
+  bool allFramed() const { return unsent_.empty(); }
 };
 
 // Puts the shared half behind one of the two stream interfaces.

@@ -8,6 +8,12 @@
 
 namespace penstock::http {
 
+// How many of something a peer may do at once, and a second in the long run. burst 0: any number.
+struct RateLimit {
+  std::uint32_t burst;
+  std::uint32_t per_second;
+};
+
 // Bounds that a codec enforces, server or client side; defaults are those of docs and
 // configuration.
 struct Limits {
@@ -17,9 +23,13 @@ struct Limits {
   std::size_t max_header_bytes = 64 * 1024;   // names + values + 32 each (RFC 9113 §6.5.2)
   std::size_t max_header_fields = 100;
   std::size_t max_path_bytes = 8 * 1024;
-  std::size_t max_chunks = 65536;               // HTTP/1 chunks in one body
-  std::size_t max_chunk_extension_bytes = 256;  // per chunk line
-  std::size_t max_outbound_frames = 5000;       // queued in nghttp2
+  std::size_t max_chunks = 65536;                           // HTTP/1 chunks in one body
+  std::size_t max_chunk_extension_bytes = 256;              // per chunk line
+  std::size_t max_outbound_frames = 5000;                   // queued in nghttp2
+  RateLimit client_resets{.burst = 200, .per_second = 20};  // HTTP/2 requests that a client resets
+  // HTTP/2 streams that we reset because the client broke the protocol.
+  RateLimit forced_resets{.burst = 100, .per_second = 10};
+  RateLimit frames{.burst = 2000, .per_second = 200};  // HTTP/2 frames beyond what requests need
   int max_informational = 10;
   Duration preface_timeout = std::chrono::seconds(5);  // HTTP/2 preface and SETTINGS
   Duration settings_ack_timeout = std::chrono::seconds(10);

@@ -75,6 +75,7 @@ class NegotiatedServerConnection final : public ServerConnection,
   ResponseHead rejectRequest(Rejection why, std::string_view detail, std::string& body) override {
     return owner_.rejectRequest(why, detail, body);
   }
+  void onFlood(Flood flood) override { owner_.onFlood(flood); }
   void onConnectionClosed(ServerConnection&) override {
     if (started_) {
       owner_.onConnectionClosed(*this);

@@ -30,6 +30,9 @@ class ServerConnection {
     kWebSocketVersion,     // 400; the codec adds the version that it takes
   };
 
+  // What an HTTP/2 client did too often; the connection ends.
+  enum class Flood { kClientResets, kForcedResets, kFrames };
+
   class Owner {
    public:
     virtual ~Owner() = default;
@@ -40,6 +43,7 @@ class ServerConnection {
     // begun to answer: gives the reply to send. detail says what was wrong.
     virtual ResponseHead rejectRequest(Rejection why, std::string_view detail,
                                        std::string& body) = 0;
+    virtual void onFlood(Flood) {}
     // The connection is closed; the owner frees it with EventLoop::destroyLater. Every stream has
     // had its onEnd.
     virtual void onConnectionClosed(ServerConnection& connection) = 0;

@@ -67,6 +67,14 @@ struct ListenerTlsConfig {
   std::string client_ca;    // PEM; empty: no client certificate is asked for
 };
 
+// So many at once, and so many a second in the long run. burst 0: any number.
+struct RateConfig {
+  std::uint32_t burst;
+  std::uint32_t per_second;
+
+  bool operator==(const RateConfig&) const = default;
+};
+
 struct ListenerConfig {
   std::string name;
   std::string address;  // ip:port; port 0 takes a free one
@@ -81,6 +89,10 @@ struct ListenerConfig {
   std::uint32_t max_chunks = 65'536;           // HTTP/1 chunks of one body
   ByteSize max_chunk_extension_bytes = 256_B;  // per chunk line
   std::uint32_t max_outbound_frames = 5'000;   // HTTP/2 frames queued towards the client
+  // Of one HTTP/2 connection, which ends beyond them.
+  RateConfig client_resets{.burst = 200, .per_second = 20};    // requests that the client resets
+  RateConfig forced_resets{.burst = 100, .per_second = 10};    // that we reset for what it did
+  RateConfig frame_budget{.burst = 2'000, .per_second = 200};  // frames beyond what requests need
   Duration tls_handshake_timeout = 10s;
   Duration preface_timeout = 5s;  // HTTP/2 preface and SETTINGS
   Duration settings_ack_timeout = 10s;

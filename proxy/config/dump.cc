@@ -49,6 +49,10 @@ Json dump(const ListenerTlsConfig& tls) {
   return json;
 }
 
+Json dump(const RateConfig& rate) {
+  return {{"burst", rate.burst}, {"per_second", rate.per_second}};
+}
+
 Json dump(const ListenerConfig& listener) {
   Json json{{"name", listener.name}, {"address", listener.address}};
   if (listener.tls) {
@@ -64,6 +68,9 @@ Json dump(const ListenerConfig& listener) {
   json["max_chunks"] = listener.max_chunks;
   json["max_chunk_extension_bytes"] = toString(listener.max_chunk_extension_bytes);
   json["max_outbound_frames"] = listener.max_outbound_frames;
+  json["client_resets"] = dump(listener.client_resets);
+  json["forced_resets"] = dump(listener.forced_resets);
+  json["frame_budget"] = dump(listener.frame_budget);
   json["max_requests_per_connection"] = listener.max_requests_per_connection;
   json["tls_handshake_timeout"] = toString(listener.tls_handshake_timeout);
   json["preface_timeout"] = toString(listener.preface_timeout);

@@ -124,6 +124,15 @@ ListenerTlsConfig readTls(const YamlValue& value) {
   return tls;
 }
 
+void readRate(YamlMap& map, std::string_view key, RateConfig& rate) {
+  if (const auto value = map.find(key)) {
+    YamlMap fields(*value);
+    fields.optional("burst", rate.burst, {0, 1'000'000});
+    fields.optional("per_second", rate.per_second, {1, 1'000'000});
+    fields.finish();
+  }
+}
+
 void readBounds(YamlMap& map, ListenerConfig& listener) {
   map.optional("max_connections", listener.max_connections, {1, 1'000'000});
   map.optional("max_streams", listener.max_streams, {1, 100'000});
@@ -140,6 +149,9 @@ void readBounds(YamlMap& map, ListenerConfig& listener) {
   map.optional("max_chunks", listener.max_chunks, {1, UINT32_MAX});
   map.optional("max_chunk_extension_bytes", listener.max_chunk_extension_bytes, {0_B, 64_KiB});
   map.optional("max_outbound_frames", listener.max_outbound_frames, {100, 1'000'000});
+  readRate(map, "client_resets", listener.client_resets);
+  readRate(map, "forced_resets", listener.forced_resets);
+  readRate(map, "frame_budget", listener.frame_budget);
   map.optional("max_requests_per_connection", listener.max_requests_per_connection);
 }
 

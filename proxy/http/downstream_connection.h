@@ -26,6 +26,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
     virtual DownstreamConnection* findDownstream(Id id) = 0;
     // A request ended without reaching a cluster.
     virtual void onRejected(Reason reason) = 0;
+    virtual void onFlood(http::ServerConnection::Flood flood) = 0;
     // One that had no exchange has been answered.
     virtual void logRejected(const ClientAddress& client, http::Protocol protocol,
                              const ExchangeReport& report) = 0;
@@ -46,6 +47,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   http::RequestHandler* onStream(http::ServerStream& stream) override;
   http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
                                    std::string& body) override;
+  void onFlood(http::ServerConnection::Flood flood) override { owner_.onFlood(flood); }
   void onConnectionClosed(http::ServerConnection& connection) override;
 
  private:

@@ -135,6 +135,40 @@ def test_streams_of_a_connection_count_until_their_work_has_ended(replica):
     assert len(fake.requests) >= 5
 
 
+def reset_request(client):
+    client.request().reset()
+
+
+def forced_reset(client):
+    client.request(headers=[("connection", "close")])
+
+
+def ping(client):
+    with client.lock:
+        client.h2.ping(b"12345678")
+        client.flush()
+
+
+@pytest.mark.parametrize("limit,excess", [("client_resets", reset_request),
+                                          ("forced_resets", forced_reset),
+                                          ("frame_budget", ping)])
+def test_a_client_that_does_too_much_of_what_serves_nothing_is_sent_away(replica, limit, excess):
+    proxy, _ = limited(replica, **{limit: {"burst": 30, "per_second": 1}})
+    with H2Client(proxy.address) as client, H2Client(proxy.address) as other:
+        for _ in range(20):
+            excess(client)
+        assert client.fetch().status == 200, "so much is allowed"
+        for _ in range(100):
+            with client.lock:
+                if not client.closed:
+                    excess(client)
+        client.wait_for(lambda: client.closed, "the end of the connection")
+        assert client.goaway[0] == 11, "ENHANCE_YOUR_CALM"
+        assert other.fetch().status == 200
+    equals(lambda: proxy.metric("penstock_listener_rejected_total", listener="ingress", reason=limit), 1)
+    proxy.wait_empty()
+
+
 def test_max_streams_of_a_client_that_does_not_heed_settings(replica):
     proxy, fake = limited(replica, handler=None, max_streams=4, cluster={"concurrency_target": 10})
     with H2Client(proxy.address) as client:

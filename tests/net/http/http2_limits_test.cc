@@ -1,6 +1,8 @@
 // What one connection can make the server hold, and for how long.
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "tests/net/http/http2_server_fixture.h"
 
@@ -100,6 +102,72 @@ TEST_F(Http2LimitsTest, ClosesTheSocketOnTooManyContinuations) {
   send(frames);
   EXPECT_TRUE(closed_);
   EXPECT_TRUE(requests_.empty());
+}
+
+// What a client does too often ends its connection, but not before.
+class Http2FloodTest : public Http2LimitsTest {
+ protected:
+  void onFlood(ServerConnection::Flood flood) override { floods_.push_back(flood); }
+  void expectCalmed(ServerConnection::Flood why) {
+    constexpr std::uint32_t kEnhanceYourCalm = 11;
+    EXPECT_EQ(floods_, std::vector{why});
+    EXPECT_TRUE(peer_->sawEnd());
+    const auto frames = peer_->take();
+    const auto goaway = std::ranges::find(frames, kGoawayFrame, &Frame::type);
+    ASSERT_NE(goaway, frames.end());
+    EXPECT_EQ(wordAt(*goaway, 4), kEnhanceYourCalm);
+  }
+  std::vector<ServerConnection::Flood> floods_;
+};
+
+TEST_F(Http2FloodTest, OfResetsByTheClient) {
+  limits_.client_resets = {.burst = 5, .per_second = 1};
+  handshake();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(floods_.empty());
+    EXPECT_FALSE(peer_->sawEnd());
+    send(headersFrame(2 * i + 1, requestFields("GET", "/"), true) + resetFrame(2 * i + 1, kCancel));
+  }
+  expectCalmed(ServerConnection::Flood::kClientResets);
+}
+
+TEST_F(Http2FloodTest, OfResetsThatTheClientForces) {
+  limits_.forced_resets = {.burst = 5, .per_second = 1};
+  handshake();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_FALSE(peer_->sawEnd());
+    send(headersFrame(2 * i + 1, requestFields("POST", "/"), false) +
+         makeFrame(kWindowFrame, 0, 2 * i + 1, std::string("\x7f\xff\xff\xff", 4)));
+  }
+  expectCalmed(ServerConnection::Flood::kForcedResets);
+}
+
+TEST_F(Http2FloodTest, OfFramesThatNoRequestNeeds) {
+  limits_.frames = {.burst = 50, .per_second = 1};
+  handshake();
+  send(headersFrame(1, requestFields("POST", "/"), false));
+  std::string empty;
+  for (int i = 0; i < 40; ++i) {
+    empty += makeFrame(kDataFrame, 0, 1, "");
+  }
+  send(empty);
+  EXPECT_FALSE(peer_->sawEnd());
+  send(empty);
+  expectCalmed(ServerConnection::Flood::kFrames);
+}
+
+TEST_F(Http2FloodTest, IsNoneWhereTheReplicaOrWeEndStreams) {
+  limits_.forced_resets = limits_.client_resets = {.burst = 2, .per_second = 1};
+  handshake();
+  on_head_ = [](SeenRequest& request) {
+    request.stream->reset(request.head.path == "/1" ? ResetReason::kInternal
+                                                    : ResetReason::kCancel);
+  };
+  for (int i = 0; i < 10; ++i) {
+    send(headersFrame(2 * i + 1, requestFields("GET", i % 2 == 0 ? "/1" : "/2"), true));
+  }
+  EXPECT_TRUE(floods_.empty());
+  EXPECT_FALSE(peer_->sawEnd());
 }
 
 TEST_F(Http2LimitsTest, WaitsSoLongForThePreface) {

@@ -132,6 +132,9 @@ TEST(ConfigLoader, GivesListenersTheDocumentedDefaults) {
   EXPECT_EQ(listener.max_chunks, 65'536U);
   EXPECT_EQ(listener.max_chunk_extension_bytes, 256_B);
   EXPECT_EQ(listener.max_outbound_frames, 5'000U);
+  EXPECT_EQ(listener.client_resets, (RateConfig{.burst = 200, .per_second = 20}));
+  EXPECT_EQ(listener.forced_resets, (RateConfig{.burst = 100, .per_second = 10}));
+  EXPECT_EQ(listener.frame_budget, (RateConfig{.burst = 2'000, .per_second = 200}));
   EXPECT_EQ(listener.max_requests_per_connection, 0U);
   EXPECT_EQ(listener.tls_handshake_timeout, 10s);
   EXPECT_EQ(listener.preface_timeout, 5s);

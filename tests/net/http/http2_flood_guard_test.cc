@@ -1,0 +1,109 @@
+#include "net/http/http2_flood_guard.h"
+
+#include <gtest/gtest.h>
+
+namespace penstock::http {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Flood = ServerConnection::Flood;
+
+const TimePoint kStart = TimePoint{} + seconds(100);
+
+TEST(TokenBucket, GivesItsBurstAndThenItsRate) {
+  TokenBucket bucket({.burst = 3, .per_second = 2}, kStart);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(bucket.take(kStart));
+  }
+  EXPECT_TRUE(bucket.take(kStart + milliseconds(500)));
+  EXPECT_FALSE(bucket.take(kStart + milliseconds(900)));
+}
+
+TEST(TokenBucket, NeverHoldsMoreThanItsBurst) {
+  TokenBucket bucket({.burst = 2, .per_second = 100}, kStart);
+  bucket.giveBack(50);
+  const TimePoint later = kStart + seconds(3600);
+  EXPECT_TRUE(bucket.take(later));
+  EXPECT_TRUE(bucket.take(later));
+  EXPECT_FALSE(bucket.take(later));
+}
+
+TEST(TokenBucket, OfNoBurstBoundsNothing) {
+  TokenBucket bucket({.burst = 0, .per_second = 0}, kStart);
+  for (int i = 0; i < 100'000; ++i) {
+    ASSERT_TRUE(bucket.take(kStart));
+  }
+}
+
+TEST(Http2FloodGuard, TellsWhatCameTooOften) {
+  Http2FloodGuard resets(Limits{}, kStart);
+  for (int i = 0; i < 200; ++i) {
+    resets.onClientReset(kStart);
+  }
+  EXPECT_FALSE(resets.flood());
+  resets.onClientReset(kStart);
+  EXPECT_EQ(resets.flood(), Flood::kClientResets);
+
+  Http2FloodGuard forced(Limits{}, kStart);
+  for (int i = 0; i < 101; ++i) {
+    forced.onForcedReset(kStart);
+  }
+  EXPECT_EQ(forced.flood(), Flood::kForcedResets);
+
+  Http2FloodGuard frames(Limits{}, kStart);
+  for (int i = 0; i < 2001; ++i) {
+    frames.onFrame(kStart);
+  }
+  EXPECT_EQ(frames.flood(), Flood::kFrames);
+}
+
+TEST(Http2FloodGuard, LetsHonestClientsDoAsMuchAsTheyLike) {
+  Http2FloodGuard guard(Limits{}, kStart);
+  // A load generator, 20 frames for each request.
+  for (int i = 0; i < 10'000; ++i) {
+    for (int frame = 0; frame < 20; ++frame) {
+      guard.onFrame(kStart);
+    }
+    guard.onRequest();
+  }
+  // Uploads in frames of any size.
+  for (int i = 0; i < 10'000; ++i) {
+    guard.onFrame(kStart);
+    guard.onDataReceived(1);
+  }
+  // A download, both windows opened for each 4 KiB.
+  for (int i = 0; i < 10'000; ++i) {
+    guard.onDataSent(4096, false);
+    guard.onFrame(kStart);
+    guard.onFrame(kStart);
+  }
+  // A stream of small pieces, each answered with PING and both windows.
+  for (int i = 0; i < 10'000; ++i) {
+    guard.onDataSent(30, true);
+    guard.onFrame(kStart);
+    guard.onFrame(kStart);
+    guard.onFrame(kStart);
+  }
+  EXPECT_FALSE(guard.flood());
+}
+
+TEST(Http2FloodGuard, AWindowOpenedByBytesPaysForNothing) {
+  Http2FloodGuard guard(Limits{}, kStart);
+  for (int i = 0; i < 2003; ++i) {
+    guard.onFrame(kStart);
+    guard.onDataSent(1, false);
+  }
+  EXPECT_EQ(guard.flood(), Flood::kFrames);
+}
+
+TEST(Http2FloodGuard, EmptyDataIsPaidFor) {
+  Http2FloodGuard guard(Limits{}, kStart);
+  for (int i = 0; i < 2001; ++i) {
+    guard.onFrame(kStart);  // and no onDataReceived
+  }
+  EXPECT_TRUE(guard.flood());
+}
+
+}  // namespace
+}  // namespace penstock::http
