@@ -28,12 +28,6 @@ std::string_view view(nghttp2_rcbuf* buffer) {
 struct Http2Callbacks {
   static Http2Session& session(void* user_data) { return *static_cast<Http2Session*>(user_data); }
 
-  static int onBeginFrame(nghttp2_session*, const nghttp2_frame_hd*, void* user_data) {
-    Http2Session& self = session(user_data);
-    self.guard_.onFrame(self.loop_.now());
-    return 0;
-  }
-
   static int onBeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
     Http2Session& self = session(user_data);
     if (self.open_) {
@@ -148,7 +142,6 @@ using Option = std::unique_ptr<nghttp2_option, OptionDeleter>;
 Callbacks makeCallbacks() {
   nghttp2_session_callbacks* made = nullptr;
   PENSTOCK_CHECK(nghttp2_session_callbacks_new(&made) == 0, "there is memory");
-  nghttp2_session_callbacks_set_on_begin_frame_callback(made, Http2Callbacks::onBeginFrame);
   nghttp2_session_callbacks_set_on_begin_headers_callback(made, Http2Callbacks::onBeginHeaders);
   nghttp2_session_callbacks_set_on_header_callback2(made, Http2Callbacks::onHeader);
   nghttp2_session_callbacks_set_on_invalid_header_callback2(made, Http2Callbacks::onInvalidHeader);

@@ -5,13 +5,13 @@
 
 namespace penstock::http {
 
-bool TokenBucket::take(TimePoint now) {
+bool TokenBucket::take(TimePoint now, std::size_t count) {
   if (limit_.burst == 0) {
     return true;
   }
   giveBack(std::chrono::duration<double>(now - since_).count() * limit_.per_second);
   since_ = now;
-  tokens_ -= 1;
+  tokens_ -= static_cast<double>(count);
   return tokens_ >= 0;
 }
 
@@ -24,28 +24,34 @@ Http2FloodGuard::Http2FloodGuard(const Limits& limits, TimePoint now)
       client_resets_(limits.client_resets, now),
       forced_resets_(limits.forced_resets, now) {}
 
-void Http2FloodGuard::onFrame(TimePoint now) {
-  take(frames_, now, ServerConnection::Flood::kFrames);
+void Http2FloodGuard::onFrames(std::size_t count, TimePoint now) {
+  if (!frames_.take(now, count)) {
+    note(Flood::kFrames);
+  }
 }
 
 void Http2FloodGuard::onClientReset(TimePoint now) {
-  take(client_resets_, now, ServerConnection::Flood::kClientResets);
+  if (!client_resets_.take(now)) {
+    note(Flood::kClientResets);
+  }
 }
 
 void Http2FloodGuard::onForcedReset(TimePoint now) {
-  take(forced_resets_, now, ServerConnection::Flood::kForcedResets);
+  if (!forced_resets_.take(now)) {
+    note(Flood::kForcedResets);
+  }
 }
 
 void Http2FloodGuard::onDataReceived(std::size_t bytes) {
-  frames_.giveBack(1 + static_cast<double>(bytes) / kBytesPerFrame);
+  frames_.giveBack(static_cast<double>(bytes) / kBytesPerFrame);
 }
 
 void Http2FloodGuard::onDataSent(std::size_t bytes, bool all) {
   frames_.giveBack((all ? kPerWholeWrite : 0) + static_cast<double>(bytes) / kBytesPerFrame);
 }
 
-void Http2FloodGuard::take(TokenBucket& bucket, TimePoint now, ServerConnection::Flood flood) {
-  if (!bucket.take(now) && !flood_) {
+void Http2FloodGuard::note(Flood flood) {
+  if (!flood_) {
     flood_ = flood;
   }
 }

@@ -16,7 +16,7 @@ class TokenBucket {
   TokenBucket(const RateLimit& limit, TimePoint now)
       : limit_(limit), tokens_(limit.burst), since_(now) {}
   // False: there were too many.
-  bool take(TimePoint now);
+  bool take(TimePoint now, std::size_t count = 1);
   void giveBack(double tokens);
 
  private:
@@ -31,31 +31,33 @@ class TokenBucket {
 // by single bytes never lets us send all there is).
 class Http2FloodGuard {
  public:
+  using Flood = ServerConnection::Flood;
+
   Http2FloodGuard(const Limits& limits, TimePoint now);
 
-  void onFrame(TimePoint now);  // any, as its head arrives
+  // So many have begun, DATA with something in it left out.
+  void onFrames(std::size_t count, TimePoint now);
   void onClientReset(TimePoint now);
   void onForcedReset(TimePoint now);  // we reset a stream because the client broke the protocol
   void onRequest() { frames_.giveBack(kPerRequest); }
-  // Of a body, in a DATA frame of the client's.
   void onDataReceived(std::size_t bytes);
   // all: nothing is left to send on that stream.
   void onDataSent(std::size_t bytes, bool all);
 
   // The first excess, if there was one.
-  std::optional<ServerConnection::Flood> flood() const { return flood_; }
+  std::optional<Flood> flood() const { return flood_; }
 
  private:
   static constexpr double kPerRequest = 20;
   static constexpr double kBytesPerFrame = 1024;
   static constexpr double kPerWholeWrite = 3;
 
-  void take(TokenBucket& bucket, TimePoint now, ServerConnection::Flood flood);
+  void note(Flood flood);
 
   TokenBucket frames_;
   TokenBucket client_resets_;
   TokenBucket forced_resets_;
-  std::optional<ServerConnection::Flood> flood_;
+  std::optional<Flood> flood_;
 };
 
 }  // namespace penstock::http

@@ -9,12 +9,19 @@ namespace penstock::http {
 namespace {
 
 constexpr std::size_t kHeadBytes = 9;
+constexpr std::size_t kMostPadding = 256;  // with its length
 
 // A CONTINUATION that continues nothing is an error, which is not to wait for more.
 bool leavesBlockOpen(std::span<const std::uint8_t> head, bool was_open) {
   const bool is_block = head[3] == NGHTTP2_HEADERS || head[3] == NGHTTP2_PUSH_PROMISE ||
                         (head[3] == NGHTTP2_CONTINUATION && was_open);
   return is_block && (head[4] & NGHTTP2_FLAG_END_HEADERS) == 0;
+}
+
+// DATA that is short and padded may have nothing in it.
+bool isDataWithBytes(std::span<const std::uint8_t> head, std::size_t length) {
+  const bool padded = (head[4] & NGHTTP2_FLAG_PADDED) != 0;
+  return head[3] == NGHTTP2_DATA && length > (padded ? kMostPadding : 0);
 }
 
 }  // namespace
@@ -57,6 +64,9 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
     skip_ = std::size_t{head[0]} << 16 | std::size_t{head[1]} << 8 | head[2];
     block_open_ = leavesBlockOpen(head, block_open_);
     look(head);
+    if (head[3] != NGHTTP2_CONTINUATION && !isDataWithBytes(head, skip_)) {
+      ++count_;
+    }
     at += kHeadBytes;
   }
   skip_ = keep_skip;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "net/http/http2_ended_streams.h"
@@ -16,6 +17,9 @@ namespace penstock::http {
 // as the network cuts it, an honest request would fail. So the head of a frame is kept back until
 // it is whole, and with it the last byte before it if it must be a CONTINUATION's.
 //
+// Counts frames other than DATA with something in it, unknown ones too, which nghttp2 tells nobody
+// of.
+//
 // Notices DATA and HEADERS on a stream that the peer has ended before, which nghttp2 would only do
 // with all that it knows of each closed stream in memory.
 class Http2FrameHeads {
@@ -26,6 +30,8 @@ class Http2FrameHeads {
   std::span<const std::uint8_t> pass(std::span<const std::uint8_t> bytes);
   // Such a frame has come, RFC 9113 §5.1: a connection error.
   bool cameTooLate() const { return came_too_late_; }
+  // How many such frames have begun since the last call. CONTINUATION has a bound of its own.
+  std::size_t takeCount() { return std::exchange(count_, 0); }
 
  private:
   void look(std::span<const std::uint8_t> head);
@@ -33,6 +39,7 @@ class Http2FrameHeads {
   std::size_t skip_;         // bytes until the next head
   bool block_open_ = false;  // a CONTINUATION must follow
   bool came_too_late_ = false;
+  std::size_t count_ = 0;
   Http2EndedStreams ended_;
   std::vector<std::uint8_t> kept_;
   std::vector<std::uint8_t> joined_;

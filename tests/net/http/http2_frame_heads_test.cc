@@ -53,6 +53,30 @@ TEST(Http2FrameHeads, PassesHeadsWholeHoweverTheyCome) {
   }
 }
 
+TEST(Http2FrameHeads, CountsFramesOtherThanDataWithSomethingInIt) {
+  constexpr std::uint8_t kUnknown = 0xfa;
+  constexpr std::uint8_t kPadded = 8;
+  const auto countOf = [](std::uint8_t type, std::uint8_t flags, std::size_t size) {
+    Http2FrameHeads heads(0);
+    Bytes frames;
+    addFrame(frames, type, flags, size);
+    addFrame(frames, type, flags, size);
+    for (const std::uint8_t byte : frames) {
+      heads.pass(std::span(&byte, 1));
+    }
+    const std::size_t count = heads.takeCount();
+    EXPECT_EQ(heads.takeCount(), 0u);
+    return count;
+  };
+  EXPECT_EQ(countOf(kHeaders, kEndHeaders, 5), 2u);
+  EXPECT_EQ(countOf(kUnknown, 0, 0), 2u);
+  EXPECT_EQ(countOf(kUnknown, 0, 1000), 2u);
+  EXPECT_EQ(countOf(kData, 0, 0), 2u);
+  EXPECT_EQ(countOf(kData, kPadded, 256), 2u);
+  EXPECT_EQ(countOf(kData, 0, 1), 0u);
+  EXPECT_EQ(countOf(kData, kPadded, 257), 0u);
+}
+
 TEST(Http2FrameHeads, PassesAContinuationOfNothingAtOnce) {
   Http2FrameHeads heads(0);
   Bytes stray;

@@ -156,6 +156,29 @@ TEST_F(Http2FloodTest, OfFramesThatNoRequestNeeds) {
   expectCalmed(ServerConnection::Flood::kFrames);
 }
 
+TEST_F(Http2FloodTest, OfFramesThatNobodyKnows) {
+  constexpr auto kUnknownFrame = static_cast<FrameType>(0xfa);
+  limits_.frames = {.burst = 50, .per_second = 1};
+  handshake();
+  for (int i = 0; i < 60; ++i) {
+    send(makeFrame(kUnknownFrame, 0, 0, "?"));
+  }
+  expectCalmed(ServerConnection::Flood::kFrames);
+}
+
+TEST_F(Http2FloodTest, IsNoneInAnUploadOfSingleBytes) {
+  limits_.frames = {.burst = 50, .per_second = 1};
+  handshake();
+  send(headersFrame(1, requestFields("POST", "/"), false));
+  std::string bytes;
+  for (int i = 0; i < 1000; ++i) {
+    bytes += makeFrame(kDataFrame, 0, 1, "x");
+  }
+  send(bytes);
+  EXPECT_TRUE(floods_.empty());
+  EXPECT_EQ(requests_[0]->body.size(), 1000u);
+}
+
 TEST_F(Http2FloodTest, IsNoneWhereTheReplicaOrWeEndStreams) {
   limits_.forced_resets = limits_.client_resets = {.burst = 2, .per_second = 1};
   handshake();

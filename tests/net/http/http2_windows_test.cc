@@ -104,6 +104,7 @@ TEST_F(Http2WindowsTest, ResetStreamsDoNotLeakConnectionWindow) {
 }
 
 TEST_F(Http2WindowsTest, PaddingAndRejectedBodiesDoNotLeakConnectionWindow) {
+  limits_.frames.burst = 0;
   startCounting();
   for (std::int32_t stream = 1; stream < 101; stream += 2) {
     send(headersFrame(stream, requestFields("POST", "/a#b"), false));
