@@ -232,6 +232,9 @@ class YamlDocument {
     std::size_t max_nodes = 20'000;
     std::size_t max_depth = 64;
     ByteSize max_size = 1_MiB;
+    // "<<: *other" stands for the keys of another mapping, as in YAML 1.1 and so in Python; else it
+    // is a key like any other.
+    bool merge_keys = false;
   };
 
   static Result<YamlDocument> load(const std::string& file) { return load(file, Options()); }

@@ -100,10 +100,14 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   void count(const YAML::Mark& mark, std::size_t nodes) {
+    count(mark.line + 1, mark.column + 1, nodes);
+  }
+  void count(int line, int column, std::size_t nodes) {
     count_ += nodes;
     if (count_ > options_.max_nodes) {
-      stop(mark, "expected at most " + std::to_string(options_.max_nodes) +
-                     " nodes, aliases counted each time they are used");
+      throw Stop{line, column,
+                 "expected at most " + std::to_string(options_.max_nodes) +
+                     " nodes, aliases counted each time they are used"};
     }
   }
 
@@ -126,11 +130,55 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void close() {
     const std::uint32_t node = open_.back().node;
+    if (options_.merge_keys && tree_.nodes[node].kind == YamlTree::Kind::kMap) {
+      merge(node);
+    }
     for (const std::uint32_t child : tree_.nodes[node].children) {
       tree_.nodes[node].weight += tree_.nodes[child].weight;
     }
     open_.pop_back();
     place(node);
+  }
+
+  // The mapping's own keys come before those merged into it, and of these the first one counts.
+  void merge(std::uint32_t node) {
+    std::vector<std::uint32_t>& children = tree_.nodes[node].children;
+    const auto isMerge = [&](std::uint32_t key) {
+      return tree_.nodes[key].plain && tree_.nodes[key].text == "<<";
+    };
+    std::size_t at = 0;
+    while (at < children.size() && !isMerge(children[at])) {
+      at += 2;
+    }
+    if (at >= children.size()) {
+      return;
+    }
+    const std::uint32_t merged = children[at + 1];
+    const auto first = children.begin() + static_cast<std::ptrdiff_t>(at);
+    children.erase(first, first + 2);
+    if (tree_.nodes[merged].kind == YamlTree::Kind::kSequence) {
+      for (const std::uint32_t map : tree_.nodes[merged].children) {
+        mergeFrom(map, node);
+      }
+    } else {
+      mergeFrom(merged, node);
+    }
+  }
+
+  void mergeFrom(std::uint32_t map, std::uint32_t into) {
+    const YamlTree::Node& from = tree_.nodes[map];
+    if (from.kind != YamlTree::Kind::kMap) {
+      throw Stop{from.line, from.column, "expected a mapping to merge, or a sequence of them"};
+    }
+    count(from.line, from.column, from.weight);
+    std::map<std::string, int>& known = open_.back().key_lines;
+    for (std::size_t i = 0; i < from.children.size(); i += 2) {
+      const YamlTree::Node& key = tree_.nodes[from.children[i]];
+      if (known.try_emplace(key.text, key.line).second) {
+        tree_.nodes[into].children.push_back(from.children[i]);
+        tree_.nodes[into].children.push_back(from.children[i + 1]);
+      }
+    }
   }
 
   // Puts a finished node where it belongs.

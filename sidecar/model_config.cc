@@ -174,7 +174,7 @@ Result<ModelConfig> loadModelConfig(const std::string& directory) {
     return failure(directory + ": expected a model's directory, with a config.yaml in it");
   }
   const std::string file = (fs::path(directory) / "config.yaml").lexically_normal().string();
-  auto document = YamlDocument::load(file);
+  auto document = YamlDocument::load(file, {.merge_keys = true});
   if (!document) {
     return std::unexpected(document.error());
   }

@@ -238,6 +238,37 @@ TEST(Yaml, ReadsThroughAliases) {
   EXPECT_EQ(out, 3);
 }
 
+std::string mergedJson(const std::string& text) {
+  const auto document = YamlDocument::parse(text, "f", {.merge_keys = true});
+  return document ? document->root().json() : document.error().message;
+}
+
+TEST(Yaml, MergesMappingsWhereAskedTo) {
+  const std::string bases = "x: &x {n: 1, m: 2}\ny: &y {m: 3, k: 4}\n";
+  EXPECT_THAT(mergedJson(bases + "a: {<<: *x, n: 5}"), HasSubstr(R"("a":{"n":5,"m":2})"));
+  EXPECT_THAT(mergedJson(bases + "a: {n: 5, <<: [*x, *y]}"),
+              HasSubstr(R"("a":{"n":5,"m":2,"k":4})"));
+  EXPECT_THAT(mergedJson(bases + "a: &a {<<: *y}\nb: {<<: *a}"), HasSubstr(R"("b":{"m":3,"k":4})"));
+  EXPECT_THAT(mergedJson("a: {'<<': {n: 1}}"), HasSubstr(R"("a":{"<<":{"n":1}})"));
+  EXPECT_THAT(mergedJson("a: {<<: 3}"), StartsWith("f:1:9: expected a mapping to merge"));
+  EXPECT_THAT(mergedJson("a: {<<: [{n: 1}, 3]}"),
+              StartsWith("f:1:18: expected a mapping to merge"));
+  EXPECT_THAT(YamlDocument::parse("a: {<<: {n: 1}}", "f")->root().json(),
+              HasSubstr(R"("<<":{"n":1})"));
+}
+
+TEST(Yaml, CountsWhatIsMerged) {
+  std::string bomb = "a0: &a0 {k: [x";
+  for (int i = 0; i < 5000; ++i) {
+    bomb += ", x";
+  }
+  bomb += "]}\n";
+  for (int i = 1; i < 10; ++i) {
+    bomb += "a" + std::to_string(i) + ": {<<: *a0}\n";
+  }
+  EXPECT_THAT(mergedJson(bomb), HasSubstr("expected at most 20000 nodes"));
+}
+
 TEST(Yaml, RefusesAnAliasBomb) {
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 10; ++i) {

@@ -101,6 +101,16 @@ penstock: { library: libm.so }
   EXPECT_EQ(config->predict_concurrency, 2u);
 }
 
+TEST_F(ModelConfigTest, FollowsMergesAsPythonDoes) {
+  const auto config = load(R"(
+x: &usual { predict_concurrency: 3, streaming_read_timeout: 9 }
+runtime: { <<: *usual }
+penstock: { library: libm.so }
+)");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->predict_concurrency, 3u);
+}
+
 TEST_F(ModelConfigTest, AMisplacedPredictConcurrencyIsAnErrorWithItsPlace) {
   EXPECT_THAT(errorOf("predict_concurrency: 4\npenstock: { library: libm.so }\n"),
               testing::AllOf(HasSubstr("config.yaml:1:1: "), HasSubstr("under runtime")));
