@@ -191,17 +191,21 @@ void Exchange::onTimer() {
     return;
   }
   if (deadline_.passed(now)) {
-    if (report_.attempts == 0) {
-      // Not executed, for want of a slot or of the rest of the request.
-      reply(!request_complete_ && !is_websocket_         ? Reason::kRequestTimeout
-            : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
-                                                         : Reason::kNoReplica);
-    } else {
-      reply(deadline_is_clients_ ? Reason::kDeadlineExceeded : Reason::kReplicaTimeout);
-    }
-    return;
+    replyOutOfTime();
+  } else {
+    armTimer();
   }
-  armTimer();
+}
+
+void Exchange::replyOutOfTime() {
+  if (report_.attempts == 0) {
+    // Not executed, for want of a slot or of the rest of the request.
+    reply(!request_complete_ && !is_websocket_         ? Reason::kRequestTimeout
+          : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
+                                                       : Reason::kNoReplica);
+  } else {
+    reply(deadline_is_clients_ ? Reason::kDeadlineExceeded : Reason::kReplicaTimeout);
+  }
 }
 
 bool Exchange::putBack(Slot& slot, bool back_off) {

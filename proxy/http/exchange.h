@@ -95,6 +95,8 @@ class Exchange final : public http::RequestHandler {
   // --- for filters: the response
   // Ends the exchange with an answer of our own; after the response has begun, by resetting it.
   void reply(Reason reason, std::string_view detail = {});
+  // The same, because deadline() has passed.
+  void replyOutOfTime();
   bool responseStarted() const { return response_started_; }
   // A WebSocket that the replica has accepted: has no deadline any more.
   bool isTunnel() const { return is_tunnel_; }

@@ -10,6 +10,7 @@ Shown: a replica that answers when the test lets it, and records the remaining t
 import pytest
 
 from support.configs import proxy_config
+from support.h1_client import H1Client
 from support.h2_client import H2Client
 from support.programs import Proxy
 from support.waiting import eventually
@@ -49,6 +50,19 @@ def test_the_deadline_bounds_waiting_and_nothing_is_dispatched_after_it(replica,
     assert fake.ids == ["running", "next"]
 
 
+@pytest.mark.parametrize("client_class", [H1Client, H2Client])
+@pytest.mark.parametrize("name, form", HEADERS)
+def test_what_comes_too_late_already_is_refused_as_not_executed(replica, client_class, name, form):
+    fake = replica(handler=lambda request: request.respond())
+    proxy = Proxy(proxy_config([fake]))
+    with client_class(proxy.address) as client:
+        assert client.fetch().status == 200
+        late = client.fetch(headers=[(name, form % 0)])
+        assert (late.status, late.reason) == (503, "queue_timeout"), "may be sent again"
+    assert len(fake.ids) == 1
+    proxy.wait_empty()
+
+
 def test_the_remaining_time_shrinks_while_waiting(replica):
     fake = replica()
     proxy = Proxy(proxy_config([fake]))
@@ -84,13 +98,13 @@ def test_the_route_timeout_is_passed_on_when_the_client_asks_for_none(replica):
         stream.response()
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "99999999999999999999", ""])
+@pytest.mark.parametrize("value", ["-1", "abc", "1.5", "99999999999999999999", ""])
 def test_a_deadline_that_is_no_number_harms_nobody(replica, value):
     fake = replica(handler=lambda request: request.respond())
     proxy = Proxy(proxy_config([fake]))
     with H2Client(proxy.address) as client:
         answer = client.fetch(headers=[("x-request-timeout-ms", value)])
-        assert answer.status in (200, 400, 504)
+        assert (answer.status, answer.reason) == (400, "bad_request")
         assert client.fetch().status == 200
 
 

@@ -39,6 +39,11 @@ void ConcurrencyTargetFilter::onRequestBody() {
 
 bool ConcurrencyTargetFilter::ask() {
   const TimePoint now = exchange_.loop().now();
+  if (exchange_.deadline().passed(now)) {
+    // A client may bring one that has: its request is not to be sent, nor said to have been.
+    exchange_.replyOutOfTime();
+    return false;
+  }
   queue_deadline_ = Deadline::after(now, exchange_.cluster().cluster().queueTimeout());
   ticket_.emplace(exchange_.cluster().inbox(), *this);
   Admission admission = queue().acquire(*ticket_, demand());
