@@ -1,15 +1,22 @@
 #include "proxy/admin/small_server.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
 #include "net/connection.h"
 
 namespace penstock::proxy {
+namespace {
+
+constexpr Duration kIdle = std::chrono::seconds(1);
+
+}  // namespace
 
 class SmallServer::Connection final : public http::ServerConnection::Owner, public Request::Holder {
  public:
-  Connection(SmallServer& server, net::UniqueFd fd, const net::Address& peer) : server_(server) {
+  Connection(SmallServer& server, net::UniqueFd fd, const net::Address& peer)
+      : server_(server), idle_since_(server.loop_.now()) {
     auto transport = std::make_unique<net::Connection>(server.loop_, std::move(fd), peer, nullptr,
                                                        net::Connection::Options{});
     http_ = http::ServerConnection::make(server.loop_, std::move(transport), server.limits_, *this);
@@ -42,11 +49,14 @@ class SmallServer::Connection final : public http::ServerConnection::Owner, publ
     const auto it = requests_.find(&request);
     server_.loop_.destroyLater(std::move(it->second));
     requests_.erase(it);
+    idle_since_ = server_.loop_.now();
   }
   void drain() { http_->drain(); }
+  bool isIdle() const { return requests_.empty() && server_.loop_.now() - idle_since_ >= kIdle; }
 
  private:
   SmallServer& server_;
+  TimePoint idle_since_;  // unless there are requests
   // Before http_, whose streams refer to them until they are closed.
   std::unordered_map<Request*, std::unique_ptr<Request>> requests_;
   std::unique_ptr<http::ServerConnection> http_;
@@ -63,20 +73,37 @@ SmallServer::SmallServer(net::EventLoop& loop, net::UniqueFd socket, const http:
       limits_(limits),
       max_connections_(max_connections),
       owner_(owner),
-      listener_(loop, std::move(socket), *this) {}
+      listener_(loop, std::move(socket), *this),
+      make_room_(loop, [this] { makeRoom(); }) {}
 
 SmallServer::~SmallServer() = default;
 
 void SmallServer::drain() {
   draining_ = true;
   listener_.close();
-  // Draining one may end it at once, and so take it out of the table.
-  std::vector<Connection*> all;
-  for (const auto& [connection, owned] : connections_) {
-    all.push_back(connection);
-  }
-  for (Connection* connection : all) {
+  make_room_.disarm();
+  for (Connection* connection : all()) {
     connection->drain();
+  }
+}
+
+// Draining one may end it at once, and so take it out of the table.
+std::vector<SmallServer::Connection*> SmallServer::all() const {
+  std::vector<Connection*> result;
+  for (const auto& [connection, owned] : connections_) {
+    result.push_back(connection);
+  }
+  return result;
+}
+
+void SmallServer::makeRoom() {
+  for (Connection* connection : all()) {
+    if (connection->isIdle()) {
+      connection->drain();
+    }
+  }
+  if (full()) {
+    make_room_.armAfter(kIdle);
   }
 }
 
@@ -84,7 +111,10 @@ void SmallServer::onAccept(net::UniqueFd fd, const net::Address& peer) {
   auto connection = std::make_unique<Connection>(*this, std::move(fd), peer);
   Connection* const key = connection.get();
   connections_.emplace(key, std::move(connection));
-  listener_.setAccepting(connections_.size() < max_connections_);
+  listener_.setAccepting(!full());
+  if (full()) {
+    make_room_.armAfter(kIdle);
+  }
 }
 
 void SmallServer::onClosed(Connection& connection) {

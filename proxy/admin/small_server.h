@@ -4,6 +4,7 @@
 #include <memory>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "net/event_loop.h"
 #include "net/http/server_connection.h"
@@ -13,8 +14,8 @@
 namespace penstock::proxy {
 
 // HTTP for a few clients at a time: a port of the operator's. Holds the connections, up to a bound
-// beyond which newcomers wait in the backlog, and the requests until they have ended. Loop thread
-// only.
+// beyond which newcomers wait in the backlog until others close or, having had no request for a
+// second, make room; and the requests until they have ended. Loop thread only.
 class SmallServer final : private net::Listener::Handler {
  public:
   // One request, of the owner's making. Destroyed at the end of the turn in which it ends.
@@ -65,8 +66,11 @@ class SmallServer final : private net::Listener::Handler {
   class Connection;
 
   void onAccept(net::UniqueFd fd, const net::Address& peer) override;
-  void onExhausted() override {}
+  void onExhausted() override { makeRoom(); }
   void onClosed(Connection& connection);
+  void makeRoom();
+  bool full() const { return connections_.size() >= max_connections_; }
+  std::vector<Connection*> all() const;
 
   net::EventLoop& loop_;
   const http::Limits limits_;
@@ -74,6 +78,7 @@ class SmallServer final : private net::Listener::Handler {
   Owner& owner_;
   bool draining_ = false;
   net::Listener listener_;
+  net::Timer make_room_;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
 };
 

@@ -111,3 +111,12 @@ def test_it_is_up_before_any_replica_is(replica):
     proxy = Proxy(proxy_config([fake], cluster={"health_check": {"interval": "50ms"}}), ready=False)
     assert proxy.cluster()["replicas"][0]["state"] in ("starting", "unhealthy")
     assert readers.get(proxy.admin, "/metrics").status == 200
+
+
+def test_connections_without_a_request_make_room(replica):
+    proxy = Proxy(proxy_config([replica()]))
+    idle = [H1Client(proxy.admin) for _ in range(64)]
+    assert [client.fetch("GET", "/ready").status for client in idle] == [200] * 64, "as many as it takes"
+    assert readers.get(proxy.admin, "/ready").status == 200
+    for client in idle:
+        client.close()
