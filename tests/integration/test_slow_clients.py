@@ -14,7 +14,7 @@ from support.h1_client import H1Client
 from support.h1_wire import Closed
 from support.h2_client import H2Client
 from support.programs import Proxy
-from support.waiting import equals, eventually
+from support.waiting import equals, eventually, settled
 
 
 def answer_at_once(request):
@@ -178,3 +178,20 @@ def test_a_client_that_reads_nothing_is_dropped_after_the_write_timeout(replica,
             slow.response()
     proxy.wait_empty()
     slow.close()
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_a_reader_that_leaves_while_its_replica_is_held_back_gives_the_slot_back(replica, protocol):
+    body = b"x" * (8 << 20)
+    fake = replica(protocol, handler=lambda request: request.respond(body=body), threaded=True)
+    proxy = Proxy(proxy_config([fake]))
+    client = H2Client(proxy.address, auto_window=False)
+    client.request()
+    buffered = lambda: proxy.metric("penstock_buffered_bytes")  # noqa: E731
+    eventually(lambda: buffered() > 1 << 20, "the response's buffer is full")
+    settled(buffered)
+    assert proxy.in_flight() == 1, "the replica cannot send all of it"
+    client.close()
+    proxy.wait_empty()
+    with H2Client(proxy.address) as reader:
+        assert reader.fetch().body == body

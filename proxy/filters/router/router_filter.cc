@@ -253,6 +253,8 @@ void RouterFilter::onTimer() {
 void RouterFilter::onRequestDropped() {
   replay_.clear();
   if (upstream_ != nullptr) {
+    // What held the replica back is dropped with the rest: its answer comes to an end.
+    upstream_->consume(std::exchange(unconsumed_, 0));
     const Duration grace = exchange_.cluster().config().cancel_grace;
     const Deadline give_up =
         exchange_.isWebSocket()
