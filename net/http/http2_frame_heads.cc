@@ -46,6 +46,7 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
   std::size_t at = 0;
   std::size_t keep = 0;       // from here on, should there be no more, ...
   std::size_t keep_skip = 0;  // ... with so many bytes of a payload first
+  Counts kept_counts = counts_;
   while (true) {
     const std::size_t payload = std::min(skip_, bytes.size() - at);
     skip_ -= payload;
@@ -56,6 +57,7 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
     if (!block_open_ || payload > 0) {
       keep_skip = block_open_ ? 1 : 0;
       keep = at - keep_skip;
+      kept_counts = counts_;
     }
     if (bytes.size() - at < kHeadBytes) {
       break;
@@ -64,11 +66,16 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
     skip_ = std::size_t{head[0]} << 16 | std::size_t{head[1]} << 8 | head[2];
     block_open_ = leavesBlockOpen(head, block_open_);
     look(head);
-    if (head[3] != NGHTTP2_CONTINUATION && !isDataWithBytes(head, skip_)) {
-      ++count_;
+    if (head[3] == NGHTTP2_CONTINUATION) {
+      too_many_continuations_ = too_many_continuations_ || ++counts_.continuations > kContinuations;
+    } else {
+      counts_.continuations = 0;
+      counts_.frames += isDataWithBytes(head, skip_) ? 0 : 1;
     }
     at += kHeadBytes;
   }
+  // What is kept is read again.
+  counts_ = kept_counts;
   skip_ = keep_skip;
   // It was open, or not, before what is kept.
   block_open_ = keep_skip > 0;

@@ -31,15 +31,25 @@ class Http2FrameHeads {
   // Such a frame has come, RFC 9113 §5.1: a connection error.
   bool cameTooLate() const { return came_too_late_; }
   // How many such frames have begun since the last call. CONTINUATION has a bound of its own.
-  std::size_t takeCount() { return std::exchange(count_, 0); }
+  std::size_t takeCount() { return std::exchange(counts_.frames, 0); }
+  // More CONTINUATION frames in a row than any honest message has. What is kept back waits for
+  // bytes of a payload, so nghttp2 would never see empty ones.
+  bool tooManyContinuations() const { return too_many_continuations_; }
 
  private:
+  static constexpr std::size_t kContinuations = 8;
+  struct Counts {
+    std::size_t frames = 0;
+    std::size_t continuations = 0;  // in a row
+  };
+
   void look(std::span<const std::uint8_t> head);
 
   std::size_t skip_;         // bytes until the next head
   bool block_open_ = false;  // a CONTINUATION must follow
   bool came_too_late_ = false;
-  std::size_t count_ = 0;
+  bool too_many_continuations_ = false;
+  Counts counts_;
   Http2EndedStreams ended_;
   std::vector<std::uint8_t> kept_;
   std::vector<std::uint8_t> joined_;

@@ -93,6 +93,9 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
     return true;
   }
   bytes = heads_.pass(bytes);
+  if (heads_.tooManyContinuations()) {
+    return false;
+  }
   guard_.onFrames(heads_.takeCount(), loop_.now());
   const ssize_t taken = nghttp2_session_mem_recv(native_, bytes.data(), bytes.size());
   deliverPending();

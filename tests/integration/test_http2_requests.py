@@ -128,11 +128,13 @@ def test_a_header_bomb_is_refused_while_it_is_small_on_the_wire(served):
 def test_endless_continuations_end_the_connection(served):
     proxy, _ = served
     with H2Client(proxy.address) as client:
+        # Or its answer to our SETTINGS, in between, would end it.
+        assert client.fetch().status == 200
         block = client.h2.encoder.encode(request_with())
-        client.send_raw(HeadersFrame(1, block, flags=["END_STREAM"]).serialize())
+        client.send_raw(HeadersFrame(3, block, flags=["END_STREAM"]).serialize())
         try:
             for _ in range(200):
-                client.send_raw(ContinuationFrame(1, b"").serialize())
+                client.send_raw(ContinuationFrame(3, b"").serialize())
         except OSError:
             pass
         client.wait_for(lambda: client.goaway or client.closed, "the end of the connection")

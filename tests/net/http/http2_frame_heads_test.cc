@@ -77,6 +77,31 @@ TEST(Http2FrameHeads, CountsFramesOtherThanDataWithSomethingInIt) {
   EXPECT_EQ(countOf(kData, kPadded, 257), 0u);
 }
 
+TEST(Http2FrameHeads, NoticesTooManyContinuationsHoweverTheyCome) {
+  for (const std::size_t size : {0u, 1u, 300u}) {
+    for (const std::size_t piece : {1u, 9u, 10u, 100'000u}) {
+      SCOPED_TRACE(testing::Message() << size << " bytes each, in pieces of " << piece);
+      const auto tooMany = [&](std::size_t count) {
+        Http2FrameHeads heads(0);
+        Bytes frames;
+        for (int block = 0; block < 2; ++block) {
+          addFrame(frames, kHeaders, 0, 5);
+          for (std::size_t i = 1; i < count; ++i) {
+            addFrame(frames, kContinuation, 0, size);
+          }
+          addFrame(frames, kContinuation, kEndHeaders, size);
+        }
+        for (std::size_t at = 0; at < frames.size(); at += piece) {
+          heads.pass(std::span(frames).subspan(at, std::min(piece, frames.size() - at)));
+        }
+        return heads.tooManyContinuations();
+      };
+      EXPECT_FALSE(tooMany(8));
+      EXPECT_TRUE(tooMany(9));
+    }
+  }
+}
+
 TEST(Http2FrameHeads, PassesAContinuationOfNothingAtOnce) {
   Http2FrameHeads heads(0);
   Bytes stray;
