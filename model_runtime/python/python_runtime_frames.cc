@@ -119,7 +119,8 @@ std::string PythonRuntime::onStarted(Request& request, PayloadReader payload) {
 }
 
 std::string PythonRuntime::onEnded(Request& request, PayloadReader payload) {
-  const TimePoint when = pastTime(payload.number<std::int64_t>(), loop_.clock());
+  const TimePoint reported = pastTime(payload.number<std::int64_t>(), loop_.clock());
+  const TimePoint when = std::max(reported, request.stage_began);
   if (request.state != Request::State::kPredicting || !payload.ok()) {
     return "it ended a predict that had not begun";
   }
