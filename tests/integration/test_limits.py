@@ -120,7 +120,7 @@ def test_streams_of_a_connection_count_until_their_work_has_ended(replica):
     with H2Client(proxy.address) as client:
         streams = [client.request() for _ in range(4)]
         fake.wait_count(4)
-        assert client.h2.remote_settings.max_concurrent_streams == 4
+        client.wait_for(lambda: client.h2.remote_settings.max_concurrent_streams == 4, "its SETTINGS")
         for stream in streams:
             stream.reset()
         equals(lambda: proxy.metric("penstock_cluster_requests_total", code="499"), 4)
