@@ -118,11 +118,7 @@ TlsContext::TlsContext() = default;
 
 TlsContext::~TlsContext() = default;
 
-Result<std::unique_ptr<TlsContext>> TlsContext::server(const ServerOptions& options,
-                                                       const Clock& clock) {
-  std::unique_ptr<TlsContext> made(new TlsContext());
-  made->options_ = options;
-  made->ticket_keys_ = std::make_unique<TicketKeys>(clock);
+Result<std::unique_ptr<TlsContext>> TlsContext::readFirst(std::unique_ptr<TlsContext> made) {
   auto native = made->readAgain();
   if (!native) {
     return std::unexpected(std::move(native.error()));
@@ -131,17 +127,20 @@ Result<std::unique_ptr<TlsContext>> TlsContext::server(const ServerOptions& opti
   return made;
 }
 
+Result<std::unique_ptr<TlsContext>> TlsContext::server(const ServerOptions& options,
+                                                       const Clock& clock) {
+  std::unique_ptr<TlsContext> made(new TlsContext());
+  made->options_ = options;
+  made->ticket_keys_ = std::make_unique<TicketKeys>(clock);
+  return readFirst(std::move(made));
+}
+
 Result<std::unique_ptr<TlsContext>> TlsContext::client(const ClientOptions& options) {
   std::unique_ptr<TlsContext> made(new TlsContext());
   made->options_ = options;
   made->server_name_ = options.server_name;
   made->requires_h2_ = options.offer_h2 && !options.offer_http1;
-  auto native = made->readAgain();
-  if (!native) {
-    return std::unexpected(std::move(native.error()));
-  }
-  made->native_ = std::move(*native);
-  return made;
+  return readFirst(std::move(made));
 }
 
 TlsContext::Native TlsContext::native() const {

@@ -58,6 +58,8 @@ class TlsContext {
 
  private:
   TlsContext();
+  // Whose options are set.
+  static Result<std::unique_ptr<TlsContext>> readFirst(std::unique_ptr<TlsContext> made);
   static Result<Native> read(const ServerOptions& options, TicketKeys& ticket_keys);
   static Result<Native> read(const ClientOptions& options);
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up, builds, and runs every test: all of them in the debug build, and the unit, simulation and
-# concurrency tests again under the sanitizers. The last line says how many passed and failed.
+# Sets up, builds, and runs every test: all of them in the debug build, the unit, simulation and
+# concurrency tests again under AddressSanitizer, and of those what has threads under ThreadSanitizer.
+# The last line says how many passed and failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -28,9 +28,10 @@ class Http2FrameHeads {
   explicit Http2FrameHeads(std::size_t preface) : skip_(preface) {}
   // Of what has come, what is to be read now. Valid until the next call, and as long as bytes is.
   std::span<const std::uint8_t> pass(std::span<const std::uint8_t> bytes);
-  // Such a frame has come, RFC 9113 §5.1: a connection error.
+  // DATA or HEADERS has come on a stream that had ended, RFC 9113 §5.1: a connection error.
   bool cameTooLate() const { return came_too_late_; }
-  // How many such frames have begun since the last call. CONTINUATION has a bound of its own.
+  // How many frames have begun since the last call that are not DATA with something in it.
+  // CONTINUATION is not counted, for it has a bound of its own.
   std::size_t takeCount() { return std::exchange(counts_.frames, 0); }
   // More CONTINUATION frames in a row than any honest message has. What is kept back waits for
   // bytes of a payload, so nghttp2 would never see empty ones.
