@@ -97,6 +97,11 @@ std::string secondsRoundedUp(Duration duration) {
   return std::to_string(std::max(seconds(1), std::chrono::ceil<seconds>(duration)).count());
 }
 
+void addGrpcFields(http::Headers& fields, http::GrpcStatus status, std::string_view message) {
+  http::addGrpcStatus(fields, status);
+  fields.add("grpc-message", percentEncoded(message));
+}
+
 LocalReply jsonReply(const Outcome& outcome, std::string_view message) {
   LocalReply reply;
   reply.head.status = outcome.status;
@@ -160,12 +165,19 @@ LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_vi
   return reply;
 }
 
+http::Headers makeGrpcTrailers(Reason reason, std::string_view detail) {
+  const Outcome& outcome = outcomeOf(reason);
+  http::Headers trailers;
+  addGrpcFields(trailers, outcome.grpc_status, detail.empty() ? outcome.message : detail);
+  trailers.add("x-penstock-reason", outcome.name);
+  return trailers;
+}
+
 LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message) {
   LocalReply reply;
   reply.head.status = 200;
   reply.head.headers.add("content-type", http::kGrpcContentType);
-  http::addGrpcStatus(reply.head.headers, status);
-  reply.head.headers.add("grpc-message", percentEncoded(message));
+  addGrpcFields(reply.head.headers, status, message);
   return reply;
 }
 

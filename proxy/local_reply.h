@@ -66,6 +66,9 @@ struct LocalReply {
 LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
                           bool is_grpc, Duration retry_after);
 
+// The trailers that end a gRPC response which has begun already.
+http::Headers makeGrpcTrailers(Reason reason, std::string_view detail);
+
 // A trailers-only reply with a status of gRPC's own.
 LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message);
 

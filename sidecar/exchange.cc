@@ -102,6 +102,10 @@ void Exchange::begin(http::RequestHead head, bool end_stream) {
   const std::uint64_t expected_bytes = head.content_length.value_or(0);
   work_.head = std::move(head);
   reading_ = true;
+  if (intake_ == Intake::kStreamed || !attempt_id_.empty()) {
+    // Its deadline bounds it, or the proxy that sent it.
+    stream_->liftBodyPace();
+  }
   if (intake_ == Intake::kStreamed) {
     run();
     if (running_ && end_stream) {

@@ -133,6 +133,7 @@ void Http1ServerConnection::onHead(std::string_view block) {
   discarding_ = false;
   response_whole_ = true;
   unconsumed_ = 0;
+  pace_.reset();
   stream_.begin(*request);
   RequestHandler* const handler = owner_.onStream(stream_);
   if (handler == nullptr) {
@@ -148,6 +149,7 @@ void Http1ServerConnection::onHead(std::string_view block) {
 
 void Http1ServerConnection::onAccepted() {
   tunnel_ = true;
+  pace_.lift();
   request_done_ = false;
   reader_.beginBody({.kind = Http1Framing::Kind::kUntilClose});
   if (!input_.empty()) {
@@ -169,7 +171,7 @@ void Http1ServerConnection::onBody(std::string_view bytes, bool last) {
   } else if (unconsumed_ > limits_.stream_window) {
     connection_->pause(PauseReason::kBodyBuffered);
     pace_.stop();
-  } else if (!tunnel_ && !pace_.running()) {
+  } else if (!pace_.running()) {
     pace_.start(loop_.now());
   }
   stream_.handler()->onData({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()},
@@ -268,6 +270,7 @@ void Http1ServerConnection::onResponseEnded(bool whole) {
     discarding_ = true;
     discarded_ = 0;
     connection_->resume(PauseReason::kBodyBuffered);
+    pace_.reset();
     pace_.start(loop_.now());
     updateTimer();
   }
@@ -283,11 +286,16 @@ void Http1ServerConnection::onContinued() {
   updateTimer();
 }
 
+void Http1ServerConnection::onPaceLifted() {
+  pace_.lift();
+  updateTimer();
+}
+
 void Http1ServerConnection::onConsumed(std::size_t count) {
   unconsumed_ -= std::min(count, unconsumed_);
   if (unconsumed_ <= limits_.stream_window / 2 && !request_done_ && !discarding_ && !closing_) {
     connection_->resume(PauseReason::kBodyBuffered);
-    if (!tunnel_ && !pace_.running() && !stream_.waitsForContinue()) {
+    if (!pace_.running() && !stream_.waitsForContinue()) {
       pace_.start(loop_.now());
       updateTimer();
     }

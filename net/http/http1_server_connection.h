@@ -50,6 +50,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void onAccepted() override;
   void onResponseEnded(bool whole) override;
   void onContinued() override;
+  void onPaceLifted() override;
   void onConsumed(std::size_t count) override;
   void onReset(bool flush) override;
 

@@ -28,6 +28,7 @@ class Http1ServerStream final : public ServerStream {
     virtual void onResponseEnded(bool whole) = 0;
     // The client was told to send the body.
     virtual void onContinued() = 0;
+    virtual void onPaceLifted() = 0;
     virtual void onConsumed(std::size_t count) = 0;
     // The handler has gone. flush: what it has sent is still to be written.
     virtual void onReset(bool flush) = 0;
@@ -50,6 +51,7 @@ class Http1ServerStream final : public ServerStream {
 
   void sendInformational(int status, const Headers& headers) override;
   void sendContinue() override;
+  void liftBodyPace() override { transport_.onPaceLifted(); }
   void sendHead(const ResponseHead& head, bool end_stream) override;
   void sendData(net::Buffer& data, bool end_stream) override;
   void sendTrailers(const Headers& trailers) override;

@@ -180,7 +180,11 @@ void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead
                                           bool end_stream) {
   stream.is_head_request_ = head.method == "HEAD";
   stream.is_websocket_ = head.isWebSocket();
-  stream.awaits_continue_ = !end_stream && !stream.is_websocket_ && block_.expectsContinue();
+  if (stream.is_websocket_) {
+    stream.liftBodyPace();
+  } else if (!end_stream && block_.expectsContinue()) {
+    stream.body_clock_ = Http2ServerStream::BodyClock::kUntilContinue;
+  }
   RequestHandler* handler = owner_.onStream(stream);
   if (handler == nullptr) {
     session_.resetStream(stream, ResetReason::kRefused);

@@ -34,12 +34,16 @@ void Http2ServerStream::sendInformational(int status, const Headers& headers) {
 }
 
 void Http2ServerStream::sendContinue() {
-  if (!awaits_continue_ || head_sent_) {
+  if (body_clock_ != BodyClock::kUntilContinue || head_sent_) {
     return;
   }
-  awaits_continue_ = false;
+  body_clock_ = BodyClock::kRuns;
   startBodyClock();
   sendInformational(100, Headers());
+}
+
+void Http2ServerStream::liftBodyPace() {
+  body_clock_ = BodyClock::kLifted;
 }
 
 void Http2ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
@@ -73,7 +77,8 @@ void Http2ServerStream::consume(std::size_t count) {
 }
 
 void Http2ServerStream::receiveData(std::span<const std::uint8_t> data) {
-  if (std::exchange(awaits_continue_, false)) {
+  if (body_clock_ == BodyClock::kUntilContinue) {
+    body_clock_ = BodyClock::kRuns;
     startBodyClock();
   }
   body_progress_ = session_.loop().now();
@@ -82,8 +87,8 @@ void Http2ServerStream::receiveData(std::span<const std::uint8_t> data) {
 }
 
 bool Http2ServerStream::awaitsBody() const {
-  return !read_ended_ && handler_ != nullptr && !head_sent_ && !awaits_continue_ &&
-         !is_websocket_ && !holdsPeerBack();
+  return !read_ended_ && handler_ != nullptr && !head_sent_ && body_clock_ == BodyClock::kRuns &&
+         !holdsPeerBack();
 }
 
 void Http2ServerStream::startBodyClock() {

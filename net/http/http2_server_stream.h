@@ -25,6 +25,7 @@ class Http2ServerStream final : public Http2StreamOf<ServerStream> {
 
   void sendInformational(int status, const Headers& headers) override;
   void sendContinue() override;
+  void liftBodyPace() override;
   void sendHead(const ResponseHead& head, bool end_stream) override;
   void consume(std::size_t count) override;
 
@@ -34,6 +35,11 @@ class Http2ServerStream final : public Http2StreamOf<ServerStream> {
 
  private:
   friend class Http2ServerConnection;
+  enum class BodyClock {
+    kRuns,
+    kUntilContinue,  // the client sends no body before it is told so
+    kLifted,
+  };
 
   void receiveData(std::span<const std::uint8_t> data) override;
   bool awaitsBody() const;
@@ -45,7 +51,7 @@ class Http2ServerStream final : public Http2StreamOf<ServerStream> {
   bool request_seen_ = false;  // header blocks from now on are trailers
   bool is_head_request_ = false;
   bool is_websocket_ = false;
-  bool awaits_continue_ = false;  // the client sends no body before it is told so
+  BodyClock body_clock_ = BodyClock::kRuns;
 };
 
 }  // namespace penstock::http

@@ -71,6 +71,9 @@ class ServerStream : public Stream {
   virtual void sendInformational(int status, const Headers& headers) = 0;
   // Sends "100 Continue" if the client waits for it and no byte of the body has come.
   virtual void sendContinue() = 0;
+  // The rest of the request may come as slowly as its client likes: somebody else bounds that from
+  // now on. Otherwise body_idle_timeout and min_body_rate apply until the response begins.
+  virtual void liftBodyPace() = 0;
   virtual void sendHead(const ResponseHead& head, bool end_stream) = 0;
 };
 

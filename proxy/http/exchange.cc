@@ -41,9 +41,7 @@ Exchange::Exchange(const ExchangeContext& context, http::ServerStream& stream, O
 void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   head_ = std::move(head);
   request_complete_ = end_stream;
-  is_websocket_ = head_.isWebSocket();
-  // Status 200, which gRPC's replies have, would accept a WebSocket.
-  is_grpc_ = http::isGrpc(head_.headers) && !is_websocket_;
+  kind_ = kindOf(head_);
   filters_.reserve(context_.filters.size());
   for (const auto& make : context_.filters) {
     filters_.push_back(make(*this));
@@ -56,8 +54,18 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   if (!end_stream) {
     stream_->sendContinue();
   }
+  if (isDuplex()) {
+    stream_->liftBodyPace();
+  }
   position_ = static_cast<std::size_t>(-1);
   continueRequest();
+}
+
+Exchange::Kind Exchange::kindOf(const http::RequestHead& head) {
+  if (head.isWebSocket()) {
+    return Kind::kWebSocket;
+  }
+  return http::isGrpc(head.headers) ? Kind::kGrpc : Kind::kPlain;
 }
 
 std::string_view Exchange::clusterName() const {
@@ -131,7 +139,7 @@ void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
     return;
   }
   report_.bytes_received += data.size();
-  if (report_.bytes_received > route_->max_request_body.count && !is_websocket_) {
+  if (report_.bytes_received > route_->max_request_body.count && !isWebSocket()) {
     reply(Reason::kPayloadTooLarge);
     return;
   }
@@ -149,10 +157,10 @@ void Exchange::onTrailers(http::Headers trailers) {
   }
 }
 
-// The client may send more as long as what it sent before fits the request's buffer; on a WebSocket
-// that nobody has accepted yet, not beyond its first window.
+// The client may send more as long as what it sent before fits the request's buffer; what waits
+// with its body still to come, and a WebSocket until it is accepted, not beyond the first window.
 void Exchange::updateBuffered() {
-  const bool may_flow = !is_websocket_ || response_started_;
+  const bool may_flow = isWebSocket() ? responseStarted() : !isDuplex() || report_.attempts > 0;
   if (stream_ != nullptr && unconsumed_ > 0 &&
       (dropped_ ||
        (may_flow && body_.size() + upstream_backlog_ <= route_->request_buffer.count))) {
@@ -200,12 +208,19 @@ void Exchange::onTimer() {
 void Exchange::replyOutOfTime() {
   if (report_.attempts == 0) {
     // Not executed, for want of a slot or of the rest of the request.
-    reply(!request_complete_ && !is_websocket_         ? Reason::kRequestTimeout
+    reply(!request_complete_ && !isDuplex()            ? Reason::kRequestTimeout
           : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
                                                        : Reason::kNoReplica);
   } else {
     reply(deadline_is_clients_ ? Reason::kDeadlineExceeded : Reason::kReplicaTimeout);
   }
+}
+
+Slot Exchange::takeSlot() {
+  if (stream_ != nullptr) {
+    stream_->liftBodyPace();
+  }
+  return std::move(slot_);
 }
 
 bool Exchange::putBack(Slot& slot, bool back_off) {
@@ -231,25 +246,19 @@ void Exchange::endTunnel() {
 }
 
 void Exchange::reply(Reason reason, std::string_view detail) {
-  if (stream_ == nullptr || response_ended_) {
+  if (stream_ == nullptr || response_ == Response::kEnded) {
     return;
   }
   report_.reason = reason;
   dropRequest();
-  if (response_started_) {
-    response_ended_ = true;
-    // After the flush of what was sent in this turn, which the reset would overtake.
-    abort_.emplace(loop(), [this] {
-      std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
-      finish();
-    });
-    abort_->schedule();
+  if (responseStarted()) {
+    endBegunResponse(reason, detail);
     return;
   }
   const Duration retry_after =
       cluster_ == nullptr ? Duration::zero() : cluster_->cluster().queue().estimatedWait();
   const std::string_view request_id = head_.headers.get("x-request-id").value_or("");
-  LocalReply answer = makeLocalReply(reason, detail, request_id, is_grpc_, retry_after);
+  LocalReply answer = makeLocalReply(reason, detail, request_id, kind_ == Kind::kGrpc, retry_after);
   const std::string body = head_.method == "HEAD" ? std::string() : std::move(answer.body);
   sendResponseHead(std::move(answer.head), body.empty());
   if (!body.empty()) {
@@ -257,21 +266,39 @@ void Exchange::reply(Reason reason, std::string_view detail) {
   }
 }
 
+void Exchange::endBegunResponse(Reason reason, std::string_view detail) {
+  if (response_ == Response::kBegunGrpc) {
+    sendResponseTrailers(makeGrpcTrailers(reason, detail));
+    return;
+  }
+  response_ = Response::kEnded;
+  // After the flush of what was sent in this turn, which the reset would overtake.
+  abort_.emplace(loop(), [this] {
+    std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
+    finish();
+  });
+  abort_->schedule();
+}
+
 void Exchange::sendInformational(const http::ResponseHead& head) {
-  if (stream_ != nullptr && !response_started_) {
+  if (stream_ != nullptr && !responseStarted()) {
     stream_->sendInformational(head.status, head.headers);
   }
 }
 
 void Exchange::sendResponseHead(http::ResponseHead head, bool end_stream) {
-  if (stream_ == nullptr || response_started_) {
+  if (stream_ == nullptr || responseStarted()) {
     return;
   }
-  response_started_ = true;
-  response_ended_ = end_stream;
+  // A body of a declared length has no room for trailers, nor has HTTP/1 for a reader of gRPC.
+  const bool reads_status = kind_ == Kind::kGrpc && protocol_ == http::Protocol::kHttp2 &&
+                            http::isGrpc(head.headers) && !head.content_length;
+  response_ = end_stream     ? Response::kEnded
+              : reads_status ? Response::kBegunGrpc
+                             : Response::kBegun;
   report_.status = head.status;
-  if (is_websocket_ && head.status == 200) {
-    is_tunnel_ = true;
+  if (isWebSocket() && head.status == 200) {
+    response_ = Response::kTunnel;
     report_.status = protocol_ == http::Protocol::kHttp2 ? 200 : 101;  // as the client sees it
     deadline_ = Deadline::never();
     armTimer();
@@ -283,11 +310,13 @@ void Exchange::sendResponseHead(http::ResponseHead head, bool end_stream) {
 }
 
 void Exchange::sendResponseData(std::span<const std::uint8_t> data, bool end_stream) {
-  if (stream_ == nullptr || response_ended_) {
+  if (stream_ == nullptr || response_ == Response::kEnded) {
     return;
   }
   report_.bytes_sent += data.size();
-  response_ended_ = end_stream;
+  if (end_stream) {
+    response_ = Response::kEnded;
+  }
   net::Buffer buffer;
   buffer.append(data);
   stream_->sendData(buffer, end_stream);
@@ -295,10 +324,10 @@ void Exchange::sendResponseData(std::span<const std::uint8_t> data, bool end_str
 }
 
 void Exchange::sendResponseTrailers(const http::Headers& trailers) {
-  if (stream_ == nullptr || response_ended_) {
+  if (stream_ == nullptr || response_ == Response::kEnded) {
     return;
   }
-  response_ended_ = true;
+  response_ = Response::kEnded;
   stream_->sendTrailers(trailers);
 }
 
@@ -313,8 +342,8 @@ void Exchange::onEnd(http::StreamEnd end) {
   stream_ = nullptr;
   abort_.reset();
   if (end != http::StreamEnd::kComplete && report_.reason == Reason::kNone) {
-    report_.reason = reasonOf(end, request_complete_ || is_websocket_);
-    if (!response_started_) {
+    report_.reason = reasonOf(end, request_complete_ || isDuplex());
+    if (!responseStarted()) {
       report_.status = outcomeOf(report_.reason).status;
     }
   }

@@ -65,8 +65,10 @@ class Exchange final : public http::RequestHandler {
   const ClientAddress& client() const { return client_; }
   // What is buffered and not sent on yet.
   net::Buffer& requestBody() { return body_; }
-  // It asks for a WebSocket; its body is not to be waited for.
-  bool isWebSocket() const { return is_websocket_; }
+  bool isWebSocket() const { return kind_ == Kind::kWebSocket; }
+  // A WebSocket or gRPC: client and replica may speak in turns, and either may be the first. So its
+  // body is not waited for before a replica has it.
+  bool isDuplex() const { return kind_ != Kind::kPlain; }
   // Nothing more comes than requestBody() and requestTrailers().
   bool requestComplete() const { return request_complete_; }
   const http::Headers& requestTrailers() const { return trailers_; }
@@ -88,18 +90,20 @@ class Exchange final : public http::RequestHandler {
 
   // --- for filters: the slot
   void setSlot(Slot slot) { slot_ = std::move(slot); }
-  Slot takeSlot() { return std::move(slot_); }
+  // From now on a replica has the request, and what is left of it may come slowly.
+  Slot takeSlot();
   // See Filter::onPutBack. If nobody takes it on, slot still holds the slot.
   bool putBack(Slot& slot, bool back_off);
 
   // --- for filters: the response
-  // Ends the exchange with an answer of our own; after the response has begun, by resetting it.
+  // Ends the exchange with an answer of our own; after the response has begun, by a gRPC status
+  // where the client reads one, else by resetting it.
   void reply(Reason reason, std::string_view detail = {});
   // The same, because deadline() has passed.
   void replyOutOfTime();
-  bool responseStarted() const { return response_started_; }
+  bool responseStarted() const { return response_ != Response::kNone; }
   // A WebSocket that the replica has accepted: has no deadline any more.
-  bool isTunnel() const { return is_tunnel_; }
+  bool isTunnel() const { return response_ == Response::kTunnel; }
   void sendInformational(const http::ResponseHead& head);
   void sendResponseHead(http::ResponseHead head, bool end_stream);
   void sendResponseData(std::span<const std::uint8_t> data, bool end_stream);
@@ -120,8 +124,19 @@ class Exchange final : public http::RequestHandler {
   void onEnd(http::StreamEnd end) override;
 
  private:
+  enum class Kind { kPlain, kGrpc, kWebSocket };
+  enum class Response {
+    kNone,
+    kBegun,
+    kBegunGrpc,  // its client reads a status from trailers
+    kTunnel,
+    kEnded,
+  };
+
+  static Kind kindOf(const http::RequestHead& head);
   bool acceptHead();
   void prepareHead();
+  void endBegunResponse(Reason reason, std::string_view detail);
   void onTimer();
   void armTimer();
   void dropRequest();
@@ -138,11 +153,8 @@ class Exchange final : public http::RequestHandler {
   http::Headers trailers_;
   bool request_complete_ = false;
   bool dropped_ = false;
-  bool is_grpc_ = false;
-  bool is_websocket_ = false;
-  bool is_tunnel_ = false;
-  bool response_started_ = false;
-  bool response_ended_ = false;
+  Kind kind_ = Kind::kPlain;
+  Response response_ = Response::kNone;
   bool deadline_is_clients_ = false;
   const RouteConfig* route_ = nullptr;
   UpstreamCluster* cluster_ = nullptr;

@@ -1,6 +1,7 @@
 #include "proxy/upstream/upstream_request.h"
 
 #include "base/load_report/load_report_header.h"
+#include "net/http/grpc.h"
 #include "proxy/upstream/upstream_cluster.h"
 
 namespace penstock::proxy {
@@ -61,7 +62,9 @@ void UpstreamRequest::start() {
 
 void UpstreamRequest::sendHead(const http::RequestHead& head, bool end_stream) {
   request_sent_ = end_stream;
-  is_websocket_ = head.isWebSocket();
+  kind_ = head.isWebSocket()           ? Kind::kWebSocket
+          : http::isGrpc(head.headers) ? Kind::kGrpc
+                                       : Kind::kPlain;
   stream_->sendHead(head, end_stream);
 }
 
@@ -98,9 +101,12 @@ bool UpstreamRequest::mayBeRunning() const {
       cluster_.config().on_client_gone != OnClientGone::kWait) {
     return false;
   }
-  // A WebSocket's server works on what is sent, and sees the stream's end; a sidecar says when the
-  // model has come to its end as well.
-  return is_websocket_ ? slot_.replica().isSidecar() : request_sent_;
+  if (kind_ != Kind::kWebSocket && request_sent_) {
+    return true;
+  }
+  // Such a server works on what it has, and sees the stream's end; a sidecar says when the model
+  // has come to its end as well.
+  return kind_ != Kind::kPlain && slot_.replica().isSidecar();
 }
 
 void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
@@ -185,7 +191,7 @@ void UpstreamRequest::onTrailers(http::Headers trailers) {
   }
 }
 
-// Nobody is left to end a WebSocket's other direction.
+// Nobody is left to end the other direction.
 void UpstreamRequest::onAnswered() {
   if (!request_sent_) {
     finishAbandoned();

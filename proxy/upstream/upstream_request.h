@@ -101,7 +101,8 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   bool wants_load_report_ = false;
   http::ClientStream* stream_ = nullptr;
   bool request_sent_ = false;
-  bool is_websocket_ = false;
+  enum class Kind { kPlain, kGrpc, kWebSocket };
+  Kind kind_ = Kind::kPlain;
   bool takes_websockets_ = false;
   std::optional<net::Timer> give_up_;
   std::move_only_function<void()> ended_;

@@ -231,9 +231,9 @@ def test_slow_headers(replica):
 def test_a_stalled_body_gives_its_slot_back(replica):
     fake = replica(reset_ends_work=True)
     proxy = Proxy(proxy_config([fake], listener={"body_idle_timeout": "300ms"},
-                               route={"request_buffer": "1KiB"}))
+                               route={"request_buffer": "1KiB", "stream_idle_timeout": "300ms"}))
     for client_class in CLIENTS:
-        # Not yet at the replica, and already there.
+        # Not yet at the replica, and already there, where stream_idle_timeout governs.
         for sent in (10, 5000):
             with client_class(proxy.address) as client:
                 if client_class is H1Client:

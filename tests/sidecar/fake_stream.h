@@ -16,6 +16,7 @@ class FakeStream final : public http::ServerStream {
  public:
   void sendInformational(int, const http::Headers&) override {}
   void sendContinue() override { continued = true; }
+  void liftBodyPace() override { pace_lifted = true; }
   void sendHead(const http::ResponseHead& the_head, bool end_stream) override {
     EXPECT_FALSE(head.has_value()) << "answered twice";
     head = the_head;
@@ -46,6 +47,7 @@ class FakeStream final : public http::ServerStream {
   std::string body;
   bool ended = false;
   bool continued = false;
+  bool pace_lifted = false;
   std::optional<http::ResetReason> reset_with;
   std::size_t consumed = 0;
   std::size_t unsent = 0;

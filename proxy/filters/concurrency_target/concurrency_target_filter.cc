@@ -25,7 +25,7 @@ Reason reasonOf(Refusal refusal) {
 }  // namespace
 
 FilterStatus ConcurrencyTargetFilter::onRequestHead(http::RequestHead&) {
-  const bool ready = exchange_.requestComplete() || exchange_.isWebSocket();
+  const bool ready = exchange_.requestComplete() || exchange_.isDuplex();
   return ready && ask() ? FilterStatus::kContinue : FilterStatus::kStop;
 }
 

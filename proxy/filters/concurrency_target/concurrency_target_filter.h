@@ -8,8 +8,8 @@
 namespace penstock::proxy {
 
 // Lets a request go on only with a slot on a replica. Asks for one when the body is complete or
-// fills its buffer: a slow uploader does not sit on a GPU; a WebSocket asks at once. Waits in the
-// cluster's admission queue, with a deadline; takes requests back that a replica did not run.
+// fills its buffer: a slow uploader does not sit on a GPU; a duplex request asks at once. Waits in
+// the cluster's admission queue, with a deadline; takes requests back that a replica did not run.
 class ConcurrencyTargetFilter final : public Filter, public Ticket::Owner {
  public:
   ConcurrencyTargetFilter(Exchange& exchange, std::minstd_rand& jitter)

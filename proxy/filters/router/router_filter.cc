@@ -85,6 +85,10 @@ void RouterFilter::onUpstreamReady() {
                         exchange_.requestTrailers().empty();
   request_sent_ = complete;
   upstream_->sendHead(exchange_.requestHead(), complete);
+  touch();
+  if (awaitsUpload()) {
+    exchange_.setTimer(*this, due());
+  }
   onRequestBody();
 }
 
@@ -100,13 +104,7 @@ void RouterFilter::forwardBody() {
   if (request_sent_ || upstream_ == nullptr || (body.empty() && !complete)) {
     return;
   }
-  if (complete && !body_touched_ && !exchange_.responseStarted()) {
-    sent_whole_ = true;
-    if (sendings() < exchange_.cluster().config().retry.max_attempts) {
-      body.copyTo(replay_);
-      replay_kept_ = true;
-    }
-  }
+  keepCopy(body, complete);
   body_touched_ = true;
   const http::Headers& trailers = exchange_.requestTrailers();
   request_sent_ = complete;
@@ -114,17 +112,36 @@ void RouterFilter::forwardBody() {
   if (complete && !trailers.empty()) {
     upstream_->sendTrailers(trailers);
   }
-  if (exchange_.isTunnel()) {
-    touch();
-    if (complete) {
-      exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));
-    }
+  touch();
+  if (exchange_.isTunnel() && complete) {
+    exchange_.setTimer(*this, due());
   }
-  exchange_.setUpstreamBacklog(upstream_->unsentBytes() + replay_.size());
+  accountBacklog();
+}
+
+// A copy is kept of a whole body, and of the beginning of one that goes out as it comes as long as
+// that fits the request's buffer.
+void RouterFilter::keepCopy(const net::Buffer& piece, bool complete) {
+  if (!body_touched_ && !exchange_.responseStarted()) {
+    sent_whole_ = complete;
+    replay_kept_ = sendings() < exchange_.cluster().config().retry.max_attempts;
+  }
+  if (replay_kept_ &&
+      (complete || replay_.size() + piece.size() <= exchange_.route().request_buffer.count)) {
+    piece.copyTo(replay_);
+  } else {
+    replay_.clear();
+    replay_kept_ = false;
+  }
+}
+
+// The copy shares the memory of what has not gone out yet.
+void RouterFilter::accountBacklog() {
+  exchange_.setUpstreamBacklog(replay_kept_ ? replay_.size() : upstream_->unsentBytes());
 }
 
 void RouterFilter::onUpstreamSendReady() {
-  exchange_.setUpstreamBacklog(upstream_->unsentBytes() + replay_.size());
+  accountBacklog();
 }
 
 void RouterFilter::onUpstreamInformational(http::ResponseHead head) {
@@ -155,7 +172,7 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
   if (!end_stream) {
     exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));
   }
-  exchange_.setUpstreamBacklog(upstream_->unsentBytes());
+  accountBacklog();
   exchange_.sendResponseHead(std::move(head), end_stream);
   if (end_stream) {
     endEarly();
@@ -241,13 +258,31 @@ bool RouterFilter::retry(bool could_not_connect) {
   return true;
 }
 
+bool RouterFilter::awaitsUpload() const {
+  return ready_ && !exchange_.requestComplete() &&
+         (!exchange_.isWebSocket() || exchange_.isTunnel());
+}
+
+Deadline RouterFilter::due() const {
+  const Deadline idle = Deadline::after(last_activity_, idleLimit());
+  if (exchange_.responseStarted()) {
+    return idle;
+  }
+  const auto& first_byte = exchange_.route().first_byte_timeout;
+  return std::min(awaitsUpload() ? idle : Deadline::never(),
+                  first_byte ? Deadline::after(dispatched_, *first_byte) : Deadline::never());
+}
+
 void RouterFilter::onTimer() {
-  const Duration idle = idleLimit();
-  if (exchange_.responseStarted() && exchange_.loop().clock().now() - last_activity_ < idle) {
-    exchange_.setTimer(*this, Deadline::after(last_activity_, idle));
+  if (const Deadline next = due(); !next.passed(exchange_.loop().clock().now())) {
+    exchange_.setTimer(*this, next);
     return;
   }
-  exchange_.reply(Reason::kReplicaTimeout);
+  // A replica that does not take what has come is not the client's fault.
+  const bool client_is_slow = awaitsUpload() && !exchange_.responseStarted() &&
+                              last_activity_ + idleLimit() <= exchange_.loop().clock().now() &&
+                              upstream_->unsentBytes() == 0;
+  exchange_.reply(client_is_slow ? Reason::kRequestTimeout : Reason::kReplicaTimeout);
 }
 
 void RouterFilter::onRequestDropped() {

@@ -34,6 +34,13 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
 
   void askForLoadReport(http::Headers& headers);
   void forwardBody();
+  // Of a piece of the body that is about to go out.
+  void keepCopy(const net::Buffer& piece, bool complete);
+  void accountBacklog();
+  // The replica has the request but for what its client has yet to send.
+  bool awaitsUpload() const;
+  // When something of this attempt has to have come.
+  Deadline due() const;
   bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
   // Of the last attempt allowed, no copy is kept.
   bool sentWhole() const { return !body_touched_ || sent_whole_; }
