@@ -4,23 +4,28 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/process/program_path.h"
 
-// glibc 2.36 declares it without C linkage.
-extern "C" {
-#include <sys/pidfd.h>
-}
-
 namespace penstock::net {
 namespace {
+
+// The guard's side of the agreement is in guard.cc.
+constexpr int kControlInGuard = STDERR_FILENO + 1;
+constexpr int kTimeToStartMs = 10'000;
+constexpr int kTimeToEndMs = 10'000;
+// What was set for this process by whoever handed it a socket.
+constexpr std::string_view kNotInherited[] = {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
 
 struct Pipe {
   UniqueFd reading;
@@ -41,14 +46,15 @@ Result<Pipe> makePipe() {
 // posix_spawn's file actions and attributes, with the child's whole surroundings in them.
 class SpawnPlan {
  public:
-  SpawnPlan(const ChildProcess::Command& command, int standard_output, int standard_error) {
+  SpawnPlan(const ChildProcess::Command& command, int control, int standard_output,
+            int standard_error) {
     ::posix_spawn_file_actions_init(&actions_);
     ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_adddup2(&actions_, standard_output, STDOUT_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions_, standard_error, STDERR_FILENO);
-    int first_closed = STDERR_FILENO + 1;
+    ::posix_spawn_file_actions_adddup2(&actions_, control, kControlInGuard);
+    int first_closed = kControlInGuard + 1;
     if (command.descriptor >= 0) {
-      static_assert(ChildProcess::kPassedDescriptor == STDERR_FILENO + 1);
       ::posix_spawn_file_actions_adddup2(&actions_, command.descriptor, first_closed);
       ++first_closed;
     }
@@ -68,7 +74,8 @@ class SpawnPlan {
     for (char** variable = environ; *variable != nullptr; ++variable) {
       const std::string_view name(*variable, std::strcspn(*variable, "="));
       const auto& own = command.environment;
-      if (std::ranges::find(own, name, &std::pair<std::string, std::string>::first) == own.end()) {
+      if (std::ranges::find(own, name, &std::pair<std::string, std::string>::first) == own.end() &&
+          std::ranges::find(kNotInherited, name) == std::end(kNotInherited)) {
         environment_.emplace_back(*variable);
       }
     }
@@ -111,76 +118,116 @@ class SpawnPlan {
   std::vector<std::string> environment_;
 };
 
-// The whole group while its first process still has a name, then that process, so that no other
-// process can have got the number meanwhile.
-int killAndReap(pid_t pid) {
-  ::kill(-pid, SIGKILL);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+Result<Pipe> makeControl() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return failure(std::string("cannot make a socket: ") + std::strerror(errno));
   }
-  return status;
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// One number from the guard; none if it has ended or takes longer.
+std::optional<int> receive(int control, int timeout_ms) {
+  pollfd entry{.fd = control, .events = POLLIN, .revents = 0};
+  int ready = 0;
+  while ((ready = ::poll(&entry, 1, timeout_ms)) < 0 && errno == EINTR) {
+  }
+  int number = 0;
+  if (ready > 0 && ::recv(control, &number, sizeof number, MSG_DONTWAIT) == sizeof number) {
+    return number;
+  }
+  return std::nullopt;
+}
+
+void reap(pid_t pid) {
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 }  // namespace
 
 Result<std::unique_ptr<ChildProcess>> ChildProcess::start(EventLoop& loop, const Command& command,
                                                           ExitCallback on_exit) {
-  const Result<std::string> setpriv = findProgram("setpriv", {}, "/usr/bin:/bin");
+  const Result<std::string> program = findProgram("penstock-guard");
+  Result<Pipe> control = makeControl();
   Result<Pipe> output = makePipe();
   Result<Pipe> error = makePipe();
-  if (!setpriv || !output || !error) {
-    return std::unexpected(!setpriv ? setpriv.error() : !output ? output.error() : error.error());
+  if (!program || !control || !output || !error) {
+    return std::unexpected(!program   ? program.error()
+                           : !control ? control.error()
+                           : !output  ? output.error()
+                                      : error.error());
   }
-  std::vector<std::string> all{*setpriv, "--pdeathsig", "KILL", "--"};
+  const char* const passed = command.descriptor < 0         ? "none"
+                             : command.descriptor_is_socket ? "socket"
+                                                            : "descriptor";
+  std::vector<std::string> all{*program, passed};
   all.insert(all.end(), command.arguments.begin(), command.arguments.end());
-  const SpawnPlan plan(command, output->writing.get(), error->writing.get());
-  const Result<pid_t> pid = plan.run(std::move(all));
-  if (!pid) {
-    return std::unexpected(pid.error());
+  const SpawnPlan plan(command, control->writing.get(), output->writing.get(),
+                       error->writing.get());
+  const Result<pid_t> guard = plan.run(std::move(all));
+  if (!guard) {
+    return std::unexpected(guard.error());
   }
-  UniqueFd pidfd(::pidfd_open(*pid, 0));
-  if (!pidfd.valid()) {
-    const std::string why = std::strerror(errno);
-    killAndReap(*pid);
-    return failure("cannot watch a process: " + why);
+  control->writing.reset();
+  const std::optional<int> pid = receive(control->reading.get(), kTimeToStartMs);
+  if (!pid.has_value()) {
+    ::kill(*guard, SIGKILL);
+    reap(*guard);
+    return failure("cannot start " + command.arguments[0] + ": " + *program + " does not run");
   }
   return std::unique_ptr<ChildProcess>(new ChildProcess(
-      loop, *pid, std::move(pidfd), {std::move(output->reading), std::move(error->reading)},
-      std::move(on_exit)));
+      loop, {*guard, std::move(control->reading)}, *pid,
+      {std::move(output->reading), std::move(error->reading)}, std::move(on_exit)));
 }
 
-ChildProcess::ChildProcess(EventLoop& loop, pid_t pid, UniqueFd pidfd, Output output,
+ChildProcess::ChildProcess(EventLoop& loop, Guard guard, pid_t pid, Output output,
                            ExitCallback on_exit)
-    : pid_(pid),
-      pidfd_(std::move(pidfd)),
+    : guard_(std::move(guard)),
+      pid_(pid),
       output_(std::move(output)),
       on_exit_(std::move(on_exit)),
-      watch_(loop, pidfd_.get(), [this](FdWatch::Ready) { onExit(); }) {
+      watch_(loop, guard_.control.get(), [this](FdWatch::Ready) { onExit(); }) {
   watch_.set(true, false);
 }
 
 ChildProcess::~ChildProcess() {
-  if (!reaped_) {
-    killAndReap(pid_);
+  kill();
+  if (!ended_) {
+    awaitEnd(kTimeToEndMs);
   }
 }
 
 void ChildProcess::terminate() {
-  if (!reaped_) {
-    ::kill(pid_, SIGTERM);
-  }
+  ask('T');
 }
 
 void ChildProcess::kill() {
-  if (!reaped_) {
+  ask('K');
+}
+
+void ChildProcess::ask(char request) {
+  if (!ended_) {
+    ::send(guard_.control.get(), &request, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+}
+
+// The wait status. Without a word from the guard, which somebody has killed then: the kernel has
+// killed the command with it, and what is left of its group ends here.
+int ChildProcess::awaitEnd(int timeout_ms) {
+  const std::optional<int> status = receive(guard_.control.get(), timeout_ms);
+  if (!status.has_value()) {
+    ::kill(guard_.pid, SIGKILL);
     ::kill(-pid_, SIGKILL);
   }
+  reap(guard_.pid);
+  ended_ = true;
+  return status.value_or(SIGKILL);
 }
 
 void ChildProcess::onExit() {
   watch_.set(false, false);
-  const int status = killAndReap(pid_);
-  reaped_ = true;
+  const int status = awaitEnd(0);
   const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
                                               : "exit code " + std::to_string(WEXITSTATUS(status));
   ExitCallback on_exit = std::move(on_exit_);

@@ -18,10 +18,10 @@ namespace penstock::net {
 // inherited but standard output and error, which come back through two pipes, and, if asked for,
 // one more descriptor; standard input is empty.
 //
-// No orphans: the child is started by util-linux's setpriv with --pdeathsig KILL, so the kernel
-// kills it when the thread that started it (the loop's) ends, however that came. (posix_spawn
-// cannot ask for that, and fork() is no good in a program with threads.) Destroying a child that
-// runs kills its process group and waits for it. Loop thread only.
+// No orphans: the child and every process below it, whatever group or session it moved to, end with
+// the child, with this object, and with this process, however that ends. That is the work of a
+// process between the two, penstock-guard (guard.cc), which is looked for beside this program and
+// in PATH. Destroying a child that runs kills everything and waits for it. Loop thread only.
 class ChildProcess {
  public:
   // How it ended: "exit code 1", "signal 9".
@@ -37,11 +37,13 @@ class ChildProcess {
     // Set beside, or in place of, what this process has in its environment.
     std::vector<std::pair<std::string, std::string>> environment{};
     int descriptor = -1;  // becomes the child's descriptor 3; stays open here
+    // The descriptor is a socket to listen on: LISTEN_FDS and LISTEN_PID say so, as systemd does.
+    bool descriptor_is_socket = false;
   };
   static constexpr int kPassedDescriptor = 3;
 
-  // on_exit is called once, when the process has ended and been reaped and its process group is
-  // gone; it may destroy the child.
+  // on_exit is called once, when the process has ended and everything below it is gone; it may
+  // destroy the child. Waits until the process exists (a few milliseconds, at most 10 s).
   static Result<std::unique_ptr<ChildProcess>> start(EventLoop& loop, const Command& command,
                                                      ExitCallback on_exit);
   ~ChildProcess();
@@ -53,18 +55,25 @@ class ChildProcess {
   Output takeOutput() { return std::move(output_); }
   // Asks the process to end.
   void terminate();
-  // Ends it and every process of its group.
+  // Ends it and every process below it.
   void kill();
 
  private:
-  ChildProcess(EventLoop& loop, pid_t pid, UniqueFd pidfd, Output output, ExitCallback on_exit);
+  // The process between: its id, and our end of the socket to it.
+  struct Guard {
+    pid_t pid;
+    UniqueFd control;
+  };
+  ChildProcess(EventLoop& loop, Guard guard, pid_t pid, Output output, ExitCallback on_exit);
+  void ask(char request);
   void onExit();
+  int awaitEnd(int timeout_ms);
 
+  Guard guard_;
   const pid_t pid_;
-  UniqueFd pidfd_;
   Output output_;
   ExitCallback on_exit_;
-  bool reaped_ = false;
+  bool ended_ = false;
   FdWatch watch_;
 };
 

@@ -1,17 +1,32 @@
-"""Fixtures: whatever a test starts is gone when it ends, and its programs ended cleanly."""
+"""Fixtures: whatever a test starts is gone when it ends, and its programs ended cleanly. When the session ends, no
+process is left that anything in it started."""
 
 import faulthandler
 import os
 import sys
+import uuid
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from support import families  # noqa: E402
 from support import replica as replicas  # noqa: E402
 from support.model_servers import attached_model  # noqa: E402
 from support.programs import Program, Sidecar  # noqa: E402
 from support.waiting import patience  # noqa: E402
+
+# Inherited by every process that a test starts, and by all that those start.
+os.environ[families.RUN] = uuid.uuid4().hex
+
+
+def pytest_sessionfinish(session):
+    mine = {families.RUN: os.environ[families.RUN]}
+    try:
+        families.wait_gone(mine)
+    except AssertionError:
+        print(f"\nleft running by this session: {families.members(mine)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

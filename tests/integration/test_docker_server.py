@@ -14,6 +14,7 @@ import signal
 
 import pytest
 
+from support.families import members, new_family, wait_gone
 from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.model_servers import docker_model
@@ -27,8 +28,10 @@ def start(tmp_path):
         model = docker_model(tmp_path, **options)
         for name in (["ready"] if ready else []) + list(files):
             (model / name).touch()
-        sidecar = Sidecar(model, ready=ready)
+        family = new_family()
+        sidecar = Sidecar(model, ready=ready, environment=family)
         sidecar.model = model
+        sidecar.family = family
         return sidecar
     return make
 
@@ -181,15 +184,19 @@ def test_a_second_signal_does_not_wait_for_the_server(start, ready):
 def test_what_the_shell_has_started_ends_too(start):
     sidecar = start(False, files=["stubborn"], command="{server} & wait")
     sidecar.wait_log("model server output", line="the server listens")
+    assert any("served_model.py" in line for line in members(sidecar.family).values())
     sidecar.signal(signal.SIGTERM)
     assert sidecar.wait() == 0
-    pid = sidecar.logged("model server output")[0]["line"]
-    eventually(lambda: gone(pid), "the server is gone")
+    wait_gone(sidecar.family)
 
 
-@pytest.mark.parametrize("command", ["{server}", "exec {server}", "cd . && {server}"])
+@pytest.mark.parametrize("command", ["{server}", "exec {server}", "cd . && {server}", "{server} & wait",
+                                     "setsid {server} & wait", "(setsid {server} &) ; sleep 1000"])
 def test_no_server_outlives_a_sidecar_that_is_killed(start, command):
     sidecar = start(command=command)
-    pid = sidecar.wait_log("model server started")["pid"]
+    assert any("served_model.py" in line for line in members(sidecar.family).values())
     sidecar.kill()
-    eventually(lambda: gone(pid), "the server is gone")
+    wait_gone(sidecar.family)
+    # Its port is free, so whoever supervises the sidecar can start both again.
+    again = Sidecar(sidecar.model)
+    assert again.stop() == 0

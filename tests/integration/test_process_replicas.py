@@ -15,8 +15,10 @@ import time
 import pytest
 
 from support.configs import proxy_config
+from support.families import children, members, new_family, wait_gone
 from support.fleet import predicting
 from support.h2_client import H2Client
+from support.model_servers import docker_model
 from support.models import EXAMPLES, stages_body
 from support.programs import Proxy
 from support.waiting import SLOWNESS, equals, eventually, patience
@@ -27,14 +29,6 @@ STAGES = ["penstock-sidecar", "--model", str(EXAMPLES / "stages"), "--listen", "
 def process_config(command, target=1, process=None, **cluster):
     return proxy_config([], target, cluster={
         "replicas": {"process": {"command": command, **(process or {})}}, **cluster})
-
-
-def children(pid):
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-            found += [int(child) for child in file.read().split()]
-    return found
 
 
 def alive(pid):
@@ -150,6 +144,21 @@ def test_they_are_taken_down_with_the_proxy_however_it_ends(how):
         code = proxy.wait()
     assert code == {signal.SIGTERM: 0, signal.SIGINT: 1, signal.SIGKILL: -9}[how]
     gone(pids)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_below_a_replica_outlives_the_proxy(tmp_path, how):
+    """A sidecar with a model server that a shell started and that has left its session."""
+    model = docker_model(tmp_path, command="(setsid {server} &) ; sleep 1000")
+    (model / "ready").touch()
+    family = new_family()
+    proxy = Proxy(process_config(["penstock-sidecar", "--model", str(model), "--listen", "{address}"]),
+                  ready=False, environment=family)
+    proxy.wait_log("replica ready")
+    assert any("served_model.py" in line for line in members(family).values())
+    proxy.signal(how)
+    proxy.wait()
+    wait_gone(family)
 
 
 def test_a_replica_that_ignores_sigterm_is_killed_after_the_stop_timeout(tmp_path):

@@ -15,7 +15,8 @@ from collections import Counter
 
 import pytest
 
-from support.truss import Served, body_files, children, descriptors, executable, truss
+from support.families import children
+from support.truss import Served, body_files, descriptors, executable, truss
 from support.waiting import equals
 
 CONSTANT = {"error": "Internal Server Error (in model/chainlet)."}

@@ -12,7 +12,8 @@ import signal
 
 import pytest
 
-from support.truss import Served, children, executable, truss
+from support.families import children, members, new_family, wait_gone
+from support.truss import Served, executable, truss
 from support.programs import Sidecar
 from support.waiting import equals, eventually
 
@@ -169,6 +170,22 @@ def test_sigterm_while_loading_ends_both_processes(tmp_path):
     served.sidecar.signal(signal.SIGTERM)
     assert served.sidecar.wait() == 0
     eventually(lambda: executable(worker) is None, "the worker is gone")
+
+
+STARTS_OTHERS = LOADS_FOREVER.replace('stage.hold("never")', """
+            import subprocess
+            subprocess.Popen(["sleep", "1000"], start_new_session=True)
+            subprocess.run("(setsid sleep 1000 &)", shell=True)""")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_what_a_model_has_started_is_not_left_behind(tmp_path, number):
+    family = new_family()
+    served = Served(truss(tmp_path, STARTS_OTHERS), environment=family)
+    equals(lambda: list(members(family).values()).count("sleep 1000"), 2)
+    served.sidecar.signal(number)
+    served.sidecar.wait()
+    wait_gone(family)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

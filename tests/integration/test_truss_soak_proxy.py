@@ -15,8 +15,9 @@ import signal
 import threading
 import time
 
+from support.families import children
 from support.h2_client import H2Client
-from support.truss import Served, children, truss
+from support.truss import Served, truss
 from support.waiting import SLOWNESS, equals, eventually
 
 LIMIT, TARGET, CLIENTS = 3, 8, 16

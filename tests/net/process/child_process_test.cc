@@ -2,15 +2,19 @@
 
 #include "net/process/child_process.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <fstream>
 #include <sstream>
+#include <vector>
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -101,10 +105,10 @@ TEST_F(ChildProcessTest, TellsHowItEnded) {
   EXPECT_EQ(exits, 1);
 }
 
-TEST_F(ChildProcessTest, IsReaped) {
+TEST_F(ChildProcessTest, LeavesNoZombie) {
   start("exit 0");
   ASSERT_TRUE(runUntilExit());
-  EXPECT_EQ(::waitpid(child->pid(), nullptr, WNOHANG), -1);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
 }
 
@@ -184,11 +188,129 @@ TEST_F(ChildProcessTest, DestroyingItKillsAndReapsIt) {
   const pid_t pid = child->pid();
   child.reset();
   EXPECT_FALSE(alive(pid));
-  EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(exits, 0);
 }
 
-TEST_F(ChildProcessTest, DiesWithTheThreadThatStartedIt) {
+// A script that starts one process in its own group, one in a session of its own, and one that has
+// lost its parent and its session, as a daemon does. Each writes its process id to a file.
+constexpr const char* kFamily =
+    "sleep 1000 & echo $! > near; setsid sh -c 'echo $$ > far; exec sleep 1000' & "
+    "(setsid sh -c 'echo $$ > daemon.new; mv daemon.new daemon; exec sleep 1000' &) ; "
+    "while ! [ -s far ] || ! [ -s daemon ]; do sleep 0.01; done; ";
+
+class ChildProcessFamilyTest : public ChildProcessTest {
+ protected:
+  void startFamily(const std::string& then) {
+    start("cd " + folder.path() + "; " + kFamily + then);
+  }
+  std::vector<pid_t> family() const {
+    return {std::stoi(folder.content("near")), std::stoi(folder.content("far")),
+            std::stoi(folder.content("daemon"))};
+  }
+  static bool noneAlive(const std::vector<pid_t>& pids) {
+    return std::ranges::none_of(pids, alive);
+  }
+};
+
+TEST_F(ChildProcessFamilyTest, IsGoneWhenTheChildHasEnded) {
+  startFamily("exit 4");
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "exit code 4");
+  EXPECT_TRUE(noneAlive(family()));
+}
+
+TEST_F(ChildProcessFamilyTest, IsKilledWithTheChild) {
+  startFamily("trap '' TERM; echo up; wait");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  ASSERT_TRUE(std::ranges::all_of(family(), alive));
+  child->kill();
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "signal 9");
+  EXPECT_TRUE(noneAlive(family()));
+}
+
+TEST_F(ChildProcessFamilyTest, IsKilledWithTheObject) {
+  startFamily("trap '' TERM; echo up; wait");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  child.reset();
+  EXPECT_TRUE(noneAlive(family()));
+}
+
+TEST_F(ChildProcessFamilyTest, EndsWithTheProgramThatStartedIt) {
+  const pid_t starter = ::fork();
+  if (starter == 0) {
+    // Should the test end early.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    net::EventLoop own(clock);
+    auto started = ChildProcess::start(
+        own,
+        {.arguments = {"/bin/sh", "-c",
+                       std::string(kFamily) + "echo $$ > up.new; mv up.new up; wait"},
+         .directory = folder.path()},
+        [](const std::string&) {});
+    ::pause();
+    ::_exit(0);
+  }
+  ASSERT_TRUE(runUntil([&] { return ::access(folder.path("up").c_str(), F_OK) == 0; }));
+  std::vector<pid_t> all = family();
+  all.push_back(std::stoi(folder.content("up")));
+  ASSERT_TRUE(std::ranges::all_of(all, alive));
+  ::kill(starter, SIGKILL);
+  ::waitpid(starter, nullptr, 0);
+  EXPECT_TRUE(runUntil([&] { return noneAlive(all); }));
+}
+
+pid_t parentOf(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat(std::istreambuf_iterator<char>(file), {});
+  return std::stoi(stat.substr(stat.rfind(')') + 4));
+}
+
+TEST_F(ChildProcessTest, ItsGuardMindsNoSignalThatIsForAllProcesses) {
+  start("trap '' TERM INT HUP USR1; echo up; while :; do sleep 0.01; done");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  const pid_t guard = parentOf(child->pid());
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGQUIT}) {
+    ::kill(guard, signal);
+  }
+  child->kill();
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "signal 9");
+  EXPECT_FALSE(alive(child->pid()));
+}
+
+TEST_F(ChildProcessTest, EndsWithItsGuard) {
+  start("sleep 1000 & echo $! > " + folder.path("grandchild") + "; echo up; wait");
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  const pid_t grandchild = std::stoi(folder.content("grandchild"));
+  const pid_t pid = child->pid();
+  ::kill(parentOf(pid), SIGKILL);
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "signal 9");
+  EXPECT_TRUE(runUntil([&] { return !alive(pid) && !alive(grandchild); }));
+}
+
+TEST_F(ChildProcessTest, ASocketToListenOnIsNamedAsSystemdDoes) {
+  ::setenv("LISTEN_FDNAMES", "of-another-program", 1);
+  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  auto started = ChildProcess::start(
+      loop,
+      {.arguments = {"/bin/sh", "-c",
+                     "echo $LISTEN_FDS $((LISTEN_PID - $$)) ${LISTEN_FDNAMES-none}; "
+                     "readlink /proc/$$/fd/3 | cut -c1-7"},
+       .descriptor = socket.get(),
+       .descriptor_is_socket = true},
+      [this](const std::string&) { ++exits; });
+  ::unsetenv("LISTEN_FDNAMES");
+  ASSERT_TRUE(started.has_value()) << started.error().message;
+  child = std::move(*started);
+  output = child->takeOutput();
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(available(output.standard_output), "1 0 none\nsocket:\n");
+}
+
+TEST_F(ChildProcessTest, DiesWithTheProcessThatStartedIt) {
   // A program that starts a child and is killed itself, as the proxy may be.
   int pipe_ends[2];
   ASSERT_EQ(::pipe(pipe_ends), 0);
