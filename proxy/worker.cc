@@ -19,6 +19,8 @@ std::string_view nameOf(http::ServerConnection::Flood flood) {
       return "client_resets";
     case Flood::kForcedResets:
       return "forced_resets";
+    case Flood::kHeaderBytes:
+      return "header_expansion";
     case Flood::kFrames:
       break;
   }

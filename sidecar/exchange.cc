@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "net/buffer.h"
@@ -14,7 +15,7 @@ namespace penstock::sidecar {
 namespace {
 
 constexpr char kAttemptField[] = "x-penstock-attempt-id";
-constexpr char kTimeoutField[] = "x-request-timeout-ms";
+constexpr std::string_view kTimeoutField = "x-request-timeout-ms";
 constexpr std::size_t kLongestAttemptId = 256;
 // Bodies larger than this are not believed before they come.
 constexpr std::uint64_t kReserveAtMost = 1 << 20;
@@ -127,13 +128,17 @@ bool Exchange::readLimits(const http::RequestHead& head) {
     refuse(Refusal::kTooLarge);
     return false;
   }
-  if (const auto timeout = head.headers.get(kTimeoutField)) {
-    const auto duration = parseMilliseconds(*timeout);
+  for (const auto [name, value] : head.headers) {
+    if (name != kTimeoutField) {
+      continue;
+    }
+    const auto duration = parseMilliseconds(value);
     if (!duration.has_value()) {
       refuse(Refusal::kBadRequest, "x-request-timeout-ms: expected whole milliseconds");
       return false;
     }
-    work_.deadline = Deadline::after(service_.loop().clock().now(), *duration);
+    const TimePoint now = service_.loop().clock().now();
+    work_.deadline = std::min(work_.deadline, Deadline::after(now, *duration));
   }
   attempt_id_ = head.headers.get(kAttemptField).value_or("");
   if (attempt_id_.size() > kLongestAttemptId) {
@@ -202,7 +207,7 @@ void Exchange::run() {
 void Exchange::cancel() {
   if (running_) {
     service_.executor().cancel(work_id_);
-  } else if (!answered_) {
+  } else if (answer_ == Answer::kNone) {
     refuse(Refusal::kCancelled);
   }
 }
@@ -216,16 +221,23 @@ void Exchange::onReply(Reply reply) {
 }
 
 void Exchange::onHead(http::ResponseHead head) {
-  if (stream_ != nullptr) {
-    answered_ = true;
-    service_.loadReporter().answered(head.status);
-    addOwnFields(head.headers);
-    stream_->sendHead(head, false);
+  if (stream_ == nullptr) {
+    return;
   }
+  addOwnFields(head.headers);
+  if (!stream_->fits(head.headers)) {
+    service_.loadReporter().answered(500);
+    refuse(Refusal::kResponseFieldsTooLarge);
+    answer_ = Answer::kReplaced;
+    return;
+  }
+  answer_ = Answer::kGiven;
+  service_.loadReporter().answered(head.status);
+  stream_->sendHead(head, false);
 }
 
 void Exchange::onData(std::string_view data) {
-  if (stream_ == nullptr) {
+  if (stream_ == nullptr || answer_ == Answer::kReplaced) {
     service_.executor().consumed(work_id_, data.size());
     return;
   }
@@ -266,7 +278,7 @@ void Exchange::creditSent() {
 
 void Exchange::onFinished(const http::Headers& trailers) {
   workEnded();
-  if (stream_ == nullptr) {
+  if (stream_ == nullptr || answer_ == Answer::kReplaced) {
     return;
   }
   if (trailers.empty()) {
@@ -281,7 +293,7 @@ void Exchange::onFinished(const http::Headers& trailers) {
 // sent in this turn, which it would overtake.
 void Exchange::onAborted() {
   workEnded();
-  if (stream_ != nullptr) {
+  if (stream_ != nullptr && answer_ != Answer::kReplaced) {
     abort_.emplace(service_.loop(), [this] {
       std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
       service_.destroy(*this);
@@ -343,13 +355,18 @@ void Exchange::refuse(Refusal refusal, std::string_view message) {
 
 void Exchange::send(Reply reply) {
   reading_ = false;
-  answered_ = true;
+  answer_ = Answer::kGiven;
   work_ = {};
   service_.removeAttempt(attempt_id_, *this);
   if (reply.refusal.has_value()) {
     service_.countRefusal(*reply.refusal);
   }
   addOwnFields(reply.head.headers);
+  if (!stream_->fits(reply.head.headers)) {
+    reply = makeRefusal(Refusal::kResponseFieldsTooLarge);
+    service_.countRefusal(*reply.refusal);
+    addOwnFields(reply.head.headers);
+  }
   if (head_only_ || reply.body.empty()) {
     stream_->sendHead(reply.head, true);
     return;

@@ -73,7 +73,9 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   std::optional<LoadReportStream> reports_;  // it is a subscription, and nothing else
   std::optional<LoadReportFormat> report_format_;
   bool head_only_ = false;  // HEAD
-  bool answered_ = false;
+  // Of the response, what the client gets: nothing yet, or the model's, or a refusal in the place
+  // of the model's, of which the rest is dropped.
+  enum class Answer { kNone, kGiven, kReplaced } answer_ = Answer::kNone;
   bool reading_ = false;  // a body to be run
   bool running_ = false;  // the executor has it
   Intake intake_ = Intake::kWhole;

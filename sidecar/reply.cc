@@ -42,6 +42,9 @@ Row row(Refusal refusal) {
               "The connection to the model server broke before it answered."};
     case Refusal::kServerProtocolError:
       return {502, false, "server_protocol_error", "The model server's answer is not valid HTTP."};
+    case Refusal::kResponseFieldsTooLarge:
+      return {500, false, "response_fields_too_large",
+              "The response's header fields are more than the client takes."};
     case Refusal::kDeadlineExceeded:
       return {504, false, "deadline_exceeded", "The request's deadline has passed."};
     case Refusal::kCancelled:

@@ -20,21 +20,22 @@ enum class Refusal {
   kGateTimeout,        // 503, not executed
   kOutOfDeviceMemory,  // 503, not executed
   kServerUnreachable,  // 503, not executed: the model server takes no connection
-  kServerConnectionLost,  // 502
-  kServerProtocolError,   // 502
-  kWorkerLost,            // 502: the model's process ended while it ran
-  kDeadlineExceeded,      // 504
-  kCancelled,             // 499
-  kBadRequest,            // 400
-  kMethodNotAllowed,      // 405
-  kRequestTimeout,        // 408
-  kNotFound,              // 404
-  kTooLarge,              // 413
-  kUriTooLong,            // 414
-  kMisdirected,           // 421
-  kHeadersTooLarge,       // 431
-  kNotImplemented,        // 501
-  kVersion,               // 505
+  kServerConnectionLost,    // 502
+  kServerProtocolError,     // 502
+  kResponseFieldsTooLarge,  // 500: the model's header fields are more than the client takes
+  kWorkerLost,              // 502: the model's process ended while it ran
+  kDeadlineExceeded,        // 504
+  kCancelled,               // 499
+  kBadRequest,              // 400
+  kMethodNotAllowed,        // 405
+  kRequestTimeout,          // 408
+  kNotFound,                // 404
+  kTooLarge,                // 413
+  kUriTooLong,              // 414
+  kMisdirected,             // 421
+  kHeadersTooLarge,         // 431
+  kNotImplemented,          // 501
+  kVersion,                 // 505
 };
 
 // A response as a whole.

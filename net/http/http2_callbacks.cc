@@ -15,6 +15,9 @@ namespace {
 // A single mem_send call may frame DATA for as long as windows last; this ends it.
 constexpr std::size_t kOutputLimit = 64 * 1024;
 constexpr std::size_t kFrameHeaderSize = 9;
+// More than any configuration lets a message have: nghttp2's own limit drops a larger block without
+// a word. The buffers for it are made as they are needed.
+constexpr std::size_t kMaxSentHeaders = 2 << 20;
 
 std::string_view view(nghttp2_rcbuf* buffer) {
   const nghttp2_vec text = nghttp2_rcbuf_get_buf(buffer);
@@ -40,19 +43,21 @@ struct Http2Callbacks {
   static int onHeader(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf* name,
                       nghttp2_rcbuf* value, std::uint8_t, void* user_data) {
     Http2Session& self = session(user_data);
+    const std::string_view name_text = view(name);
+    const std::string_view value_text = view(value);
     if (self.block_ != nullptr && self.open_) {
-      self.events_.onHeader(*self.block_, view(name), view(value));
+      self.events_.onHeader(*self.block_, name_text, value_text);
     }
-    return 0;
+    return self.mayDecode(name_text.size() + value_text.size()) ? 0 : NGHTTP2_ERR_PAUSE;
   }
 
-  static int onInvalidHeader(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*,
-                             std::uint8_t, void* user_data) {
+  static int onInvalidHeader(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf* name,
+                             nghttp2_rcbuf* value, std::uint8_t, void* user_data) {
     Http2Session& self = session(user_data);
     if (self.block_ != nullptr && self.open_) {
       self.events_.onInvalidHeader(*self.block_);
     }
-    return 0;
+    return self.mayDecode(view(name).size() + view(value).size()) ? 0 : NGHTTP2_ERR_PAUSE;
   }
 
   static int onFrame(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
@@ -87,6 +92,14 @@ struct Http2Callbacks {
 
   static int afterFrame(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
     session(user_data).frameSent(*frame);
+    return 0;
+  }
+
+  static int frameNotSent(nghttp2_session*, const nghttp2_frame* frame, int error,
+                          void* user_data) {
+    if (error == NGHTTP2_ERR_FRAME_SIZE_ERROR) {
+      session(user_data).frameNotSent(*frame);
+    }
     return 0;
   }
 
@@ -149,6 +162,7 @@ Callbacks makeCallbacks() {
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, Http2Callbacks::onData);
   nghttp2_session_callbacks_set_before_frame_send_callback(made, Http2Callbacks::beforeFrame);
   nghttp2_session_callbacks_set_on_frame_send_callback(made, Http2Callbacks::afterFrame);
+  nghttp2_session_callbacks_set_on_frame_not_send_callback(made, Http2Callbacks::frameNotSent);
   nghttp2_session_callbacks_set_on_stream_close_callback(made, Http2Callbacks::onStreamClose);
   nghttp2_session_callbacks_set_send_data_callback(made, Http2Callbacks::sendData);
   return Callbacks(made);
@@ -158,6 +172,9 @@ Option makeOption() {
   nghttp2_option* made = nullptr;
   PENSTOCK_CHECK(nghttp2_option_new(&made) == 0, "there is memory");
   nghttp2_option_set_no_auto_window_update(made, 1);
+  nghttp2_option_set_max_send_header_block_length(made, kMaxSentHeaders);
+  // Http2FrameHeads counts them by what the configuration lets a message have.
+  nghttp2_option_set_max_continuations(made, SIZE_MAX);
   // It would keep a hundred of them for each connection, only to tell which frames come too
   // late; Http2FrameHeads does that.
   nghttp2_option_set_no_closed_streams(made, 1);

@@ -58,6 +58,10 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
   }
   fields.addHeaders(head.headers, is_websocket_);
   fields.addContentLength(head.content_length, head.headers);
+  if (!session_.takesHeaders(fields.bytes())) {
+    session_.failLater(*this, StreamEnd::kTooLarge, NGHTTP2_NO_ERROR);
+    return;
+  }
   const nghttp2_data_provider body = http2Body();
   id_ = nghttp2_submit_request(session_.native(), nullptr, fields.data(), fields.size(),
                                end_stream ? nullptr : &body, static_cast<Http2Stream*>(this));
@@ -207,6 +211,7 @@ void Http2ClientConnection::acceptHead(Http2ClientStream& stream, bool end_strea
     session_.failLater(stream, StreamEnd::kProtocolError, NGHTTP2_PROTOCOL_ERROR);
     return;
   }
+  session_.requestAccepted();
   if (informational) {
     stream.response_handler_.onInformational(std::move(*head));
     return;

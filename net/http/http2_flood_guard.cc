@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace penstock::http {
 
@@ -22,7 +23,8 @@ void TokenBucket::giveBack(double tokens) {
 Http2FloodGuard::Http2FloodGuard(const Limits& limits, TimePoint now)
     : frames_(limits.frames, now),
       client_resets_(limits.client_resets, now),
-      forced_resets_(limits.forced_resets, now) {}
+      forced_resets_(limits.forced_resets, now),
+      header_bytes_(kHeaderBytes, now) {}
 
 void Http2FloodGuard::onFrames(std::size_t count, TimePoint now) {
   if (!frames_.take(now, count)) {
@@ -39,6 +41,12 @@ void Http2FloodGuard::onClientReset(TimePoint now) {
 void Http2FloodGuard::onForcedReset(TimePoint now) {
   if (!forced_resets_.take(now)) {
     note(Flood::kForcedResets);
+  }
+}
+
+void Http2FloodGuard::chargeHeaders(TimePoint now) {
+  if (decoded_ > 0 && !header_bytes_.take(now, std::exchange(decoded_, 0))) {
+    note(Flood::kHeaderBytes);
   }
 }
 

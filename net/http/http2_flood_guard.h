@@ -25,10 +25,11 @@ class TokenBucket {
   TimePoint since_;
 };
 
-// Whether a client sends more than its requests need, on one HTTP/2 connection. Frames are paid for
+// Whether a peer sends more than its requests need, on one HTTP/2 connection. Frames are paid for
 // with what work brings: a request, bytes moved, and a write that sends all there is (a client may
 // answer each piece of a stream of small ones with WINDOW_UPDATE or PING; one that opens its window
-// by single bytes never lets us send all there is).
+// by single bytes never lets us send all there is). Header fields may become only so much larger by
+// decoding: what costs time is their length, and not that of what stands for them on the wire.
 class Http2FloodGuard {
  public:
   using Flood = ServerConnection::Flood;
@@ -39,7 +40,18 @@ class Http2FloodGuard {
   void onFrames(std::size_t count, TimePoint now);
   void onClientReset(TimePoint now);
   void onForcedReset(TimePoint now);  // we reset a stream because the client broke the protocol
-  void onRequest() { frames_.giveBack(kPerRequest); }
+  void onRequest() {
+    frames_.giveBack(kPerRequest);
+    header_bytes_.giveBack(kHeaderBytesPerRequest);
+  }
+  // Bytes of any kind have been read from the socket.
+  void onBytesRead(std::size_t bytes) {
+    header_bytes_.giveBack(static_cast<double>(bytes * kHeaderBytesPerByte));
+  }
+  // A field has been decoded. True: chargeHeaders() is due before the next.
+  bool onHeader(std::size_t bytes) { return (decoded_ += bytes) >= kDecodedAtOnce; }
+  // Charges for what has been decoded since the last call.
+  void chargeHeaders(TimePoint now);
   void onDataReceived(std::size_t bytes);
   // all: nothing is left to send on that stream.
   void onDataSent(std::size_t bytes, bool all);
@@ -52,11 +64,20 @@ class Http2FloodGuard {
   static constexpr double kBytesPerFrame = 1024;
   static constexpr double kPerWholeWrite = 3;
 
+  // A reference into HPACK's table is one byte for up to 4 KiB. Who means well makes each entry
+  // come out once in a block, and Huffman's code makes at most 1.6 bytes of one.
+  static constexpr RateLimit kHeaderBytes{.burst = 512 * 1024, .per_second = 256 * 1024};
+  static constexpr double kHeaderBytesPerRequest = 16 * 1024;
+  static constexpr std::size_t kHeaderBytesPerByte = 2;
+  static constexpr std::size_t kDecodedAtOnce = 16 * 1024;
+
   void note(Flood flood);
 
   TokenBucket frames_;
   TokenBucket client_resets_;
   TokenBucket forced_resets_;
+  TokenBucket header_bytes_;
+  std::size_t decoded_ = 0;
   std::optional<Flood> flood_;
 };
 

@@ -67,7 +67,8 @@ std::span<const std::uint8_t> Http2FrameHeads::pass(std::span<const std::uint8_t
     block_open_ = leavesBlockOpen(head, block_open_);
     look(head);
     if (head[3] == NGHTTP2_CONTINUATION) {
-      too_many_continuations_ = too_many_continuations_ || ++counts_.continuations > kContinuations;
+      too_many_continuations_ =
+          too_many_continuations_ || ++counts_.continuations > max_continuations_;
     } else {
       counts_.continuations = 0;
       counts_.frames += isDataWithBytes(head, skip_) ? 0 : 1;

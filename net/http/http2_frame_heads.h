@@ -24,8 +24,10 @@ namespace penstock::http {
 // with all that it knows of each closed stream in memory.
 class Http2FrameHeads {
  public:
-  // preface: so many bytes at the beginning are no frames.
-  explicit Http2FrameHeads(std::size_t preface) : skip_(preface) {}
+  static constexpr std::size_t kContinuations = 8;
+  // preface: so many bytes at the beginning are no frames. continuations: of one message, at most.
+  explicit Http2FrameHeads(std::size_t preface, std::size_t continuations = kContinuations)
+      : skip_(preface), max_continuations_(continuations) {}
   // Of what has come, what is to be read now. Valid until the next call, and as long as bytes is.
   std::span<const std::uint8_t> pass(std::span<const std::uint8_t> bytes);
   // DATA or HEADERS has come on a stream that had ended, RFC 9113 §5.1: a connection error.
@@ -38,7 +40,6 @@ class Http2FrameHeads {
   bool tooManyContinuations() const { return too_many_continuations_; }
 
  private:
-  static constexpr std::size_t kContinuations = 8;
   struct Counts {
     std::size_t frames = 0;
     std::size_t continuations = 0;  // in a row
@@ -46,7 +47,8 @@ class Http2FrameHeads {
 
   void look(std::span<const std::uint8_t> head);
 
-  std::size_t skip_;         // bytes until the next head
+  std::size_t skip_;  // bytes until the next head
+  const std::size_t max_continuations_;
   bool block_open_ = false;  // a CONTINUATION must follow
   bool came_too_late_ = false;
   bool too_many_continuations_ = false;

@@ -17,6 +17,18 @@ using Rejection = ServerConnection::Rejection;
 // RFC 9113 §6.5.2: what a field costs beside its text.
 constexpr std::size_t kFieldOverhead = 32;
 
+// RFC 9113 §8.2.3.
+constexpr std::string_view kCrumbSeparator = "; ";
+
+// What nghttp2, and with it most peers, can decode as one name or value. A longer one would end the
+// connection with all its streams.
+constexpr std::size_t kLongestString = 64 * 1024;
+
+std::size_t fieldBytes(std::size_t name, std::size_t value) {
+  const bool decodable = name <= kLongestString && value <= kLongestString;
+  return decodable ? name + value + kFieldOverhead : kUnsendable;
+}
+
 std::optional<std::uint64_t> parseLength(std::string_view text) {
   std::uint64_t length = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
@@ -72,6 +84,15 @@ void Http2FieldBlock::begin() {
 bool Http2FieldBlock::count(std::string_view name, std::string_view value) {
   bytes_ += name.size() + value.size() + kFieldOverhead;
   fields_ += name.front() == ':' ? 0 : 1;
+  return withinLimits();
+}
+
+bool Http2FieldBlock::countMore(std::string_view value) {
+  bytes_ += value.size() + kCrumbSeparator.size();
+  return withinLimits();
+}
+
+bool Http2FieldBlock::withinLimits() {
   if (bytes_ > limits_.max_header_bytes || fields_ > limits_.max_header_fields) {
     too_large_ = true;
   }
@@ -89,14 +110,15 @@ void Http2RequestBlock::begin() {
   head_ = RequestHead();
   // Not clear(): a connection does not keep the room of its largest request.
   host_ = std::string();
-  cookie_ = std::string();
+  cookie_.reset();
   has_host_ = false;
   path_too_long_ = false;
   expects_continue_ = false;
 }
 
 void Http2RequestBlock::add(std::string_view name, std::string_view value) {
-  if (!fields_.count(name, value)) {
+  const bool crumb = cookie_.has_value() && name == "cookie";
+  if (!(crumb ? fields_.countMore(value) : fields_.count(name, value))) {
     // Told apart from other large blocks even if it is the path alone that is too large.
     path_too_long_ = path_too_long_ || (name == ":path" && value.size() > limits_.max_path_bytes);
     return;
@@ -107,10 +129,11 @@ void Http2RequestBlock::add(std::string_view name, std::string_view value) {
     has_host_ = true;
     host_ = value;
   } else if (name == "cookie") {
-    if (!cookie_.empty()) {
-      cookie_ += "; ";
+    if (!crumb || cookie_->empty()) {
+      cookie_ = value;
+    } else {
+      cookie_->append(kCrumbSeparator).append(value);
     }
-    cookie_ += value;
   } else if (name == "content-length") {
     head_.content_length = parseLength(value);
     if (!head_.content_length) {
@@ -152,8 +175,8 @@ std::optional<Http2Refusal> Http2RequestBlock::finish() {
   if (head_.isWebSocket()) {
     removeWebSocketHandshake(fields_.headers());
   }
-  if (!cookie_.empty()) {
-    fields_.headers().add("cookie", std::exchange(cookie_, std::string()));
+  if (cookie_.has_value() && !cookie_->empty()) {
+    fields_.headers().add("cookie", *std::exchange(cookie_, std::nullopt));
   }
   head_.headers = std::move(fields_.headers());
   return std::nullopt;
@@ -238,6 +261,15 @@ std::optional<ResponseHead> Http2ResponseBlock::finish() {
   return std::move(head_);
 }
 
+std::size_t headerListBytes(const Headers& headers) {
+  constexpr std::size_t kStatusAndLength = 128;
+  std::size_t bytes = kStatusAndLength;
+  for (const auto [name, value] : headers) {
+    bytes += fieldBytes(name.size(), value.size());
+  }
+  return bytes;
+}
+
 Http2FieldList::Http2FieldList(Http2FieldRoom& room)
     : list_(room.list), shows_names_(room.blocks++ % kShowNamesEvery == 0) {
   list_.clear();
@@ -276,6 +308,14 @@ void Http2FieldList::addContentLength(std::optional<std::uint64_t> length, const
     const auto [end, error] = std::to_chars(length_, length_ + sizeof length_, *length);
     addNamed("content-length", std::string_view(length_, end));
   }
+}
+
+std::size_t Http2FieldList::bytes() const {
+  std::size_t bytes = 0;
+  for (const nghttp2_nv& field : list_) {
+    bytes += fieldBytes(field.namelen, field.valuelen);
+  }
+  return bytes;
 }
 
 void Http2FieldList::addStatus(int status) {

@@ -25,6 +25,8 @@ class Http2FieldBlock {
   void begin();
   // Counts a field. False if it is not to be kept.
   bool count(std::string_view name, std::string_view value);
+  // Counts one more piece of a field that has been counted: cookies come in crumbs.
+  bool countMore(std::string_view value);
   // Counts and keeps it.
   void add(std::string_view name, std::string_view value);
   // nghttp2 would have left a field out as malformed.
@@ -35,6 +37,8 @@ class Http2FieldBlock {
   const Headers& headers() const { return headers_; }
 
  private:
+  bool withinLimits();
+
   const Limits& limits_;
   Headers headers_;
   std::size_t bytes_ = 0;
@@ -72,7 +76,7 @@ class Http2RequestBlock {
   Http2FieldBlock fields_;
   RequestHead head_;
   std::string host_;
-  std::string cookie_;
+  std::optional<std::string> cookie_;  // its crumbs so far, joined
   bool has_host_ = false;
   bool path_too_long_ = false;
   bool expects_continue_ = false;
@@ -100,6 +104,11 @@ struct Http2FieldRoom {
   std::uint32_t blocks = 0;  // sent so far
 };
 
+// How much a header block is to a peer that limits it (RFC 9113 §6.5.2): these fields, and room for
+// a response's status and length. At least kUnsendable if no peer could decode one of its fields.
+inline constexpr std::size_t kUnsendable = std::size_t{1} << 32;
+std::size_t headerListBytes(const Headers& headers);
+
 // The fields of a message as nghttp2 wants them, one list at a time on a connection. It copies when
 // they are submitted, but not what was said to live for ever. Values that never repeat are kept out
 // of the compression table, but for one in many blocks, so that the table has their names.
@@ -119,6 +128,8 @@ class Http2FieldList {
   void addContentLength(std::optional<std::uint64_t> length, const Headers& headers);
   void addStatus(int status);
 
+  // As headerListBytes() counts.
+  std::size_t bytes() const;
   const nghttp2_nv* data() const { return list_.data(); }
   std::size_t size() const { return list_.size(); }
 

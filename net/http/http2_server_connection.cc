@@ -166,6 +166,9 @@ void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
     return;
   }
   if (const auto refusal = block_.finish()) {
+    if (refusal->why == Rejection::kHeadersTooLarge) {
+      session_.headersTooLarge();
+    }
     reject(stream, refusal->why, refusal->detail);
     return;
   }

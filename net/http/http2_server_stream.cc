@@ -28,6 +28,9 @@ void Http2ServerStream::sendInformational(int status, const Headers& headers) {
   Http2FieldList fields(session_.fieldRoom());
   fields.addStatus(status);
   fields.addHeaders(headers);
+  if (!session_.takesHeaders(fields.bytes())) {
+    return;  // the response to come says what matters
+  }
   nghttp2_submit_headers(session_.native(), NGHTTP2_FLAG_NONE, id_, nullptr, fields.data(),
                          fields.size(), nullptr);
   session_.flushLater();
@@ -63,6 +66,10 @@ void Http2ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
   fields.addHeaders(head.headers, is_websocket_);
   if (head.status != 204 && !(is_websocket_ && head.status == 200)) {
     fields.addContentLength(head.content_length, head.headers);
+  }
+  if (!session_.takesHeaders(fields.bytes())) {
+    session_.failLater(*this, StreamEnd::kTooLarge, NGHTTP2_INTERNAL_ERROR);
+    return;
   }
   const nghttp2_data_provider body = http2Body();
   nghttp2_submit_response(session_.native(), id_, fields.data(), fields.size(),
@@ -109,11 +116,12 @@ Http2ServerStream::DeadlineCheck Http2ServerStream::checkDeadlines(TimePoint now
     result.next = std::min(result.next, Deadline::after(from, timeout).when());
   };
   if (!unsent_.empty()) {
-    if (now - output_progress_ >= limits.write_timeout) {
+    if (now - output_progress_ >= limits.write_timeout || now >= last_bytes_due_) {
       result.overdue = Overdue::kOutput;
       return result;
     }
     lookAgain(output_progress_, limits.write_timeout);
+    result.next = std::min(result.next, last_bytes_due_);
   }
   if (!awaitsBody()) {
     return result;

@@ -38,6 +38,12 @@ bool brokenByPeer(std::uint32_t error_code) {
          error_code == NGHTTP2_STREAM_CLOSED || error_code == NGHTTP2_FRAME_SIZE_ERROR;
 }
 
+// Enough for a block of that size; as many as nghttp2 allows by default if that is less.
+std::size_t continuationsFor(std::size_t max_header_bytes) {
+  constexpr std::size_t kFramePayload = 16 * 1024;
+  return std::max<std::size_t>(Http2FrameHeads::kContinuations, max_header_bytes / kFramePayload);
+}
+
 // A replica may send what it likes: what waits for it is bounded elsewhere.
 Limits trusting(Limits limits) {
   limits.client_resets = limits.forced_resets = limits.frames = {.burst = 0, .per_second = 0};
@@ -54,7 +60,8 @@ Http2Session::Http2Session(Side side, net::EventLoop& loop,
       connection_(std::move(connection)),
       limits_(limits),
       events_(events),
-      heads_(side == Side::kServer ? NGHTTP2_CLIENT_MAGIC_LEN : 0),
+      heads_(side == Side::kServer ? NGHTTP2_CLIENT_MAGIC_LEN : 0,
+             continuationsFor(limits.max_header_bytes)),
       guard_(side == Side::kServer ? limits : trusting(limits), loop.now()),
       timer_(loop, [this] { onTimerFired(); }),
       idle_since_(loop.now()) {
@@ -92,12 +99,14 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
   if (!open_) {
     return true;
   }
+  guard_.onBytesRead(bytes.size());
   bytes = heads_.pass(bytes);
   if (heads_.tooManyContinuations()) {
     return false;
   }
   guard_.onFrames(heads_.takeCount(), loop_.now());
   const ssize_t taken = nghttp2_session_mem_recv(native_, bytes.data(), bytes.size());
+  guard_.chargeHeaders(loop_.now());
   deliverPending();
   if (!open_) {
     return true;
@@ -368,12 +377,42 @@ void Http2Session::frameSent(const nghttp2_frame& frame) {
   }
 }
 
+bool Http2Session::mayDecode(std::size_t bytes) {
+  if (guard_.onHeader(bytes)) {
+    guard_.chargeHeaders(loop_.now());
+  }
+  return !guard_.flood();
+}
+
+void Http2Session::frameNotSent(const nghttp2_frame& frame) {
+  Http2Stream* stream = frame.hd.type == NGHTTP2_HEADERS ? find(frame.hd.stream_id) : nullptr;
+  if (stream == nullptr) {
+    return;
+  }
+  if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+    stream->failure_ = StreamEnd::kTooLarge;  // nghttp2 closes the stream next
+  } else {
+    failLater(*stream, StreamEnd::kTooLarge, NGHTTP2_INTERNAL_ERROR);
+  }
+}
+
+bool Http2Session::takesHeaders(std::size_t bytes) const {
+  // Our own replies, and what announces so little is wrong about it.
+  constexpr std::size_t kAlways = 4096;
+  return bytes <= kAlways ||
+         (bytes < kUnsendable && bytes <= nghttp2_session_get_remote_settings(
+                                              native_, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE));
+}
+
 void Http2Session::streamClosed(Http2Stream& stream, std::uint32_t error_code) {
   stream.on_wire_ = false;
   endStream(stream, classify(stream, error_code));
 }
 
 StreamEnd Http2Session::classify(const Http2Stream& stream, std::uint32_t error_code) const {
+  if (stream.failure_ != StreamEnd::kComplete) {
+    return stream.failure_;
+  }
   if (stream.end_sent_ && (stream.read_ended_ || side_ == Side::kServer)) {
     return StreamEnd::kComplete;
   }

@@ -79,8 +79,10 @@ class Http2Session {
   void readyLater(Http2Stream& stream);
   const std::vector<std::unique_ptr<Http2Stream>>& streams() const { return streams_; }
 
-  // Tells of a request that has been accepted.
+  // Tells of a request that has been accepted, or of an answer to one.
   void requestAccepted() { guard_.onRequest(); }
+  // The peer sent a header block that is too large: it may do so as often as it may force resets.
+  void headersTooLarge() { guard_.onForcedReset(loop_.now()); }
 
   // Since when there is no stream, if there is none.
   TimePoint idleSince() const { return idle_since_; }
@@ -90,6 +92,8 @@ class Http2Session {
   void due(TimePoint now, Duration timeout);
   void flushLater();
 
+  // Whether the peer takes a header block of that size. A small one is sent whatever it says.
+  bool takesHeaders(std::size_t bytes) const;
   Http2FieldRoom& fieldRoom() { return field_room_; }
   nghttp2_session* native() const { return native_; }
   net::EventLoop& loop() { return loop_; }
@@ -105,11 +109,15 @@ class Http2Session {
   void checkFlood();
   void frameReceived(const nghttp2_frame& frame);
   void frameSent(const nghttp2_frame& frame);
+  // nghttp2 has dropped a frame of ours.
+  void frameNotSent(const nghttp2_frame& frame);
   void streamClosed(Http2Stream& stream, std::uint32_t error_code);
   StreamEnd classify(const Http2Stream& stream, std::uint32_t error_code) const;
   Http2Stream* find(std::int32_t id);
   // It is not to be found any more.
   void forget(const Http2Stream& stream);
+  // Whether the peer may go on sending fields.
+  bool mayDecode(std::size_t bytes);
   void resetOnWire(Http2Stream& stream, std::uint32_t error_code);
   // Takes it out of the list, to be freed at the end of the turn.
   void retire(Http2Stream& stream);

@@ -1,6 +1,7 @@
 #include "net/http/http2_stream.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include <nghttp2/nghttp2.h>
 
@@ -25,12 +26,28 @@ void Http2Stream::queueData(net::Buffer& data, bool end_stream) {
     session_.due(output_progress_, session_.limits().write_timeout);
   }
   unsent_.append(data);
+  if (send_ended_ && !unsent_.empty()) {
+    startLastBytes();
+  }
   above_high_ = above_high_ || unsent_.size() > high_watermark_;
   if (deferred_ && (!unsent_.empty() || send_ended_)) {
     deferred_ = false;
     nghttp2_session_resume_data(session_.native(), id_);
   }
   session_.flushLater();
+}
+
+bool Http2Stream::fitsPeer(const Headers& fields) const {
+  return session_.takesHeaders(headerListBytes(fields));
+}
+
+void Http2Stream::startLastBytes() {
+  constexpr std::uint64_t kLeastRate = 1024;
+  const Limits& limits = session_.limits();
+  const std::chrono::seconds at_rate(unsent_.size() / std::max(limits.min_body_rate, kLeastRate));
+  last_bytes_due_ =
+      Deadline::after(session_.loop().now(), 2 * limits.write_timeout + at_rate).when();
+  session_.due(last_bytes_due_);
 }
 
 void Http2Stream::queueTrailers(const Headers& trailers) {
@@ -72,7 +89,13 @@ void Http2Stream::receiveData(std::span<const std::uint8_t> data) {
 
 ssize_t Http2Stream::pull(std::size_t max, std::uint32_t* flags) {
   const std::size_t count = std::min(max, unsent_.size());
-  if (count == unsent_.size() && send_ended_) {
+  const bool unsendable = trailers_ != nullptr && !fitsPeer(*trailers_);
+  if (unsendable && count == 0) {
+    // All before them is on its way. nghttp2 resets the stream.
+    failure_ = StreamEnd::kTooLarge;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  }
+  if (count == unsent_.size() && send_ended_ && !unsendable) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (trailers_ != nullptr) {
       *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;

@@ -33,6 +33,9 @@ class Http2Stream {
   void queueData(net::Buffer& data, bool end_stream);
   void queueTrailers(const Headers& trailers);
   void resetNow(ResetReason reason);
+  // What is left of the message has to be taken in this time.
+  void startLastBytes();
+  bool fitsPeer(const Headers& fields) const;
   // Gives the peer window back. Returns whether that ended a time in which we held the peer back.
   bool giveWindow(std::size_t count);
   // The peer cannot be expected to send: what it sent is not consumed.
@@ -47,13 +50,14 @@ class Http2Stream {
   std::unique_ptr<Headers> trailers_;
   std::size_t unconsumed_ = 0;
   std::size_t high_watermark_ = Stream::kDefaultHighWatermark;
-  TimePoint output_progress_{};               // while unsent_ is not empty
-  std::int32_t id_ = 0;                       // 0: not given to nghttp2 yet
-  std::uint32_t index_ = 0;                   // place in the session's list
-  StreamEnd failure_ = StreamEnd::kComplete;  // set by Http2Session::failLater
-  bool listed_ = false;                       // the session owns it
-  bool on_wire_ = false;                      // nghttp2 knows it and neither side has reset it
-  bool started_ = false;                      // its first frame may have been written
+  TimePoint output_progress_{};                  // while unsent_ is not empty
+  TimePoint last_bytes_due_ = TimePoint::max();  // once send_ended_: when unsent_ is to be empty
+  std::int32_t id_ = 0;                          // 0: not given to nghttp2 yet
+  std::uint32_t index_ = 0;                      // place in the session's list
+  StreamEnd failure_ = StreamEnd::kComplete;     // set by Http2Session::failLater
+  bool listed_ = false;                          // the session owns it
+  bool on_wire_ = false;                         // nghttp2 knows it and neither side has reset it
+  bool started_ = false;                         // its first frame may have been written
   bool head_sent_ = false;
   bool read_ended_ = false;
   bool send_ended_ = false;  // asked for; end_sent_: framed
@@ -83,6 +87,7 @@ class Http2StreamOf : public Interface, public Http2Stream {
   void sendData(net::Buffer& data, bool end_stream) final { queueData(data, end_stream); }
   void sendTrailers(const Headers& trailers) final { queueTrailers(trailers); }
   void reset(ResetReason reason) final { resetNow(reason); }
+  bool fits(const Headers& fields) const final { return fitsPeer(fields); }
   std::size_t unsentBytes() const final { return unsent_.size(); }
   void setHighWatermark(std::size_t bytes) final { high_watermark_ = bytes; }
   void consume(std::size_t count) override { giveWindow(count); }

@@ -30,8 +30,9 @@ class ServerConnection {
     kWebSocketVersion,     // 400; the codec adds the version that it takes
   };
 
-  // What an HTTP/2 client did too often; the connection ends.
-  enum class Flood { kClientResets, kForcedResets, kFrames };
+  // What an HTTP/2 client did too often; the connection ends. Header bytes: that its header blocks
+  // became much more by decoding than they were on the wire.
+  enum class Flood { kClientResets, kForcedResets, kFrames, kHeaderBytes };
 
   class Owner {
    public:

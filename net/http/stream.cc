@@ -16,6 +16,8 @@ std::string_view toString(StreamEnd end) {
       return "protocol_error";
     case StreamEnd::kTimeout:
       return "timeout";
+    case StreamEnd::kTooLarge:
+      return "too_large";
     case StreamEnd::kLocal:
       return "local";
   }

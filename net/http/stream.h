@@ -19,6 +19,7 @@ enum class StreamEnd {
   kConnectionLost,  // the connection failed after bytes of the request were written
   kProtocolError,   // the peer broke the protocol
   kTimeout,         // headers or body did not come in time, output made no progress
+  kTooLarge,        // we cannot send one of its header blocks: it is more than the peer takes
   kLocal,           // closed by us with the connection
 };
 std::string_view toString(StreamEnd end);
@@ -35,6 +36,9 @@ class Stream {
   static constexpr std::size_t kDefaultHighWatermark = 256 * 1024;
 
   virtual ~Stream() = default;
+  // Whether a header block with these fields can be sent: an HTTP/2 peer announces how much it
+  // takes. Sending a larger one resets the stream, with onEnd(kTooLarge).
+  virtual bool fits(const Headers&) const { return true; }
   // Takes everything out of data. end_stream: no more data or trailers.
   virtual void sendData(net::Buffer& data, bool end_stream) = 0;
   // Ends the stream.

@@ -13,10 +13,15 @@ namespace {
 constexpr std::string_view kInternalFields[] = {"x-penstock-attempt-id", "x-penstock-not-executed",
                                                 "x-penstock-reason"};
 
+constexpr std::string_view kTooManyFields =
+    "the response's header fields are more than this client takes";
+
 Reason reasonOf(http::StreamEnd end, bool request_complete) {
   switch (end) {
     case http::StreamEnd::kProtocolError:
       return Reason::kBadRequest;
+    case http::StreamEnd::kTooLarge:
+      return Reason::kReplicaProtocolError;
     case http::StreamEnd::kTimeout:
       return request_complete ? Reason::kClientGone : Reason::kRequestTimeout;
     default:
@@ -306,6 +311,11 @@ void Exchange::sendResponseHead(http::ResponseHead head, bool end_stream) {
   for (std::size_t i = filters_.size(); i-- > 0;) {
     filters_[i]->onResponseHead(head);
   }
+  if (!stream_->fits(head.headers)) {
+    response_ = Response::kNone;
+    reply(Reason::kReplicaProtocolError, kTooManyFields);
+    return;
+  }
   stream_->sendHead(head, end_stream);
 }
 
@@ -325,6 +335,10 @@ void Exchange::sendResponseData(std::span<const std::uint8_t> data, bool end_str
 
 void Exchange::sendResponseTrailers(const http::Headers& trailers) {
   if (stream_ == nullptr || response_ == Response::kEnded) {
+    return;
+  }
+  if (response_ == Response::kBegunGrpc && !stream_->fits(trailers)) {
+    reply(Reason::kReplicaProtocolError, kTooManyFields);
     return;
   }
   response_ = Response::kEnded;

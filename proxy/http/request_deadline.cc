@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration kLong = 100s;
 
+constexpr std::string_view kGrpcField = "grpc-timeout";
 constexpr std::string_view kMillisecondFields[] = {"x-request-timeout-ms",
                                                    "x-envoy-upstream-rq-timeout-ms"};
 
@@ -58,6 +59,11 @@ std::optional<Duration> grpcTimeout(std::string_view text) {
   return *count > kYear / *unit ? kYear : *count * *unit;
 }
 
+bool mayHaveTimeout(const http::Headers& headers) {
+  return headers.has(kGrpcField) ||
+         std::ranges::any_of(kMillisecondFields, [&](auto name) { return headers.has(name); });
+}
+
 }  // namespace
 
 Result<std::optional<Duration>> requestTimeout(const http::Headers& headers) {
@@ -65,18 +71,20 @@ Result<std::optional<Duration>> requestTimeout(const http::Headers& headers) {
   const auto take = [&](Duration timeout) {
     shortest = shortest ? std::min(*shortest, timeout) : timeout;
   };
-  if (const auto text = headers.get("grpc-timeout")) {
-    const auto timeout = grpcTimeout(*text);
-    if (!timeout) {
-      return failure("grpc-timeout: expected one to eight digits and a unit of H, M, S, m, u, n");
-    }
-    take(*timeout);
+  if (!mayHaveTimeout(headers)) {
+    return shortest;
   }
-  for (const std::string_view field : kMillisecondFields) {
-    if (const auto text = headers.get(field)) {
-      const auto milliseconds = number(*text, 12);
+  for (const auto [name, value] : headers) {
+    if (name == kGrpcField) {
+      const auto timeout = grpcTimeout(value);
+      if (!timeout) {
+        return failure("grpc-timeout: expected one to eight digits and a unit of H, M, S, m, u, n");
+      }
+      take(*timeout);
+    } else if (std::ranges::find(kMillisecondFields, name) != std::end(kMillisecondFields)) {
+      const auto milliseconds = number(value, 12);
       if (!milliseconds) {
-        return failure(fmt::format("{}: expected whole milliseconds", field));
+        return failure(fmt::format("{}: expected whole milliseconds", name));
       }
       take(*milliseconds * 1ms);
     }
@@ -85,7 +93,7 @@ Result<std::optional<Duration>> requestTimeout(const http::Headers& headers) {
 }
 
 void removeTimeouts(http::Headers& headers) {
-  headers.remove("grpc-timeout");
+  headers.remove(kGrpcField);
   for (const std::string_view field : kMillisecondFields) {
     headers.remove(field);
   }
@@ -99,9 +107,9 @@ void setRemainingTime(http::Headers& headers, Duration remaining) {
   const auto milliseconds = rounded.count();
   headers.remove("x-envoy-upstream-rq-timeout-ms");
   headers.set("x-request-timeout-ms", fmt::to_string(milliseconds));
-  if (headers.has("grpc-timeout")) {
+  if (headers.has(kGrpcField)) {
     // Eight digits of milliseconds are 27 hours; beyond, seconds.
-    headers.set("grpc-timeout",
+    headers.set(kGrpcField,
                 milliseconds < 100'000'000
                     ? fmt::format("{}m", milliseconds)
                     : fmt::format("{}S", std::min<std::int64_t>(milliseconds / 1000, 99'999'999)));

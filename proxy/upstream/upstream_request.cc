@@ -15,6 +15,8 @@ UpstreamRequest::Failure failureOf(http::StreamEnd end) {
       return UpstreamRequest::Failure::kReset;
     case http::StreamEnd::kProtocolError:
       return UpstreamRequest::Failure::kProtocolError;
+    case http::StreamEnd::kTooLarge:
+      return UpstreamRequest::Failure::kTooLarge;
     case http::StreamEnd::kComplete:
     case http::StreamEnd::kConnectionLost:
     case http::StreamEnd::kTimeout:
@@ -216,7 +218,7 @@ void UpstreamRequest::onEnd(http::StreamEnd end) {
     return;
   }
   const Failure failure = failureOf(end);
-  if (!provablyNotExecuted(failure)) {
+  if (!provablyNotExecuted(failure) && failure != Failure::kTooLarge) {
     slot_.replica().failed.fetch_add(1, std::memory_order_relaxed);
     cluster_.cluster().replicaFailed(slot_.replica());
   }

@@ -29,6 +29,7 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
     kReset,          // the replica reset the stream
     kConnectionLost,
     kProtocolError,
+    kTooLarge,  // not executed: the request's fields are more than the replica takes
   };
   static bool provablyNotExecuted(Failure failure) {
     return failure == Failure::kConnectFailed || failure == Failure::kRefused;

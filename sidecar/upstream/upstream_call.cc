@@ -277,6 +277,8 @@ void UpstreamCall::failed(http::StreamEnd end) {
     connect();
   } else if (unseen) {
     refuse(Refusal::kServerUnreachable);
+  } else if (end == http::StreamEnd::kTooLarge) {
+    refuse(Refusal::kHeadersTooLarge);
   } else {
     refuse(end == http::StreamEnd::kProtocolError ? Refusal::kServerProtocolError
                                                   : Refusal::kServerConnectionLost);

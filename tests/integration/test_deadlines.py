@@ -32,6 +32,20 @@ def test_the_deadline_bounds_running(replica, name, form):
     proxy.wait_empty()
 
 
+@pytest.mark.parametrize("client_class", [H1Client, H2Client])
+def test_the_shortest_of_a_repeated_deadline_holds(replica, client_class):
+    fake = replica()
+    proxy = Proxy(proxy_config([fake], target=2))
+    for number, values in enumerate((("60000", "250"), ("250", "60000"))):
+        with client_class(proxy.address) as client:
+            answer = client.fetch(headers=[("x-request-timeout-ms", value) for value in values])
+            assert (answer.status, answer.reason) == (504, "deadline_exceeded")
+        headers = fake.request(number).headers
+        assert [int(value) <= 250 for name, value in headers if name == "x-request-timeout-ms"] == [True]
+        fake.request(number).respond()
+    proxy.wait_empty()
+
+
 @pytest.mark.parametrize("name, form", HEADERS)
 def test_the_deadline_bounds_waiting_and_nothing_is_dispatched_after_it(replica, name, form):
     fake = replica()

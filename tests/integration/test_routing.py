@@ -101,6 +101,17 @@ def test_a_client_cannot_give_itself_an_attempt_id(replica, sidecar, ids_of_the_
     assert all(request.attempt_id != "forged" for request in fake.requests)
 
 
+@pytest.mark.parametrize("client_class", [H1Client, H2Client])
+def test_of_several_request_ids_the_first_that_is_one_stays(replica, client_class):
+    fake = replica(handler=lambda request: request.respond())
+    proxy = Proxy(proxy_config([fake]))
+    with client_class(proxy.address) as client:
+        for ids, kept in ((("mine", "other"), "mine"), (("no id", "mine"), "mine")):
+            client.fetch("GET", "/", [("x-request-id", value) for value in ids])
+            headers = fake.requests[-1].headers
+            assert [value for name, value in headers if name == "x-request-id"] == [kept]
+
+
 def test_local_replies_carry_the_request_id(replica):
     proxy = Proxy(proxy_config([replica()], route={"prefix": "/a"}))
     with H2Client(proxy.address) as client:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <string>
 
 namespace penstock::proxy {
 namespace {
@@ -37,6 +39,18 @@ bool isUsable(std::string_view id) {
          std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; });
 }
 
+std::optional<std::string_view> firstUsable(const http::Headers& headers) {
+  if (!headers.has(kField)) {
+    return std::nullopt;
+  }
+  for (const auto [name, value] : headers) {
+    if (name == kField && isUsable(value)) {
+      return value;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 UuidSource::UuidSource() {
@@ -62,8 +76,11 @@ Uuid UuidSource::next() {
 }
 
 FilterStatus RequestIdFilter::onRequestHead(http::RequestHead& head) {
-  if (!isUsable(head.headers.get(kField).value_or(""))) {
+  const auto usable = firstUsable(head.headers);
+  if (!usable.has_value()) {
     head.headers.set(kField, source_.next().text());
+  } else if (head.headers.count(kField) > 1) {
+    head.headers.set(kField, std::string(*usable));
   }
   has_id_ = true;
   return FilterStatus::kContinue;

@@ -24,8 +24,8 @@ class UuidSource {
   std::mt19937_64 random_;
 };
 
-// Gives every request an x-request-id: the client's, if it is printable and at most 128 characters
-// long, else a new one. The response carries it too.
+// Gives every request one x-request-id: the client's (of several, the first) if it is printable and
+// at most 128 characters long, else a new one. The response carries it too.
 class RequestIdFilter final : public Filter {
  public:
   RequestIdFilter(Exchange& exchange, UuidSource& source) : exchange_(exchange), source_(source) {}

@@ -22,6 +22,8 @@ Reason reasonOf(Failure failure, bool sent_whole) {
       return Reason::kReplicaRefusedAfterSend;
     case Failure::kConnectionLost:
       return Reason::kReplicaConnectionLost;
+    case Failure::kTooLarge:
+      return Reason::kHeadersTooLarge;
     case Failure::kProtocolError:
       break;
   }
@@ -216,9 +218,10 @@ void RouterFilter::onUpstreamEnd() {
 }
 
 void RouterFilter::onUpstreamFailed(Failure failure) {
-  const bool may_retry =
-      !exchange_.responseStarted() && (UpstreamRequest::provablyNotExecuted(failure) ||
-                                       (exchange_.route().idempotent && !exchange_.isWebSocket()));
+  // No replica of the cluster is asked to take what one cannot.
+  const bool may_retry = failure != Failure::kTooLarge && !exchange_.responseStarted() &&
+                         (UpstreamRequest::provablyNotExecuted(failure) ||
+                          (exchange_.route().idempotent && !exchange_.isWebSocket()));
   const bool could_not_connect = failure == Failure::kConnectFailed;
   connect_failures_ += could_not_connect ? 1 : 0;
   if (may_retry && retry(could_not_connect)) {

@@ -45,6 +45,9 @@ class H2Endpoint:
         values = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 100000}
         values.update(settings or {})
         self.h2.local_settings = h2.settings.Settings(client=client_side, initial_values=values)
+        if h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE in values:
+            self.h2.decoder.max_header_list_size = values[
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE]
         # python-h2 would end the connection at GOAWAY; streams that run go on after it.
         self.h2._frame_dispatch_table[GoAwayFrame] = self._on_goaway
         self.reader = threading.Thread(target=self._read, daemon=True)

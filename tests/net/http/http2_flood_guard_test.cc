@@ -78,6 +78,35 @@ TEST(Http2FloodGuard, LetsHonestClientsDoAsMuchAsTheyLike) {
   EXPECT_FALSE(guard.flood());
 }
 
+TEST(Http2FloodGuard, ChargesForWhatHeadersBecomeByDecoding) {
+  Http2FloodGuard guard(Limits{}, kStart);
+  for (int i = 0; i < 128; ++i) {
+    guard.onHeader(4096);
+    guard.chargeHeaders(kStart);
+  }
+  EXPECT_FALSE(guard.flood());
+  guard.onHeader(1);
+  guard.chargeHeaders(kStart);
+  EXPECT_EQ(guard.flood(), Flood::kHeaderBytes);
+}
+
+TEST(Http2FloodGuard, ChargesNobodyForHeadersThatWereAsLongOnTheWire) {
+  Http2FloodGuard guard(Limits{}, kStart);
+  for (int i = 0; i < 10'000; ++i) {
+    guard.onBytesRead(5000);
+    guard.onHeader(8000);
+    guard.chargeHeaders(kStart);
+  }
+  // All of HPACK's table in each request.
+  for (int i = 0; i < 10'000; ++i) {
+    guard.onBytesRead(20);
+    guard.onHeader(4096);
+    guard.chargeHeaders(kStart);
+    guard.onRequest();
+  }
+  EXPECT_FALSE(guard.flood());
+}
+
 TEST(Http2FloodGuard, AWindowOpenedByBytesPaysForNothing) {
   Http2FloodGuard guard(Limits{}, kStart);
   for (int i = 0; i < 2003; ++i) {

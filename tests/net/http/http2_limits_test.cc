@@ -142,6 +142,75 @@ TEST_F(Http2FloodTest, OfResetsThatTheClientForces) {
   expectCalmed(ServerConnection::Flood::kForcedResets);
 }
 
+TEST_F(Http2FloodTest, OfHeaderBlocksThatAreTooLarge) {
+  limits_.forced_resets = {.burst = 5, .per_second = 1};
+  limits_.max_header_bytes = 1000;
+  handshake();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_FALSE(peer_->sawEnd());
+    send(headersFrame(2 * i + 1, requestFields("GET", "/", {{"x", std::string(1000, 'a')}}), true));
+  }
+  expectCalmed(ServerConnection::Flood::kForcedResets);
+}
+
+// A field of 4000 bytes is in HPACK's table; count bytes make as many of it.
+std::string references(std::size_t count) {
+  return encodeFields(requestFields("GET", "/")) + std::string(count, static_cast<char>(0x80 | 62));
+}
+
+class Http2HeaderFloodTest : public Http2FloodTest {
+ protected:
+  void begin() {
+    handshake();
+    std::string indexed = encodeFields({{"x", std::string(4000, 'a')}});
+    indexed[0] = 0x40;
+    send(makeFrame(kHeadersFrame, kEndHeaders | kEndStream, 1,
+                   encodeFields(requestFields("GET", "/")) + indexed));
+    ASSERT_EQ(requests_.size(), 1u);
+    requests_[0]->answer(200);
+    settle();
+    on_head_ = [](SeenRequest& request) { request.answer(200); };
+  }
+  // Sends blocks of references until the connection ends; false: it does not.
+  bool endsWithin(int blocks, std::size_t each) {
+    std::int32_t id = 3;
+    for (int i = 0; i < blocks && !peer_->sawEnd(); ++i, id += 2) {
+      send(makeFrame(kHeadersFrame, kEndHeaders | kEndStream, id, references(each)));
+    }
+    return peer_->sawEnd();
+  }
+};
+
+TEST_F(Http2HeaderFloodTest, OfReferencesInBlocksThatAreTaken) {
+  begin();
+  EXPECT_TRUE(endsWithin(100, 15));
+  expectCalmed(ServerConnection::Flood::kHeaderBytes);
+}
+
+TEST_F(Http2HeaderFloodTest, OfReferencesOnStreamsThatAreRefused) {
+  limits_.max_streams = 1;
+  begin();
+  server_->addLingering(1);
+  EXPECT_TRUE(endsWithin(100, 15));
+  expectCalmed(ServerConnection::Flood::kHeaderBytes);
+}
+
+TEST_F(Http2HeaderFloodTest, OfReferencesToAFieldThatIsMalformed) {
+  handshake();
+  std::string indexed = encodeFields({{"x", std::string(3999, 'a') + '\n'}});
+  indexed[0] = 0x40;
+  send(makeFrame(kHeadersFrame, kEndHeaders | kEndStream, 1,
+                 encodeFields(requestFields("GET", "/")) + indexed));
+  EXPECT_TRUE(endsWithin(100, 15));
+  expectCalmed(ServerConnection::Flood::kHeaderBytes);
+}
+
+TEST_F(Http2HeaderFloodTest, IsNoneInManyRequestsWithOneLargeCookie) {
+  begin();
+  EXPECT_FALSE(endsWithin(3000, 1));
+  EXPECT_TRUE(floods_.empty());
+}
+
 TEST_F(Http2FloodTest, OfFramesThatNoRequestNeeds) {
   limits_.frames = {.burst = 50, .per_second = 1};
   handshake();
@@ -380,6 +449,36 @@ TEST_F(Http2LimitsTest, ResetsAResponseThatIsNotTaken) {
   advance(milliseconds(1));
   EXPECT_EQ(requests_[0]->end, StreamEnd::kTimeout);
   EXPECT_EQ(resetOf(peer_->take(), 1), kCancel);
+}
+
+TEST_F(Http2LimitsTest, ResetsAResponseWhoseLastBytesAreTakenOneByOne) {
+  handshake({{4, 10}});
+  send(headersFrame(1, requestFields("GET", "/"), true));
+  requests_[0]->answer(200, std::string(4096, 'x'));
+  settle();
+  // Twice the write timeout, and a second for each KiB.
+  for (int i = 0; i < 3; ++i) {
+    advance(seconds(21));
+    EXPECT_FALSE(requests_[0]->end.has_value());
+    send(windowFrame(1, 1));
+  }
+  advance(milliseconds(999));
+  EXPECT_FALSE(requests_[0]->end.has_value());
+  advance(milliseconds(1));
+  EXPECT_EQ(requests_[0]->end, StreamEnd::kTimeout);
+  EXPECT_EQ(resetOf(peer_->take(), 1), kCancel);
+}
+
+TEST_F(Http2LimitsTest, LetsAResponseTakeItsTimeAtTheRate) {
+  handshake({{4, 1024}});
+  send(headersFrame(1, requestFields("GET", "/"), true));
+  requests_[0]->answer(200, std::string(200 * 1024, 'x'));
+  settle();
+  for (int i = 0; i < 200; ++i) {
+    advance(seconds(1));
+    send(windowFrame(0, 1024) + windowFrame(1, 1024));
+  }
+  EXPECT_EQ(requests_[0]->end, StreamEnd::kComplete);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace {
 using Rejection = ServerConnection::Rejection;
 
 constexpr std::uint32_t kNoError = 0;
+constexpr std::uint32_t kEnhanceYourCalm = 11;
 constexpr std::uint32_t kProtocolError = 1;
 
 FieldList replaced(FieldList fields, std::string_view name, std::string_view value) {
@@ -239,35 +240,55 @@ TEST_F(Http2RequestsTest, BoundsTrailers) {
   EXPECT_EQ(requests_[2]->end, StreamEnd::kProtocolError);
 }
 
-TEST_F(Http2RequestsTest, SurvivesAsManyFieldsAsHpackCanMakeOfFewBytes) {
+TEST_F(Http2RequestsTest, CountsTheCrumbsOfACookieAsOneField) {
+  limits_.max_header_fields = 3;
+  limits_.max_header_bytes = 1000;
   handshake();
-  // One field of nearly 4 KiB goes into the dynamic table; each further byte repeats it.
-  std::string block;
-  for (const auto& [name, value] : requestFields("GET", "/")) {
-    block += encodeFields({{name, value}});
+  FieldList fields = requestFields("GET", "/", {{"a", "1"}, {"b", "2"}});
+  std::string joined;
+  for (int i = 0; i < 50; ++i) {
+    const std::string crumb = "c" + std::to_string(i) + "=v";
+    joined += (i == 0 ? "" : "; ") + crumb;
+    fields.emplace_back("cookie", crumb);
   }
+  send(headersFrame(1, fields, true));
+  ASSERT_EQ(requests_.size(), 1u);
+  EXPECT_EQ(requests_[0]->head.headers.get("cookie"), joined);
+  EXPECT_EQ(requests_[0]->head.headers.count("cookie"), 1u);
+  requests_[0]->answer(200);
+  settle();
+  peer_->take();
+  next_id_ = 3;
+  fields.emplace_back("c", "3");
+  expectRejected(fields, Rejection::kHeadersTooLarge);
+  fields.back() = {"cookie", std::string(600, 'x')};
+  expectRejected(fields, Rejection::kHeadersTooLarge);
+}
+
+// A field of nearly 4 KiB goes into HPACK's table, and each further byte repeats it.
+std::string blockWithReferences(std::size_t count) {
+  std::string block = encodeFields(requestFields("GET", "/"));
   std::string indexed = encodeFields({{"x", std::string(4000, 'a')}});
   indexed[0] = 0x40;
-  block += indexed;
-  const std::size_t repeats = 140'000;
-  block.append(repeats, static_cast<char>(0x80 | 62));
+  return block + indexed + std::string(count, static_cast<char>(0x80 | 62));
+}
+
+std::string blockFrames(std::int32_t stream, std::string_view block) {
   std::string bytes;
   for (std::size_t at = 0; at < block.size(); at += 16384) {
     const bool first = at == 0;
     const bool last = at + 16384 >= block.size();
     bytes +=
         makeFrame(first ? kHeadersFrame : kContinuationFrame,
-                  static_cast<std::uint8_t>((first ? kEndStream : 0) | (last ? kEndHeaders : 0)), 1,
-                  std::string_view(block).substr(at, 16384));
+                  static_cast<std::uint8_t>((first ? kEndStream : 0) | (last ? kEndHeaders : 0)),
+                  stream, block.substr(at, 16384));
   }
-  const std::size_t before = allocatedBytes();
-  std::size_t most = 0;
-  for (std::size_t at = 0; at < bytes.size(); at += 65536) {
-    send(std::string_view(bytes).substr(at, 65536));
-    most = std::max(most, allocatedBytes());
-  }
-  EXPECT_LT(most - std::min(most, before), std::size_t{1} << 20)
-      << "half a gigabyte of fields was kept";
+  return bytes;
+}
+
+TEST_F(Http2RequestsTest, AnswersATooLargeBlockOfReferencesAndKeepsStep) {
+  handshake();
+  send(blockFrames(1, blockWithReferences(50)));
   EXPECT_EQ(rejections_, std::vector{Rejection::kHeadersTooLarge});
   EXPECT_TRUE(requests_.empty());
   EXPECT_EQ(statusOf(peer_->take(), 1), 400 + static_cast<int>(Rejection::kHeadersTooLarge));
@@ -277,6 +298,36 @@ TEST_F(Http2RequestsTest, SurvivesAsManyFieldsAsHpackCanMakeOfFewBytes) {
   send(makeFrame(kHeadersFrame, kEndHeaders | kEndStream, 3, again));
   ASSERT_EQ(requests_.size(), 1u);
   EXPECT_EQ(requests_[0]->head.headers.get("x")->size(), 4000u);
+}
+
+TEST_F(Http2RequestsTest, EndsAConnectionWhoseReferencesBecomeTooMuch) {
+  handshake();
+  const std::string bytes = blockFrames(1, blockWithReferences(140'000));
+  const std::size_t before = allocatedBytes();
+  std::size_t most = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += 65536) {
+    send(std::string_view(bytes).substr(at, 65536));
+    most = std::max(most, allocatedBytes());
+  }
+  EXPECT_LT(most - std::min(most, before), std::size_t{1} << 20)
+      << "half a gigabyte of fields was kept";
+  EXPECT_TRUE(requests_.empty());
+  EXPECT_TRUE(peer_->sawEnd());
+  const auto frames = peer_->take();
+  ASSERT_EQ(count(frames, kGoawayFrame), 1u);
+  EXPECT_EQ(wordAt(*std::ranges::find(frames, kGoawayFrame, &Frame::type), 4), kEnhanceYourCalm);
+}
+
+TEST_F(Http2RequestsTest, TakesABlockAsLargeAsItsLimitInAsManyFrames) {
+  limits_.max_header_bytes = 512 * 1024;
+  handshake();
+  FieldList fields = requestFields("GET", "/");
+  for (int i = 0; i < 60; ++i) {
+    fields.emplace_back("x" + std::to_string(i), std::string(8000, 'a'));
+  }
+  send(blockFrames(1, encodeFields(fields)));
+  ASSERT_EQ(requests_.size(), 1u) << "30 frames";
+  EXPECT_EQ(requests_[0]->head.headers.size(), 60u);
 }
 
 TEST_F(Http2RequestsTest, TakesAHeaderBlockThatComesByteByByte) {

@@ -38,6 +38,16 @@ TEST(RequestDeadline, TakesTheShortestOfAllFields) {
             500ms);
 }
 
+TEST(RequestDeadline, TakesTheShortestOfAFieldThatIsRepeated) {
+  EXPECT_EQ(timeoutOf({{"x-request-timeout-ms", "60000"}, {"x-request-timeout-ms", "200"}}), 200ms);
+  EXPECT_EQ(timeoutOf({{"x-request-timeout-ms", "200"}, {"x-request-timeout-ms", "60000"}}), 200ms);
+  EXPECT_EQ(timeoutOf({{"grpc-timeout", "3S"}, {"grpc-timeout", "2S"}}), 2s);
+  http::Headers second_is_bad;
+  second_is_bad.add("x-request-timeout-ms", "200");
+  second_is_bad.add("x-request-timeout-ms", "soon");
+  EXPECT_FALSE(requestTimeout(second_is_bad).has_value());
+}
+
 TEST(RequestDeadline, RefusesWhatIsNotANumberAndSaysWhatWasExpected) {
   for (const std::string_view bad :
        {"", "m", "1", "-1m", "+1m", "1x", "123456789m", "1 m", "1.5S"}) {
