@@ -7,6 +7,9 @@
 #include <csignal>
 #include <cstring>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -29,11 +32,37 @@ std::uint64_t countLines(std::string_view text) {
   return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
+// /dev/stdout cannot be opened by name when it is a socket, so the descriptor is duplicated
+// instead.
+int openPath(const std::string& path, int flags) {
+  if (path == "/dev/stdout") {
+    return ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  }
+  if (path == "/dev/stderr") {
+    return ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  }
+  return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | flags, 0640);
+}
+
+struct File {
+  int fd;
+  bool regular;
+};
+
+Result<File> openFile(const std::string& path, int flags = 0) {
+  const int fd = openPath(path, flags);
+  if (fd < 0) {
+    return failure("cannot open " + path + " for appending: " + std::strerror(errno));
+  }
+  struct stat status{};
+  return File{.fd = fd, .regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode)};
+}
+
 // One thread writes what the others queue. The lock is held only to append or to take the queue,
 // and the thread is woken only when it sleeps.
 class FdLineSink final : public LineSink {
  public:
-  FdLineSink(int fd, bool regular_file) : fd_(fd), regular_file_(regular_file) {
+  FdLineSink(std::string path, File file) : path_(std::move(path)), file_(file) {
     // Signals are for the threads that expect them; with SIGPIPE blocked a closed pipe is just
     // EPIPE.
     sigset_t all;
@@ -52,7 +81,10 @@ class FdLineSink final : public LineSink {
     }
     wake_.notify_one();
     thread_.join();
-    ::close(fd_);
+    ::close(file_.fd);
+    if (renewed_.has_value()) {
+      ::close(renewed_->fd);
+    }
   }
 
   void write(std::string lines) override {
@@ -82,9 +114,28 @@ class FdLineSink final : public LineSink {
 
   std::uint64_t dropped() const override { return dropped_.load(std::memory_order_relaxed); }
 
+  Result<void> reopen() override {
+    // A pipe that nobody reads would hold up the caller.
+    const Result<File> file = openFile(path_, O_NONBLOCK);
+    if (!file) {
+      return std::unexpected(file.error());
+    }
+    std::optional<File> unused;
+    {
+      const std::lock_guard lock(mutex_);
+      unused = std::exchange(renewed_, *file);
+    }
+    wake_.notify_one();
+    if (unused.has_value()) {
+      ::close(unused->fd);
+    }
+    return {};
+  }
+
  private:
   void run() {
     std::string batch;
+    std::optional<File> renewed;
     while (true) {
       batch.clear();
       {
@@ -94,13 +145,17 @@ class FdLineSink final : public LineSink {
           written_.notify_all();
         }
         asleep_ = queued_.empty() && !stopping_;
-        wake_.wait(lock, [this] { return stopping_ || !queued_.empty(); });
+        wake_.wait(lock, [this] { return stopping_ || !queued_.empty() || renewed_.has_value(); });
         asleep_ = false;
-        if (queued_.empty()) {
+        if (queued_.empty() && stopping_) {
           return;
         }
+        renewed = std::exchange(renewed_, std::nullopt);
         batch.swap(queued_);
         being_written_ = batch.size();
+      }
+      if (renewed.has_value()) {
+        ::close(std::exchange(file_, *renewed).fd);
       }
       writeAll(batch);
     }
@@ -108,11 +163,11 @@ class FdLineSink final : public LineSink {
 
   void writeAll(std::string_view rest) {
     while (!rest.empty()) {
-      const std::string_view chunk = regular_file_ ? rest : pipeChunk(rest);
-      if (!regular_file_ && !waitUntilWritable()) {
+      const std::string_view chunk = file_.regular ? rest : pipeChunk(rest);
+      if (!file_.regular && !waitUntilWritable()) {
         break;
       }
-      const ssize_t written = ::write(fd_, chunk.data(), chunk.size());
+      const ssize_t written = ::write(file_.fd, chunk.data(), chunk.size());
       if (written >= 0) {
         rest.remove_prefix(static_cast<std::size_t>(written));
       } else if (errno != EINTR && errno != EAGAIN) {
@@ -134,7 +189,7 @@ class FdLineSink final : public LineSink {
 
   // false: nobody reads and the process is ending.
   bool waitUntilWritable() {
-    pollfd entry{.fd = fd_, .events = POLLOUT, .revents = 0};
+    pollfd entry{.fd = file_.fd, .events = POLLOUT, .revents = 0};
     while (true) {
       const int ready = ::poll(&entry, 1, 100);
       if (ready > 0) {
@@ -147,8 +202,8 @@ class FdLineSink final : public LineSink {
     }
   }
 
-  const int fd_;
-  const bool regular_file_;
+  const std::string path_;
+  File file_;  // the thread's, once it runs
   std::atomic<std::uint64_t> dropped_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -157,32 +212,19 @@ class FdLineSink final : public LineSink {
   std::size_t being_written_ = 0;
   bool asleep_ = false;
   bool stopping_ = false;
+  std::optional<File> renewed_;  // to be written to from the next batch on
   std::chrono::steady_clock::time_point give_up_at_{};
   std::thread thread_;
 };
 
-// /dev/stdout cannot be opened by name when it is a socket, so the descriptor is duplicated
-// instead.
-int openPath(const std::string& path) {
-  if (path == "/dev/stdout") {
-    return ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-  }
-  if (path == "/dev/stderr") {
-    return ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-  }
-  return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<LineSink>> LineSink::open(const std::string& path) {
-  const int fd = openPath(path);
-  if (fd < 0) {
-    return failure("cannot open " + path + " for appending: " + std::strerror(errno));
+  const Result<File> file = openFile(path);
+  if (!file) {
+    return std::unexpected(file.error());
   }
-  struct stat status{};
-  const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
-  return std::make_unique<FdLineSink>(fd, regular);
+  return std::make_unique<FdLineSink>(path, *file);
 }
 
 }  // namespace penstock

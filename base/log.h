@@ -82,6 +82,9 @@ class LineSink {
   // Waits until everything is written, but for 2 s at most: somebody may not read.
   virtual void flush() = 0;
   virtual std::uint64_t dropped() const = 0;
+  // Opens the path again, for a file that was renamed: what is written from now on goes to the
+  // file that has the name then. After an error the old file stays in use.
+  virtual Result<void> reopen() = 0;
 };
 
 }  // namespace penstock

@@ -1,4 +1,3 @@
-#include <csignal>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -6,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
+#include "base/signals.h"
 #include "proxy/config/overrides.h"
 #include "proxy/server.h"
 
@@ -77,9 +77,7 @@ int main(int argc, char** argv) {
     std::printf("%s: valid\n", options.config_file.c_str());
     return 0;
   }
-  std::signal(SIGPIPE, SIG_IGN);
-  // Until the server listens for it: a reload that comes too early is none.
-  std::signal(SIGHUP, SIG_IGN);
+  ignoreStraySignals();
   raiseOpenFileLimit();
   const SteadyClock clock;
   Logger log({.level = *parseLogLevel(options.log_level), .program = "penstock-proxy"});

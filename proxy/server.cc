@@ -286,7 +286,11 @@ int Server::run() {
   net::SignalWatch on_terminate(loop_, SIGTERM,
                                 [this] { state_ == ServerState::kDraining ? stop(1) : drain(); });
   net::SignalWatch on_interrupt(loop_, SIGINT, [this] { stop(1); });
-  net::SignalWatch on_hang_up(loop_, SIGHUP, [this] { reloads_.add(takeOnFile(), loop_.now()); });
+  net::SignalWatch on_hang_up(loop_, SIGHUP, [this] {
+    reopenLog();
+    reloads_.add(takeOnFile(), loop_.now());
+  });
+  net::SignalWatch on_user(loop_, SIGUSR1, [this] { reopenLog(); });
   for (const auto& provider : providers_) {
     provider->start();
   }
@@ -303,6 +307,19 @@ int Server::run() {
   }
   workers_.clear();
   return exit_status_;
+}
+
+void Server::reopenLog() {
+  if (access_log_ == nullptr) {
+    return;
+  }
+  const std::string& path = config_.access_log.path;
+  if (auto reopened = access_log_->reopen(); !reopened) {
+    log_.error("access log not opened again: the file opened before stays in use",
+               {{"why", reopened.error().message}});
+  } else {
+    log_.info("access log opened again", {{"path", path}});
+  }
 }
 
 Result<void> Server::takeOnFile() {

@@ -38,8 +38,8 @@ class Server {
   ~Server();
 
   // Serves until SIGTERM (drains: everything admitted is finished, then 0) or SIGINT or a second
-  // SIGTERM (stops at once, 1); SIGHUP reads the configuration again. Returns the process's exit
-  // status.
+  // SIGTERM (stops at once, 1); SIGHUP reads the configuration again and opens the access log
+  // again, SIGUSR1 only the log. Returns the process's exit status.
   int run();
 
  private:
@@ -57,6 +57,8 @@ class Server {
   Result<std::unique_ptr<ReplicaProvider>> makeProvider(std::size_t cluster_index);
   // The file as it is now, wholly or not at all.
   Result<void> takeOnFile();
+  // For a file that was renamed.
+  void reopenLog();
   void drain();
   void onWorkerDrained();
   void stopReplicas();

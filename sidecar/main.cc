@@ -1,4 +1,3 @@
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -9,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "sidecar/server.h"
 
 namespace {
@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
   if (!address) {
     return complain("--listen: " + address.error().message);
   }
-  std::signal(SIGPIPE, SIG_IGN);
+  ignoreStraySignals();
   raiseOpenFileLimit();
   const SteadyClock clock;
   Logger log(

@@ -1,3 +1,4 @@
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -65,6 +66,53 @@ TEST(LineSink, WritesEverythingThatWasQueuedBeforeItEnds) {
     }
   }
   EXPECT_EQ(file.contents().size(), 4U * 1000 * 7);
+}
+
+TEST(LineSink, WritesToANewFileOnceItIsOpenedAgain) {
+  const TemporaryFile file;
+  const std::string renamed = file.name() + ".1";
+  auto sink = LineSink::open(file.name());
+  ASSERT_TRUE(sink);
+  (*sink)->write("old\n");
+  (*sink)->flush();
+  ASSERT_EQ(std::rename(file.name().c_str(), renamed.c_str()), 0);
+  ASSERT_TRUE((*sink)->reopen());
+  ASSERT_TRUE((*sink)->reopen());
+  (*sink)->write("new\n");
+  (*sink)->flush();
+  std::ostringstream old;
+  old << std::ifstream(renamed).rdbuf();
+  ::unlink(renamed.c_str());
+  EXPECT_EQ(old.str(), "old\n");
+  EXPECT_EQ(file.contents(), "new\n");
+}
+
+TEST(LineSink, KeepsTheFileThatItHasIfThePathCannotBeOpenedAgain) {
+  const std::string folder = testing::TempDir() + "line_sink_folder";
+  ASSERT_EQ(::mkdir(folder.c_str(), 0700), 0);
+  const std::string moved = folder + ".1";
+  auto sink = LineSink::open(folder + "/log");
+  ASSERT_TRUE(sink);
+  ASSERT_EQ(std::rename(folder.c_str(), moved.c_str()), 0);
+  const auto reopened = (*sink)->reopen();
+  ASSERT_FALSE(reopened);
+  EXPECT_THAT(reopened.error().message, testing::HasSubstr(folder));
+  (*sink)->write("a line\n");
+  (*sink)->flush();
+  std::ostringstream text;
+  text << std::ifstream(moved + "/log").rdbuf();
+  ::unlink((moved + "/log").c_str());
+  ::rmdir(moved.c_str());
+  EXPECT_EQ(text.str(), "a line\n");
+}
+
+TEST(LineSink, IsNotHeldUpByAPipeThatNobodyReads) {
+  const TemporaryFile file;
+  auto sink = LineSink::open(file.name());
+  ASSERT_TRUE(sink);
+  ASSERT_EQ(::unlink(file.name().c_str()), 0);
+  ASSERT_EQ(::mkfifo(file.name().c_str(), 0600), 0);
+  EXPECT_FALSE((*sink)->reopen());
 }
 
 TEST(LineSink, SaysWhyAFileCannotBeOpened) {
