@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <utility>
 
 #include <yaml-cpp/eventhandler.h>
@@ -262,6 +263,9 @@ Result<std::unique_ptr<YamlTree>> parseYamlTree(std::string_view text, const std
   } catch (const YAML::Exception& error) {
     return failure(tree->place(error.mark.line + 1, error.mark.column + 1) +
                    ": not YAML: " + error.msg);
+  } catch (const std::logic_error& error) {
+    // Of the standard library's containers and streams, inside yaml-cpp.
+    return failure(tree->place(1, 1) + ": not YAML: " + error.what());
   }
   if (tree->nodes.empty()) {
     tree->nodes.emplace_back();

@@ -59,6 +59,9 @@ Result<Json> parseStrictly(std::string_view text) {
     return json;
   } catch (const Json::parse_error& error) {
     return failure(fmt::format("expected JSON; it is broken at byte {}", error.byte));
+  } catch (const Json::exception&) {
+    // The only other one while parsing is out_of_range.
+    return failure("expected JSON with numbers that fit into a double");
   }
 }
 

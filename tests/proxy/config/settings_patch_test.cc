@@ -65,6 +65,14 @@ TEST(SettingsPatch, WhitespaceOfEveryKindIsJson) {
   EXPECT_EQ(complaintOf("\t{\r\n\t\"queue\"\t:\n{\"max_requests\":1}\t}\n"), "");
 }
 
+TEST(SettingsPatch, RefusesNumbersThatNoDoubleHolds) {
+  for (const char* json :
+       {R"({"concurrency_target": 1e999})", R"({"queue": {"max_requests": -1e400}})", "1e999",
+        R"({"unknown": [{"deep": 123456789E+9999}]})"}) {
+    EXPECT_THAT(complaintOf(json), HasSubstr("fit into a double")) << json;
+  }
+}
+
 TEST(SettingsPatch, TellsTheKeyAndWhatWasExpected) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"concurrency_target": 0})",
