@@ -3,6 +3,8 @@
 #include <span>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "proxy/admin/change_access.h"
 #include "proxy/admin/host_check.h"
 
@@ -54,51 +56,29 @@ std::string_view pathOf(const http::RequestHead& head) {
 // body. Any other body is read and forgotten.
 class AdminServer::Request final : public SmallServer::Request {
  public:
-  Request(AdminServer& server, http::ServerStream& stream) : server_(server), stream_(stream) {}
+  Request(AdminServer& server, http::ServerStream& stream)
+      : SmallServer::Request(stream), server_(server) {}
 
-  void onRequestHead(http::RequestHead head, bool end_stream) override {
+ private:
+  void onHead(http::RequestHead head) override {
     if (const auto reply = server_.answer(head)) {
-      sendReply(stream_, *reply, head.method == "HEAD");
+      this->reply(*reply, head.method == "HEAD");
       return;
     }
     change_ = std::move(head);
-    if (end_stream) {
-      makeChange();
-    } else {
-      stream_.sendContinue();
-    }
+    stream().sendContinue();
   }
-  void onData(std::span<const std::uint8_t> data, bool end_stream) override {
-    stream_.consume(data.size());
-    if (!change_) {
-      return;
-    }
+  void onBody(std::span<const std::uint8_t> data) override {
     if (data.size() > kMaxBody - body_.size()) {
-      change_.reset();
-      sendReply(stream_, refusal(Reason::kPayloadTooLarge, {}));
+      reply(refusal(Reason::kPayloadTooLarge, {}));
       return;
     }
     body_.append(data.begin(), data.end());
-    if (end_stream) {
-      makeChange();
-    }
   }
-  void onTrailers(http::Headers) override {
-    if (change_) {
-      makeChange();
-    }
-  }
-
- private:
-  void makeChange() {
-    const LocalReply reply = server_.answerChange(*change_, body_);
-    change_.reset();
-    sendReply(stream_, reply);
-  }
+  void onComplete() override { reply(server_.answerChange(change_, body_)); }
 
   AdminServer& server_;
-  http::ServerStream& stream_;
-  std::optional<http::RequestHead> change_;  // until it is made
+  http::RequestHead change_;
   std::string body_;
 };
 
@@ -113,6 +93,10 @@ std::unique_ptr<SmallServer::Request> AdminServer::makeRequest(http::ServerStrea
 
 LocalReply AdminServer::reject(Reason reason, std::string_view detail) {
   return refusal(reason, detail);
+}
+
+LocalReply AdminServer::failed(std::string_view what) {
+  return replyOf(errorPage(500, fmt::format("a defect of the proxy: {}", what)));
 }
 
 std::optional<LocalReply> AdminServer::answer(const http::RequestHead& head) const {

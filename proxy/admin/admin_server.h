@@ -28,6 +28,7 @@ class AdminServer final : private SmallServer::Owner {
 
   std::unique_ptr<SmallServer::Request> makeRequest(http::ServerStream& stream) override;
   LocalReply reject(Reason reason, std::string_view detail) override;
+  LocalReply failed(std::string_view what) override;
   // The whole answer to a request; nothing if it takes the body for it.
   std::optional<LocalReply> answer(const http::RequestHead& head) const;
   std::optional<LocalReply> answerWriting(const http::RequestHead& head) const;

@@ -3,6 +3,9 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "net/http/grpc_message.h"
 
@@ -27,11 +30,7 @@ http::Limits scalerLimits() {
 class ScalerServer::Call final : public SmallServer::Request {
  public:
   Call(ScalerServer& server, http::ServerStream& stream)
-      : server_(server), stream_(stream), reader_(kMaxMessageBytes) {}
-
-  void onRequestHead(http::RequestHead head, bool end_stream) override;
-  void onData(std::span<const std::uint8_t> data, bool end_stream) override;
-  void onTrailers(http::Headers) override { answer(); }
+      : SmallServer::Request(stream), server_(server), reader_(kMaxMessageBytes) {}
 
   // For streams: tells what has changed.
   void refresh();
@@ -39,24 +38,25 @@ class ScalerServer::Call final : public SmallServer::Request {
   void finish();
 
  private:
-  void read(std::span<const std::uint8_t> data);
-  void answer();
-  void send(std::string message);
-  void refuse(http::GrpcStatus status, std::string_view message);
-  void reply(const LocalReply& reply);
+  void onHead(http::RequestHead head) override;
+  void onBody(std::span<const std::uint8_t> data) override { read(data); }
+  void onComplete() override;
   void onEnded() override { server_.streams_.erase(this); }
 
+  void read(std::span<const std::uint8_t> data);
+  void send(std::string message);
+  void sendIfChanged();
+  void refuse(http::GrpcStatus status, std::string_view message);
+
   ScalerServer& server_;
-  http::ServerStream& stream_;
   http::GrpcMessageReader reader_;
   std::optional<ExternalScaler::Method> method_;
   std::optional<std::string> request_;
-  bool answered_ = false;
   std::string sent_;
   TimePoint sent_at_{};
 };
 
-void ScalerServer::Call::onRequestHead(http::RequestHead head, bool end_stream) {
+void ScalerServer::Call::onHead(http::RequestHead head) {
   if (head.method != "POST" || !http::isGrpc(head.headers)) {
     reply(server_.reject(Reason::kBadRequest, "this port speaks gRPC only"));
     return;
@@ -64,24 +64,12 @@ void ScalerServer::Call::onRequestHead(http::RequestHead head, bool end_stream) 
   method_ = ExternalScaler::method(head.path);
   if (!method_) {
     refuse(kUnimplemented, "there is no method " + head.path);
-  } else if (end_stream) {
-    answer();
-  }
-}
-
-void ScalerServer::Call::onData(std::span<const std::uint8_t> data, bool end_stream) {
-  stream_.consume(data.size());
-  if (!answered_) {
-    read(data);
-  }
-  if (end_stream) {
-    answer();
   }
 }
 
 void ScalerServer::Call::read(std::span<const std::uint8_t> data) {
   using enum http::GrpcMessageReader::Outcome;
-  while (!answered_) {
+  while (!answered()) {
     switch (reader_.read(data)) {
       case kMore:
         return;
@@ -101,10 +89,7 @@ void ScalerServer::Call::read(std::span<const std::uint8_t> data) {
   }
 }
 
-void ScalerServer::Call::answer() {
-  if (answered_) {
-    return;
-  }
+void ScalerServer::Call::onComplete() {
   if (!request_ || !reader_.atBoundary()) {
     refuse(kInvalidArgument, "expected one message");
     return;
@@ -114,10 +99,9 @@ void ScalerServer::Call::answer() {
     refuse(message.error().grpc_status, message.error().message);
     return;
   }
-  answered_ = true;
   http::ResponseHead head;
   head.headers.add("content-type", http::kGrpcContentType);
-  stream_.sendHead(head, false);
+  beginStream(head);
   send(std::move(*message));
   if (method_->stream && !server_.draining_) {
     server_.streams_.insert(this);
@@ -129,14 +113,18 @@ void ScalerServer::Call::answer() {
 void ScalerServer::Call::send(std::string message) {
   net::Buffer body;
   http::appendGrpcMessage(body, message);
-  stream_.sendData(body, false);
+  stream().sendData(body, false);
   sent_ = std::move(message);
   sent_at_ = server_.loop_.now();
 }
 
 void ScalerServer::Call::refresh() {
+  guard([this] { sendIfChanged(); });
+}
+
+void ScalerServer::Call::sendIfChanged() {
   // To a reader that lags behind, only the latest matters.
-  if (stream_.unsentBytes() > 0) {
+  if (stream().unsentBytes() > 0) {
     return;
   }
   auto message = server_.scaler_.answer(method_->call, *request_);
@@ -148,16 +136,11 @@ void ScalerServer::Call::refresh() {
 void ScalerServer::Call::finish() {
   http::Headers trailers;
   http::addGrpcStatus(trailers, kOk);
-  stream_.sendTrailers(trailers);
+  stream().sendTrailers(trailers);
 }
 
 void ScalerServer::Call::refuse(http::GrpcStatus status, std::string_view message) {
   reply(makeGrpcReply(status, message));
-}
-
-void ScalerServer::Call::reply(const LocalReply& reply) {
-  answered_ = true;
-  sendReply(stream_, reply);
 }
 
 ScalerServer::ScalerServer(net::EventLoop& loop, net::UniqueFd socket, ExternalScaler scaler)
@@ -173,8 +156,14 @@ LocalReply ScalerServer::reject(Reason reason, std::string_view detail) {
   return makeLocalReply(reason, detail, {}, false, Duration::zero());
 }
 
+LocalReply ScalerServer::failed(std::string_view what) {
+  return makeGrpcReply(kInternal, fmt::format("a defect of the proxy: {}", what));
+}
+
 void ScalerServer::refresh() {
-  for (Call* call : streams_) {
+  const std::vector<Call*> streams(streams_.begin(),
+                                   streams_.end());  // a failed one leaves the set
+  for (Call* call : streams) {
     call->refresh();
   }
 }

@@ -36,6 +36,7 @@ class ScalerServer final : private SmallServer::Owner {
 
   std::unique_ptr<SmallServer::Request> makeRequest(http::ServerStream& stream) override;
   LocalReply reject(Reason reason, std::string_view detail) override;
+  LocalReply failed(std::string_view what) override;
 
   net::EventLoop& loop_;
   const ExternalScaler scaler_;

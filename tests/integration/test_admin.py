@@ -1,22 +1,23 @@
 """The admin port.
 
 Promised: /ready, /metrics (Prometheus text), /clusters (JSON), /config_dump, /server_info; anything else is 404;
-other methods are refused; a foreign Host is refused (DNS rebinding).
+other methods are refused; a foreign Host is refused (DNS rebinding). No client can keep others out, here and on the
+external scaler's port, and no number in a change ends the proxy.
 
-Shown: each endpoint of a proxy that has served something.
+Shown: each endpoint of a proxy that has served something; ports whose places are all held in every way there is.
 """
 
 import re
 
 import pytest
 
-from support import readers
+from support import readers, sockets
 from support.configs import proxy_config
-from support.h1_client import H1Client
+from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.programs import Proxy
 from support.replica import Replica
-from support.waiting import equals
+from support.waiting import equals, patience
 
 METRICS = """
 penstock_cluster_requests_total penstock_cluster_waiting penstock_cluster_in_flight
@@ -113,10 +114,70 @@ def test_it_is_up_before_any_replica_is(replica):
     assert readers.get(proxy.admin, "/metrics").status == 200
 
 
-def test_connections_without_a_request_make_room(replica):
-    proxy = Proxy(proxy_config([replica()]))
-    idle = [H1Client(proxy.admin) for _ in range(64)]
-    assert [client.fetch("GET", "/ready").status for client in idle] == [200] * 64, "as many as it takes"
+def test_numbers_that_no_double_holds_end_nothing(served):
+    proxy, _ = served
+    for body in (b'{"concurrency_target": 1e999}', b'[[[[-1e999]]]]', b'{"queue": {"timeout": 9e9999}}'):
+        answer = fetch(proxy.admin, "PATCH", "/clusters/m/settings",
+                       [("content-type", "application/json")], body)
+        assert answer.status == 400 and b"double" in answer.body, answer
     assert readers.get(proxy.admin, "/ready").status == 200
-    for client in idle:
-        client.close()
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+POST = bytes([0x83, 0x86, 0x44, 1]) + b"/" + bytes([0x41, 1]) + b"x"
+
+
+def headers_frame(flags):
+    return len(POST).to_bytes(3, "big") + bytes([1, flags, 0, 0, 0, 1]) + POST
+
+
+HOLDERS = {
+    "nothing": b"",
+    "half a head": b"GET /ready HTTP/1.1\r\nhost: local",
+    "half a body": b"POST /ready HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf",
+    "half a change": (b"PATCH /clusters/m/settings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n"
+                      b"content-type: application/json\r\n\r\n{"),
+    "idle": b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    "a preface": PREFACE,
+    "half a request": PREFACE + headers_frame(4),
+    "half a header block": PREFACE + headers_frame(0),
+}
+
+
+@pytest.fixture(scope="module")
+def two_ports():
+    proxy = Proxy(proxy_config([], cluster={"replicas": {"static": ["127.0.0.1:1"]}},
+                               external_scaler={"address": "127.0.0.1:0"}), ready=False)
+    yield proxy
+    assert not proxy.finish()
+
+
+@pytest.mark.parametrize("port", ["admin", "external_scaler"])
+@pytest.mark.parametrize("sent", HOLDERS.values(), ids=HOLDERS.keys())
+def test_nobody_keeps_others_out(two_ports, port, sent):
+    address = two_ports.admin if port == "admin" else two_ports.listener("external_scaler")
+    held = []
+    try:
+        for _ in range(150):
+            held.append(sockets.connect(address, 5))
+            held[-1].sendall(sent)
+        # Any answer will do: who is kept out has none.
+        assert fetch(address, "GET", "/ready").status in (200, 400, 503)
+    finally:
+        for sock in held:
+            sock.close()
+
+
+def test_requests_that_do_not_come_are_not_waited_for(two_ports):
+    for name in ("half a head", "half a body", "half a change", "half a request"):
+        sock = sockets.connect(two_ports.admin, patience(20))
+        sock.sendall(HOLDERS[name])
+        received = b""
+        while piece := sock.recv(65536):
+            received += piece
+        sock.close()
+        if HOLDERS[name].startswith(b"PRI"):
+            continue
+        # An answer that needs no body comes at once, and ends the connection too.
+        assert received.startswith(b"HTTP/1.1 405" if name == "half a body" else b"HTTP/1.1 408")
+        assert b"connection: close" in received.lower(), (name, received)

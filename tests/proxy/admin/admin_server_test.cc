@@ -2,8 +2,8 @@
 
 #include "proxy/admin/admin_server.h"
 
-#include <list>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -255,21 +255,17 @@ TEST_F(AdminServerTest, KeepsAConnectionForMoreRequests) {
   }
 }
 
-TEST_F(AdminServerTest, OneConnectionTooManyWaitsUntilAnotherIsClosed) {
-  std::list<Client> clients;
-  const std::string ready = "GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n";
-  for (std::size_t i = 0; i < AdminServer::kMaxConnections; ++i) {
-    clients.emplace_back(loop, server->address()).send(ready);
-    ASSERT_TRUE(net::runUntil(
-        loop, [&] { return clients.back().handler.received.ends_with("serving\n"); }));
-  }
-  Client& waiting = clients.emplace_back(loop, server->address());
-  waiting.send(ready);
-  const TimePoint until = clock.now() + 20ms;
-  ASSERT_TRUE(net::runUntil(loop, [&] { return clock.now() >= until; }));
-  EXPECT_EQ(waiting.handler.received, "");
-  clients.front().connection->close();
-  EXPECT_TRUE(net::runUntil(loop, [&] { return waiting.handler.received.ends_with("serving\n"); }));
+TEST_F(AdminServerTest, AnExceptionIsAnsweredWith500) {
+  sources.clusters = []() -> std::vector<ClusterStatus> { throw std::runtime_error("no"); };
+  sources.change_settings = [](std::string_view, std::string_view) -> SettingsAnswer {
+    throw std::out_of_range("neither");
+  };
+  server = std::make_unique<AdminServer>(
+      loop, net::listenOn(net::Address::loopback(0), false).value(), sources);
+  EXPECT_THAT(get("/clusters"), StartsWith("HTTP/1.1 500"));
+  const std::string answer = ask(patch("{}"));
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 500"));
+  EXPECT_THAT(answer, HasSubstr("\"message\": \"a defect of the proxy: neither\""));
 }
 
 TEST_F(AdminServerTest, DestroyedWithAnswersUnderWayItEndsThem) {

@@ -64,6 +64,9 @@ TEST_F(ChangeAccess, IsNotForPagesOfOtherSites) {
     head.headers.set("origin", origin);
     EXPECT_EQ(refused(), 0) << origin;
   }
+  // Not the first of several either.
+  head.headers.add("origin", "https://evil.example");
+  EXPECT_EQ(refused(), 403);
 }
 
 TEST_F(ChangeAccess, TakesJsonOnly) {
