@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "base/check.h"
+#include "proxy/http/hidden_paths.h"
 
 namespace penstock::proxy {
 namespace {
@@ -73,7 +74,7 @@ RouteTable::Match RouteTable::match(std::string_view authority, std::string_view
       host = hostOf(authority);
     }
     if (matchesHost(entry.host, host)) {
-      return entry.target;
+      return isHiddenPath(path, entry.target.route->prefix) ? Match{nullptr, 0} : entry.target;
     }
   }
   return {nullptr, 0};

@@ -11,8 +11,8 @@ namespace penstock::proxy {
 
 // The routes of one listener. Among the routes whose host matches, the longest prefix wins; between
 // equal prefixes the more precise host. A prefix is compared byte by byte, as Envoy does: "/v1"
-// covers
-// "/v10". Immutable, thread-safe.
+// covers "/v10". A sidecar's internal paths (see isHiddenPath) have no route unless one names them.
+// Immutable, thread-safe.
 class RouteTable {
  public:
   // clusters: the configuration's, which the routes name.

@@ -1,7 +1,7 @@
 """Routes, clusters and what the proxy adds to a request.
 
 Promised: the longest prefix wins among the routes whose host matches; hosts are exact or *.suffix; a request
-without a route is 404. The replica gets x-request-id (the client's own, or a new UUID v4), x-forwarded-for,
+without a route is 404, and so is one for what a sidecar serves to the proxy and the operator. The replica gets x-request-id (the client's own, or a new UUID v4), x-forwarded-for,
 x-forwarded-proto and, unless it is known to be no sidecar, x-penstock-attempt-id; the client gets the x-request-id back on local replies.
 
 Shown: one cluster per route, each with a replica that tells its name.
@@ -65,6 +65,32 @@ def test_no_route_is_404(replica):
         for path, authority in (("/b", "x.example"), ("/a", "y.example")):
             answer = client.request("GET", path, authority=authority).response()
             assert (answer.status, answer.reason) == (404, "not_found")
+
+
+INTERNAL = ["/metrics", "/health/live", "/health/ready?x", "/penstock/cancel", "//metrics", "/v1/../metrics",
+            "/%6detrics", "/v1%2f..%2Fmetrics", "/health/./live",
+            "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"]
+UPGRADE = [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13"),
+           ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==")]
+
+
+@pytest.mark.parametrize("up", ["h1", "h2"])
+def test_internal_paths_of_replicas_need_a_route_that_names_them(replica, up):
+    fake = replica(up, handler=lambda request: request.respond())
+    config = proxy_config([fake], cluster={"protocol": {"h1": "http1"}.get(up, "h2")})
+    config["listeners"][0]["routes"].append(
+        {"prefix": "/metrics", "hosts": ["operators.example"], "cluster": "m"})
+    proxy = Proxy(config)
+    for path in INTERNAL:
+        for client_class, extra in [(H1Client, []), (H1Client, UPGRADE), (H2Client, [])]:
+            with client_class(proxy.address) as client:
+                answer = client.fetch("GET" if "cancel" not in path or extra else "POST", path, extra)
+                assert (answer.status, answer.reason) == (404, "not_found"), (path, client_class, extra)
+    assert not fake.requests
+    with H1Client(proxy.address) as client:
+        for path, host in [("/health", "any"), ("/v1/metrics", "any"), ("/metrics", "operators.example")]:
+            assert client.fetch("GET", path, host=host).status == 200, path
+    assert [request.path for request in fake.requests] == ["/health", "/v1/metrics", "/metrics"]
 
 
 @pytest.mark.parametrize("client_class", [H1Client, H2Client])

@@ -71,5 +71,16 @@ TEST_F(RouteTableTest, AWildcardDoesNotCoverItsOwnParent) {
   EXPECT_EQ(reached("badexample.com", "/"), "-");
 }
 
+TEST_F(RouteTableTest, InternalPathsOfSidecarsNeedARouteThatNamesThem) {
+  add("/", {}, "all");
+  add("/v1/../health/ready", {}, "odd");
+  EXPECT_EQ(reached("h", "/metrics"), "-");
+  EXPECT_EQ(reached("h", "/v1/../health/ready"), "-");
+  EXPECT_EQ(reached("h", "/health"), "all");
+  add("/metrics", {"operators.example.com"}, "named");
+  EXPECT_EQ(reached("operators.example.com", "/metrics?x=1"), "named");
+  EXPECT_EQ(reached("h", "/metrics"), "-");
+}
+
 }  // namespace
 }  // namespace penstock::proxy
