@@ -31,6 +31,20 @@ std::optional<Duration> parseMilliseconds(std::string_view text) {
   return std::chrono::milliseconds(milliseconds);
 }
 
+// The proxy tells by it whether what runs the model failed (INTERNAL_ERROR) or this sidecar gave
+// the response up, for which the model is not to blame (CANCEL).
+http::ResetReason resetReason(Refusal why) {
+  switch (why) {
+    case Refusal::kCancelled:
+    case Refusal::kDeadlineExceeded:
+    case Refusal::kStreamStalled:
+    case Refusal::kClientStalled:
+      return http::ResetReason::kCancel;
+    default:
+      return http::ResetReason::kInternal;
+  }
+}
+
 }  // namespace
 
 Exchange::Exchange(Service& service, std::uint64_t id, http::ServerStream& stream, Linger linger)
@@ -259,7 +273,7 @@ void Exchange::onData(std::string_view data) {
 void Exchange::onStalled() {
   const std::size_t written = sent_bytes_ - stream_->unsentBytes();
   if (std::exchange(written_when_stalled_, written) == written) {
-    giveUp();
+    giveUp(Refusal::kClientStalled);
   } else {
     stalled_->armAfter(service_.options().write_timeout);
   }
@@ -291,20 +305,21 @@ void Exchange::onFinished(const http::Headers& trailers) {
 
 // The client must not take what it has for the whole. The reset comes after the flush of what was
 // sent in this turn, which it would overtake.
-void Exchange::onAborted() {
+void Exchange::onAborted(Refusal why) {
   workEnded();
   if (stream_ != nullptr && answer_ != Answer::kReplaced) {
-    abort_.emplace(service_.loop(), [this] {
-      std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
+    service_.responseBroke(why, request_id_);
+    abort_.emplace(service_.loop(), [this, reason = resetReason(why)] {
+      std::exchange(stream_, nullptr)->reset(reason);
       service_.destroy(*this);
     });
     abort_->schedule();
   }
 }
 
-void Exchange::onGivenUp() {
+void Exchange::onGivenUp(Refusal why) {
   if (stream_ != nullptr) {
-    giveUp();
+    giveUp(why);
   }
 }
 
@@ -329,8 +344,9 @@ void Exchange::workEnded() {
   service_.destroy(*this);
 }
 
-void Exchange::giveUp() {
-  std::exchange(stream_, nullptr)->reset(http::ResetReason::kCancel);
+void Exchange::giveUp(Refusal why) {
+  service_.responseBroke(why, request_id_);
+  std::exchange(stream_, nullptr)->reset(resetReason(why));
   onEnd(http::StreamEnd::kTimeout);
 }
 

@@ -48,8 +48,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   void onHead(http::ResponseHead head) override;
   void onData(std::string_view data) override;
   void onFinished(const http::Headers& trailers) override;
-  void onAborted() override;
-  void onGivenUp() override;
+  void onAborted(Refusal why) override;
+  void onGivenUp(Refusal why) override;
   void onConsumed(std::size_t bytes) override;
 
   void begin(http::RequestHead head, bool end_stream);
@@ -58,7 +58,7 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   void run();
   void workEnded();
   void onStalled();
-  void giveUp();
+  void giveUp(Refusal why);
   void creditSent();
   void refuse(Refusal refusal, std::string_view message = {});
   void send(Reply reply);

@@ -61,10 +61,10 @@ class Executor {
     // To be credited with Executor::consumed().
     virtual void onData(std::string_view data) = 0;
     virtual void onFinished(const http::Headers& trailers) = 0;
-    // The response ends here, before its end.
-    virtual void onAborted() = 0;
+    // The response ends here, before its end, and why.
+    virtual void onAborted(Refusal why) = 0;
     // The response ends here too, though its work does not yet: how the request ends still follows.
-    virtual void onGivenUp() = 0;
+    virtual void onGivenUp(Refusal why) = 0;
     // kStreamed: so many bytes of the request's body are dealt with.
     virtual void onConsumed(std::size_t bytes) = 0;
   };

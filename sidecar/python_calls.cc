@@ -41,7 +41,7 @@ void ModelCall::onEnd(PythonRuntime::End end) {
   } else if (end == PythonRuntime::End::kFinished) {
     listener_.onFinished({});
   } else {
-    listener_.onAborted();
+    listener_.onAborted(refusalOf(end));
   }
 }
 

@@ -34,7 +34,7 @@ class ModelCall final : public PythonExecutor::Call, private runtime::PythonRunt
 
  private:
   void onResponse(int status, runtime::PythonRuntime::Fields fields, std::string body) override;
-  void onStalled() override { listener_.onGivenUp(); }
+  void onStalled() override { listener_.onGivenUp(Refusal::kStreamStalled); }
   void onHead(int status, runtime::PythonRuntime::Fields fields) override;
   void onChunk(std::string_view bytes) override { listener_.onData(bytes); }
   void onEnd(runtime::PythonRuntime::End end) override;

@@ -40,6 +40,16 @@ Row row(Refusal refusal) {
     case Refusal::kServerConnectionLost:
       return {502, false, "server_connection_lost",
               "The connection to the model server broke before it answered."};
+    case Refusal::kServerReset:
+      return {502, false, "server_reset", "The model server reset this request."};
+    case Refusal::kStreamFailed:
+      return {500, false, "stream_failed", "The model's stream failed half-way."};
+    case Refusal::kStreamStalled:
+      return {504, false, "stream_stalled", "The model's stream stood still for too long."};
+    case Refusal::kClientStalled:
+      return {408, false, "client_stalled", "The client does not read its response."};
+    case Refusal::kAnswerUnfit:
+      return {500, false, "answer_unfit", "What the model answered cannot be passed on."};
     case Refusal::kServerProtocolError:
       return {502, false, "server_protocol_error", "The model server's answer is not valid HTTP."};
     case Refusal::kResponseFieldsTooLarge:

@@ -10,8 +10,8 @@
 
 namespace penstock::sidecar {
 
-// Why the sidecar itself answers a request without running it, or without its end. One table in
-// reply.cc maps each to its status.
+// Why the sidecar itself answers a request without running it, or without its end, or why a
+// response that had begun broke off. One table in reply.cc maps each to its status.
 enum class Refusal {
   kNotReady,           // 503, not executed
   kDraining,           // 503, not executed
@@ -21,9 +21,14 @@ enum class Refusal {
   kOutOfDeviceMemory,  // 503, not executed
   kServerUnreachable,  // 503, not executed: the model server takes no connection
   kServerConnectionLost,    // 502
+  kServerReset,             // 502: the model server reset this one request
   kServerProtocolError,     // 502
   kResponseFieldsTooLarge,  // 500: the model's header fields are more than the client takes
   kWorkerLost,              // 502: the model's process ended while it ran
+  kStreamFailed,            // 500: the model's stream failed half-way
+  kStreamStalled,           // 504: the model's stream stood still for too long
+  kClientStalled,           // 408: the client reads nothing of its response
+  kAnswerUnfit,             // 500: what the model answered cannot be passed on
   kDeadlineExceeded,        // 504
   kCancelled,               // 499
   kBadRequest,              // 400

@@ -4,8 +4,10 @@
 
 namespace penstock::sidecar {
 
-Service::Service(net::EventLoop& loop, Metrics& metrics, Executor& executor, const Options& options)
+Service::Service(net::EventLoop& loop, Logger& log, Metrics& metrics, Executor& executor,
+                 const Options& options)
     : loop_(loop),
+      log_(log),
       metrics_(metrics),
       executor_(executor),
       options_(options),
@@ -77,6 +79,15 @@ void Service::countRefusal(Refusal refusal) {
   metrics_
       .counter("penstock_refused_total", "Requests that the sidecar itself answered with an error",
                {{"reason", std::string(reasonWord(refusal))}})
+      .add();
+}
+
+void Service::responseBroke(Refusal why, std::string_view request_id) {
+  log_.warning("a response broke off", {{"request_id", request_id}, {"reason", reasonWord(why)}});
+  metrics_
+      .counter("penstock_responses_broken_total",
+               "Responses that had begun and broke off before their end",
+               {{"reason", std::string(reasonWord(why))}})
       .add();
 }
 

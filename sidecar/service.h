@@ -31,7 +31,8 @@ class Service {
   };
 
   // executor outlives the exchanges.
-  Service(net::EventLoop& loop, Metrics& metrics, Executor& executor, const Options& options);
+  Service(net::EventLoop& loop, Logger& log, Metrics& metrics, Executor& executor,
+          const Options& options);
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
@@ -55,6 +56,8 @@ class Service {
   void release(std::size_t bytes) { held_ -= bytes; }
   void destroy(Exchange& exchange);
   void countRefusal(Refusal refusal);
+  // A response that had begun ends before its end.
+  void responseBroke(Refusal why, std::string_view request_id);
 
   const Options& options() const { return options_; }
   net::EventLoop& loop() { return loop_; }
@@ -62,6 +65,7 @@ class Service {
 
  private:
   net::EventLoop& loop_;
+  Logger& log_;
   Metrics& metrics_;
   Executor& executor_;
   const Options options_;

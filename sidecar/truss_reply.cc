@@ -51,12 +51,37 @@ Reply makeTrussReply(End end) {
       return makeTrussRefusal(Refusal::kGateTimeout, TrussError::kModel);
     case End::kNotExecuted:
       return makeModelNotReady();
+    case End::kUnfit:
+      return makeTrussRefusal(Refusal::kAnswerUnfit, TrussError::kModel);
+    case End::kAborted:
+      return makeTrussRefusal(Refusal::kStreamFailed, TrussError::kModel);
     case End::kWorkerLost:
     case End::kFinished:
-    case End::kAborted:
       break;
   }
   return makeTrussRefusal(Refusal::kWorkerLost, TrussError::kModel);
+}
+
+Refusal refusalOf(End end) {
+  switch (end) {
+    case End::kCancelled:
+      return Refusal::kCancelled;
+    case End::kDeadlineExceeded:
+    case End::kGateTimeout:
+      return Refusal::kDeadlineExceeded;
+    case End::kStalled:
+      return Refusal::kStreamStalled;
+    case End::kUnfit:
+      return Refusal::kAnswerUnfit;
+    case End::kWorkerLost:
+    case End::kNotExecuted:
+      return Refusal::kWorkerLost;
+    case End::kFinished:
+    case End::kAborted:
+    case End::kGateFull:
+      break;
+  }
+  return Refusal::kStreamFailed;
 }
 
 Reply makeTrussReply(runtime::PythonRuntime::Refusal refusal) {

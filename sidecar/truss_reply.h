@@ -23,6 +23,8 @@ Reply makeTrussRefusal(Refusal refusal, TrussError error, std::string_view messa
 // The reply to what the runtime ended without a response of the model's.
 Reply makeTrussReply(runtime::PythonRuntime::End end);
 Reply makeTrussReply(runtime::PythonRuntime::Refusal refusal);
+// Why a response that had begun broke off.
+Refusal refusalOf(runtime::PythonRuntime::End end);
 Reply makeModelNotReady();
 // A whole response of the model's; fields that belong to the connection are left out. (What is no
 // field at all, the codec keeps back.)

@@ -137,7 +137,8 @@ void WebSocketCall::onMessage(bool text, std::string_view message) {
 
 void WebSocketCall::onClose(std::uint16_t code, std::string_view reason) {
   if (accepted_) {
-    sendClose(code, reason);
+    // Whatever a worker says, the client gets a frame that is one.
+    sendClose(isCloseCode(code) ? code : kCloseInternal, isUtf8(reason) ? reason : "");
   }
 }
 

@@ -21,12 +21,6 @@ bool isKnown(WebSocketOpcode opcode) {
          (opcode >= WebSocketOpcode::kClose && opcode <= WebSocketOpcode::kPong);
 }
 
-// RFC 6455 §7.4: those that a peer may send.
-bool isCloseCode(std::uint16_t code) {
-  return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
-         (code >= 3000 && code <= 4999);
-}
-
 std::uint8_t at(std::string_view bytes, std::size_t i) {
   return static_cast<std::uint8_t>(bytes[i]);
 }
@@ -197,6 +191,11 @@ void appendWebSocketClose(std::string& out, std::uint16_t code, std::string_view
     payload += utf8Prefix(reason, kMaxControlPayload - 2);
   }
   appendWebSocketFrame(out, WebSocketOpcode::kClose, payload);
+}
+
+bool isCloseCode(std::uint16_t code) {
+  return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
+         (code >= 3000 && code <= 4999);
 }
 
 bool isUtf8(std::string_view text) {

@@ -82,6 +82,8 @@ class WebSocketReader {
 void appendWebSocketFrame(std::string& out, WebSocketOpcode opcode, std::string_view payload);
 // A close frame. reason: cut at 123 bytes; code kCloseNoStatus: an empty one.
 void appendWebSocketClose(std::string& out, std::uint16_t code, std::string_view reason);
+// Whether a peer may send it in a close frame (RFC 6455 §7.4).
+bool isCloseCode(std::uint16_t code);
 // Whether the text is well-formed UTF-8.
 bool isUtf8(std::string_view text);
 

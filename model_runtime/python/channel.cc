@@ -17,6 +17,8 @@ constexpr std::size_t kBufferBytes = kFrameHeaderBytes + kMaxPayloadBytes;
 // What one turn reads at most, so that a worker that never stops talking does not starve the rest.
 constexpr std::size_t kBytesPerTurn = 4 * kBufferBytes;
 constexpr std::size_t kDescriptorsPerRead = 16;
+// Each comes with its frame, so that one at most waits for the rest of it.
+constexpr std::size_t kMostDescriptors = 2 * kDescriptorsPerRead;
 
 }  // namespace
 
@@ -90,6 +92,7 @@ bool Channel::receive() {
     }
     return errno == EINTR;
   }
+  const std::size_t before = descriptors_.size();
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
        part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
@@ -103,6 +106,14 @@ bool Channel::receive() {
   }
   if (count == 0) {
     close({});
+    return false;
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0 && descriptors_.size() == before) {
+    // This process has no descriptor left: the body is lost, and its frame is not.
+    descriptors_.emplace_back();
+  }
+  if (descriptors_.size() > kMostDescriptors) {
+    close("it sent more descriptors than frames");
     return false;
   }
   in_end_ += static_cast<std::size_t>(count);

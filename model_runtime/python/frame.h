@@ -58,7 +58,7 @@ struct Frame {
   std::uint8_t flags = 0;
   std::uint64_t id = 0;
   std::string_view payload;
-  net::UniqueFd body;  // with kFlagDescriptor
+  net::UniqueFd body;  // with kFlagDescriptor; invalid if it was lost on its way
 };
 
 // Appends one frame to a string; its size is put in when this ends.

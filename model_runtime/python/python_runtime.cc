@@ -26,6 +26,7 @@ enum class CancelReason : std::uint8_t {
 CancelReason reasonOf(PythonRuntime::End end) {
   switch (end) {
     case PythonRuntime::End::kCancelled:
+    case PythonRuntime::End::kUnfit:
       return CancelReason::kClientGone;
     case PythonRuntime::End::kStalled:
       return CancelReason::kStall;
@@ -254,7 +255,7 @@ void PythonRuntime::onDue(Request& request) {
   if (request.hangs) {
     log_.error("a request runs long after its deadline: its worker is ended",
                {{"request_id", request.submission.request_id}, {"pid", worker_->pid()}});
-    worker_->terminate();
+    worker_->kill();
     return;
   }
   if (!request.submission.deadline.passed(now)) {
@@ -349,6 +350,7 @@ void PythonRuntime::count(const Request& request, End end) {
       outcome.kind = Kind::kSucceeded;
       break;
     case End::kAborted:
+    case End::kUnfit:
     case End::kWorkerLost:
     case End::kNotExecuted:
       outcome.kind = Kind::kModelError;

@@ -5,6 +5,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -83,6 +84,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   enum class End : std::uint8_t {
     kFinished,  // its stream, to the end
     kAborted,   // its stream, before the end: the model failed
+    kUnfit,     // what the model answered cannot be passed on
     kCancelled,
     kDeadlineExceeded,
     kStalled,      // its stream stood still for too long
@@ -196,7 +198,10 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   std::string onDone(Request& request, Frame& frame);
   std::string onWebSocketFrame(Request& request, Frame& frame);
   std::string onHealthy(const Frame& frame);
+  std::string onResponse(Request& request, int status, std::uint8_t how,
+                         std::optional<Fields> fields, Result<std::string> body);
   Result<std::string> bodyOf(Frame& frame, std::string_view rest) const;
+  void giveUpUnfit(Request& request, std::string_view why);
 
   // The worker's life (python_runtime_worker.cc).
   void startWorker();

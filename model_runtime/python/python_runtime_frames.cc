@@ -15,29 +15,56 @@
 namespace penstock::runtime {
 namespace {
 
-// The worker's times are not to be trusted with more than the past.
-TimePoint pastTime(std::int64_t nanoseconds, const Clock& clock) {
-  return std::min(TimePoint(Duration(nanoseconds)), clock.now());
+// The worker's times are not to be trusted with more than what has passed since the stage began.
+TimePoint pastTime(std::int64_t nanoseconds, TimePoint earliest, const Clock& clock) {
+  return std::max(earliest, std::min(TimePoint(Duration(nanoseconds)), clock.now()));
+}
+
+// The time from one to the other; none if they are in disorder, as no clock has them.
+Duration timeBetween(std::int64_t begin, std::int64_t end) {
+  return Duration(begin < 0 || end < begin ? 0 : end - begin);
+}
+
+// A text of code points up to U+00FF as the bytes that they stand for; nothing if it has others.
+std::optional<std::string> latin1(std::string_view utf8) {
+  std::string bytes;
+  bytes.reserve(utf8.size());
+  for (std::size_t i = 0; i < utf8.size(); ++i) {
+    const auto first = static_cast<unsigned char>(utf8[i]);
+    if (first < 0x80) {
+      bytes += utf8[i];
+    } else if (first <= 0xC3 && i + 1 < utf8.size()) {
+      bytes += static_cast<char>((first & 0x03) << 6 | (utf8[++i] & 0x3F));
+    } else {
+      return std::nullopt;
+    }
+  }
+  return bytes;
 }
 
 // [[name, value], …]; nothing if it is something else.
-std::optional<PythonRuntime::Fields> parseFields(std::string_view json) {
+std::optional<PythonRuntime::Fields> fieldsOf(const nlohmann::json& list) {
   PythonRuntime::Fields fields;
-  if (json.empty()) {
-    return fields;
-  }
-  auto list = nlohmann::json::parse(json, nullptr, false);
   if (!list.is_array()) {
     return std::nullopt;
   }
-  for (auto& field : list) {
+  for (const auto& field : list) {
     if (!field.is_array() || field.size() != 2 || !field[0].is_string() || !field[1].is_string()) {
       return std::nullopt;
     }
-    fields.emplace_back(std::move(field[0].get_ref<std::string&>()),
-                        std::move(field[1].get_ref<std::string&>()));
+    auto name = latin1(field[0].get_ref<const std::string&>());
+    auto value = latin1(field[1].get_ref<const std::string&>());
+    if (!name || !value) {
+      return std::nullopt;
+    }
+    fields.emplace_back(std::move(*name), std::move(*value));
   }
   return fields;
+}
+
+std::optional<PythonRuntime::Fields> parseFields(std::string_view json) {
+  return json.empty() ? PythonRuntime::Fields()
+                      : fieldsOf(nlohmann::json::parse(json, nullptr, false));
 }
 
 bool isFinalStatus(int status) {
@@ -90,7 +117,7 @@ std::string PythonRuntime::onReady(Request& request, PayloadReader payload) {
     return "it sent a READY that nobody waits for";
   }
   if (begin != 0) {
-    metrics_.stageTook(Stage::kPreprocess, Duration(end - begin));
+    metrics_.stageTook(Stage::kPreprocess, timeBetween(begin, end));
   }
   request.prepared = true;
   --preparing_;
@@ -105,7 +132,8 @@ std::string PythonRuntime::onReady(Request& request, PayloadReader payload) {
 }
 
 std::string PythonRuntime::onStarted(Request& request, PayloadReader payload) {
-  const TimePoint when = pastTime(payload.number<std::int64_t>(), loop_.clock());
+  const TimePoint when =
+      pastTime(payload.number<std::int64_t>(), request.stage_began, loop_.clock());
   if (request.state != Request::State::kGranted || !payload.ok()) {
     return "it began a predict that had no permit";
   }
@@ -119,8 +147,8 @@ std::string PythonRuntime::onStarted(Request& request, PayloadReader payload) {
 }
 
 std::string PythonRuntime::onEnded(Request& request, PayloadReader payload) {
-  const TimePoint reported = pastTime(payload.number<std::int64_t>(), loop_.clock());
-  const TimePoint when = std::max(reported, request.stage_began);
+  const TimePoint when =
+      pastTime(payload.number<std::int64_t>(), request.stage_began, loop_.clock());
   if (request.state != Request::State::kPredicting || !payload.ok()) {
     return "it ended a predict that had not begun";
   }
@@ -135,8 +163,7 @@ std::string PythonRuntime::onHead(Request& request, PayloadReader payload) {
   const int status = payload.number<std::uint16_t>();
   payload.number<std::uint16_t>();
   auto fields = parseFields(payload.bytes(payload.number<std::uint32_t>()));
-  if (!payload.ok() || !fields.has_value() || !isFinalStatus(status) || !request.begun ||
-      std::exchange(request.streaming, true) ||
+  if (!payload.ok() || !request.begun || std::exchange(request.streaming, true) ||
       request.submission.operation == Operation::kWebSocket) {
     return "it sent a HEAD that does not fit";
   }
@@ -145,7 +172,9 @@ std::string PythonRuntime::onHead(Request& request, PayloadReader payload) {
     request.listener.onStalled();
   });
   request.stalled->armAfter(options_.chunk_timeout);
-  if (!request.end_as.has_value()) {
+  if (!fields.has_value() || !isFinalStatus(status)) {
+    giveUpUnfit(request, "a status or header fields that HTTP does not have");
+  } else if (!request.end_as.has_value()) {
     request.listener.onHead(status, std::move(*fields));
   }
   return {};
@@ -165,10 +194,20 @@ std::string PythonRuntime::onChunk(Request& request, const Frame& frame) {
 }
 
 Result<std::string> PythonRuntime::bodyOf(Frame& frame, std::string_view rest) const {
-  if (!frame.body.valid()) {
+  if ((frame.flags & kFlagDescriptor) == 0) {
     return std::string(rest);
   }
+  if (!frame.body.valid()) {
+    return failure("its body was lost: this process has too many files open");
+  }
   return readBodyFile(frame.body, options_.max_response_body);
+}
+
+// What a model answers is that request's matter: it ends this one, and not the worker.
+void PythonRuntime::giveUpUnfit(Request& request, std::string_view why) {
+  log_.error("what the model answered cannot be passed on",
+             {{"request_id", std::string_view(request.submission.request_id)}, {"why", why}});
+  stop(request, End::kUnfit);
 }
 
 std::string PythonRuntime::onDone(Request& request, Frame& frame) {
@@ -178,15 +217,10 @@ std::string PythonRuntime::onDone(Request& request, Frame& frame) {
   const auto how = payload.number<std::uint8_t>();
   const int status = payload.number<std::uint16_t>();
   auto fields = parseFields(payload.bytes(payload.number<std::uint32_t>()));
-  if (!payload.ok() || !fields.has_value() || kind > kTakenBack ||
-      request.state == Request::State::kPredicting ||
-      (kind == kResponse && (request.streaming || !isFinalStatus(status))) ||
+  if (!payload.ok() || kind > kTakenBack || request.state == Request::State::kPredicting ||
+      (kind == kResponse && request.streaming) ||
       ((kind == kFinished || kind == kAborted) && !request.begun)) {
     return "it sent a DONE that does not fit";
-  }
-  auto body = bodyOf(frame, payload.rest());
-  if (!body) {
-    return body.error().message;
   }
   if (request.state == Request::State::kEnded) {
     return {};
@@ -204,20 +238,33 @@ std::string PythonRuntime::onDone(Request& request, Frame& frame) {
     metrics_.stageTook(Stage::kPostprocess, loop_.clock().now() - request.stage_began);
   }
   if (kind == kResponse && !request.end_as.has_value()) {
-    Outcome outcome{.kind = how == 0 ? Outcome::Kind::kSucceeded : Outcome::Kind::kModelError,
-                    .stage = request.begun ? Stage::kPostprocess : Stage::kPreprocess,
-                    .output = {},
-                    .error = {how == 1 ? ErrorKind::kBadInput : ErrorKind::kInternal, {}}};
-    metrics_.ended(outcome);
-    std::unique_ptr<Request> owned = take(request);
-    owned->listener.onResponse(status, std::move(*fields), std::move(*body));
-    loop_.destroyLater(std::move(owned));
-    return {};
+    return onResponse(request, status, how, std::move(fields), bodyOf(frame, payload.rest()));
   }
   // A stream that was cancelled, and came to its end all the same, has been given up already.
   constexpr std::array kEnds{End::kCancelled, End::kFinished,         End::kAborted,
                              End::kCancelled, End::kDeadlineExceeded, End::kCancelled};
   finish(request, request.end_as.value_or(kEnds[kind]));
+  return {};
+}
+
+std::string PythonRuntime::onResponse(Request& request, int status, std::uint8_t how,
+                                      std::optional<Fields> fields, Result<std::string> body) {
+  if (!body || !fields.has_value() || !isFinalStatus(status)) {
+    log_.error("what the model answered cannot be passed on",
+               {{"request_id", std::string_view(request.submission.request_id)},
+                {"why", !body ? std::string_view(body.error().message)
+                              : "a status or header fields that HTTP does not have"}});
+    finish(request, End::kUnfit);
+    return {};
+  }
+  Outcome outcome{.kind = how == 0 ? Outcome::Kind::kSucceeded : Outcome::Kind::kModelError,
+                  .stage = request.begun ? Stage::kPostprocess : Stage::kPreprocess,
+                  .output = {},
+                  .error = {how == 1 ? ErrorKind::kBadInput : ErrorKind::kInternal, {}}};
+  metrics_.ended(outcome);
+  std::unique_ptr<Request> owned = take(request);
+  owned->listener.onResponse(status, std::move(*fields), std::move(*body));
+  loop_.destroyLater(std::move(owned));
   return {};
 }
 
@@ -233,12 +280,12 @@ std::string PythonRuntime::onWebSocketFrame(Request& request, Frame& frame) {
     if (!object.is_object() || std::exchange(request.streaming, true)) {
       return "it sent an ACCEPT that does not fit";
     }
-    auto fields = parseFields(object.contains("headers") ? object["headers"].dump() : "");
+    const auto headers = object.find("headers");
+    auto fields = headers == object.end() ? Fields() : fieldsOf(*headers);
     const auto protocol = object.find("subprotocol");
     if (!fields.has_value()) {
-      return "it sent an ACCEPT with header fields that are none";
-    }
-    if (heard) {
+      giveUpUnfit(request, "header fields that HTTP does not have");
+    } else if (heard) {
       listener.onAccept(protocol != object.end() && protocol->is_string()
                             ? protocol->get<std::string>()
                             : std::string(),
@@ -247,10 +294,12 @@ std::string PythonRuntime::onWebSocketFrame(Request& request, Frame& frame) {
   } else if (frame.type == FrameType::kSend) {
     const auto opcode = payload.number<std::uint8_t>();
     auto message = bodyOf(frame, payload.rest());
-    if (!payload.ok() || !message || !request.streaming) {
+    if (!payload.ok() || !request.streaming) {
       return "it sent a message that does not fit";
     }
-    if (heard) {
+    if (!message) {
+      giveUpUnfit(request, message.error().message);
+    } else if (heard) {
       listener.onMessage(opcode == 1, *message);
     } else {
       consumed(request.id, message->size());

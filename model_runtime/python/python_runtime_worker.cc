@@ -65,17 +65,20 @@ std::string PythonRuntime::onLoaded(std::string_view payload) {
       operations_.insert(operation);
     }
   }
-  const auto preprocess = object.value("preprocess", nlohmann::json());
-  has_preprocess_ = preprocess.is_string();
-  async_preprocess_ = preprocess == "async";
-  asks_health_ = object.value("is_healthy", nlohmann::json(false)) == true;
-  const auto schema = object.value("schema", nlohmann::json());
-  schema_ = schema.is_null() ? std::string() : schema.dump();
+  // Members are looked at where they lie: to copy one costs stack, as much as the worker likes.
+  const auto preprocess = object.find("preprocess");
+  has_preprocess_ = preprocess != object.end() && preprocess->is_string();
+  async_preprocess_ = has_preprocess_ && *preprocess == "async";
+  const auto is_healthy = object.find("is_healthy");
+  asks_health_ = is_healthy != object.end() && *is_healthy == true;
+  const auto schema = object.find("schema");
+  schema_ = schema != object.end() && schema->is_string() ? schema->get<std::string>() : "";
   ready_ = true;
   ready_since_ = loop_.now();
-  const auto seconds = object.value("load_seconds", nlohmann::json(0.0));
-  log_.info("model loaded", {{"pid", worker_->pid()},
-                             {"seconds", seconds.is_number() ? seconds.get<double>() : 0.0}});
+  const auto seconds = object.find("load_seconds");
+  const bool known = seconds != object.end() && seconds->is_number();
+  log_.info("model loaded",
+            {{"pid", worker_->pid()}, {"seconds", known ? seconds->get<double>() : 0.0}});
   if (!std::exchange(loaded_once_, true)) {
     owner_.onModelReady();
   } else {

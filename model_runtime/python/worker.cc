@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint32_t kProtocolVersion = 2;
 constexpr auto kTimeToEnd = std::chrono::seconds(5);
+constexpr std::size_t kMostOfAnEvent = 1000;  // bytes
 
 std::string stringIn(const nlohmann::json& object, const char* key) {
   const auto at = object.find(key);
@@ -27,6 +28,11 @@ Result<std::unique_ptr<Worker>> Worker::start(net::EventLoop& loop, const Option
   if (::access(options.interpreter.c_str(), X_OK) != 0) {
     return failure("cannot run the Python interpreter " + options.interpreter + ": " +
                    std::strerror(errno));
+  }
+  if (options.start.size() > kMaxPayloadBytes) {
+    return failure("the model's config is too long for its worker: expected at most " +
+                   std::to_string(kMaxPayloadBytes) + " bytes of JSON, got " +
+                   std::to_string(options.start.size()));
   }
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
@@ -77,11 +83,6 @@ Worker::Worker(net::EventLoop& loop, net::UniqueFd socket, LaneMemory lane_memor
 
 Worker::~Worker() = default;
 
-void Worker::terminate() {
-  child_->terminate();
-  kill_.armAfter(kTimeToEnd);
-}
-
 void Worker::hangUp() {
   channel_.hangUp();
   kill_.armAfter(kTimeToEnd);
@@ -128,7 +129,10 @@ std::string Worker::onHello(const Frame& frame) {
 std::string Worker::onLog(const Frame& frame) {
   const auto object = nlohmann::json::parse(frame.payload, nullptr, false);
   if (!object.is_object()) {
-    return "it sent a log event that is not a JSON object";
+    // What it says of the model is not worth the model.
+    log_.warning("a log event of the model's worker cannot be read",
+                 {{"pid", pid()}, {"event", frame.payload.substr(0, kMostOfAnEvent)}});
+    return {};
   }
   std::vector<std::pair<std::string, std::string>> texts;
   for (const char* key : {"request_id", "traceback"}) {

@@ -54,9 +54,8 @@ class Worker final : private Channel::Handler {
   std::int64_t pid() const { return child_->pid(); }
   // The ids of what its lanes began last, as far as it left word of that; for when it has ended.
   std::vector<std::uint64_t> lastBegun() const { return lane_memory_.ids(); }
-  // Asks it to end, and kills it if it does not within a few seconds: by a signal, for one that may
-  // not listen any more; or by hanging up, which lets it end in its own way.
-  void terminate();
+  // Lets it end in its own way, and kills it if it does not within a few seconds. (It does not
+  // listen to signals: they are for the whole service.)
   void hangUp();
   void kill() { child_->kill(); }
 

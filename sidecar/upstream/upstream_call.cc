@@ -131,6 +131,7 @@ void UpstreamCall::onConnection(http::ClientConnection& connection) {
     return;
   }
   state_ = State::kRunning;
+  protocol_ = connection.protocol();
   stream_ = &connection.newStream(*this);
   const TimePoint now = shared_.loop.clock().now();
   if (permit_.has_value() && !std::exchange(begun_, true)) {
@@ -204,7 +205,8 @@ bool UpstreamCall::requestSent() const {
 }
 
 void UpstreamCall::onResponseHead(http::ResponseHead head, bool end_stream) {
-  head_seen_ = true;
+  // A response that nobody wants any more is not begun: the reply says why.
+  head_seen_ = !abandoned_.has_value();
   status_ = head.status;
   if (!head.headers.has("x-request-id")) {
     head.headers.add("x-request-id", work_.request_id);
@@ -272,6 +274,7 @@ void UpstreamCall::onEnd(http::StreamEnd end) {
 void UpstreamCall::failed(http::StreamEnd end) {
   // The server has not seen it, as when it closed an idle connection in this moment.
   const bool unseen = end == http::StreamEnd::kRefused && !head_seen_;
+  const bool reset = end == http::StreamEnd::kPeerReset && protocol_ == http::Protocol::kHttp2;
   if (unseen && !forwarding_.streamed && !std::exchange(retried_, true)) {
     sent_ = 0;
     connect();
@@ -281,6 +284,7 @@ void UpstreamCall::failed(http::StreamEnd end) {
     refuse(Refusal::kHeadersTooLarge);
   } else {
     refuse(end == http::StreamEnd::kProtocolError ? Refusal::kServerProtocolError
+           : reset                                ? Refusal::kServerReset
                                                   : Refusal::kServerConnectionLost);
   }
 }
@@ -361,7 +365,7 @@ void UpstreamCall::succeed() {
 void UpstreamCall::refuse(Refusal why) {
   end(outcomeOf(why, begun_ ? runtime::Stage::kPredict : runtime::Stage::kGate));
   if (head_seen_) {
-    listener_.onAborted();
+    listener_.onAborted(why);
   } else {
     listener_.onReply(makeRefusal(why));
   }

@@ -64,6 +64,8 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
 
   // The server is gone, and with it whatever it did. It is not in the gate's queue.
   void fail();
+  // Whether it is at the server: what that has sent before its end is still to be read.
+  bool running() const { return state_ == State::kRunning; }
   // Leaves the gate's queue, if it is in it; to be failed or destroyed next.
   void leaveGate() { shared_.gate.leave(*this); }
 
@@ -109,6 +111,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   runtime::LaneIdle::Position position_;
   bool retried_ = false;
   http::ClientStream* stream_ = nullptr;
+  http::Protocol protocol_{};  // of its connection
   net::Timer timer_;
 
   // The request. What of work_.body has been given to the stream: all before it.

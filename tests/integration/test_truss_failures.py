@@ -117,6 +117,58 @@ def test_an_exception_in_a_stage_is_that_requests_own(served, what):
     assert len(served.sidecar.logged(f"predict raised {sentence}")) == 1
 
 
+CONTENT = """
+    import stage
+    from starlette.exceptions import HTTPException
+    from starlette.responses import Response, StreamingResponse
+
+    class Model:
+        def predict(self, inputs):
+            kind = inputs.get("kind")
+            if kind == "hold":
+                stage.note("holds")
+                stage.hold("end")
+            if kind == "voice":
+                raise ValueError("unknown voice: " + inputs["voice"])
+            if kind == "long":
+                raise ValueError(chr(0x1F600) * 1_000_000)
+            if kind == "response":
+                return Response(b"x", status_code=inputs["status"])
+            if kind == "stream":
+                return StreamingResponse(iter([b"x"]), status_code=inputs["status"])
+            if kind == "exception":
+                raise HTTPException(inputs["status"], "d")
+            if kind == "fields":
+                return Response(b"x", headers={"x-a": "v" * 2_000_000})
+            if kind == "name":
+                return Response(b"x", headers={"x-name": chr(0xE9)})
+            return "ran"
+"""
+
+
+@pytest.mark.parametrize("way", ["direct-h1", "direct-h2", "proxy-h2"])
+def test_content_costs_its_own_request_and_no_other(tmp_path, way):
+    served = Served(truss(tmp_path, CONTENT, runtime={"predict_concurrency": 2}), way)
+    worker = served.worker()
+    with served.call(body(kind="hold")) as other:
+        served.stage.wait("holds")
+        bodies = [b'{"kind": "voice", "voice": "\\ud800"}', body(kind="long"), body(kind="fields")]
+        bodies += [body(kind=kind, status=status) for kind in ("response", "stream", "exception")
+                   for status in (0, 101, 199, 600, 999, 70_000, -5)]
+        for content in bodies:
+            failed = served.fetch(content)
+            assert (failed.status, failed.json()) == (500, CONSTANT), content
+        errors = [event for event in served.sidecar.events if event.get("level") == "error"]
+        assert len(errors) == len(bodies), "a line for each"
+        served.stage.release("end")
+        assert other.response().json() == "ran"
+    assert served.worker() == worker
+    assert served.sidecar.metric("penstock_worker_restarts_total") == 0
+    assert served.sidecar.logged("predict raised ValueError: unknown voice: \\ud800")
+    named = served.fetch(body(kind="name")).header("x-name")
+    assert named in ("\u00e9", b"\xe9"), "the byte that Starlette writes"
+
+
 @pytest.mark.parametrize("what", ["os._exit", "segfault", "kill", "garbage"])
 def test_a_worker_that_ends_costs_only_what_it_ran(served, what):
     worker = served.worker()

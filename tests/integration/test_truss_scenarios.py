@@ -9,6 +9,7 @@ Shown: models that note what they do and hold until the test lets them go on.
 """
 
 import json
+import os
 import signal
 from contextlib import ExitStack
 
@@ -183,6 +184,27 @@ def test_sigterm_lets_what_runs_and_what_waits_complete(tmp_path, way):
         served.stage.release("predict")
         assert {one.response().json()["id"], two.response().json()["id"]} == {1, 2}
     assert served.sidecar.wait() == 0
+
+
+@every_way
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_what_is_meant_for_the_service_reaches_the_worker_too_and_costs_nothing(tmp_path, way, number):
+    """systemd's KillMode=control-group and `tini -g` signal the sidecar and its worker at once."""
+    served = Served(truss(tmp_path, STAGES), way)
+    worker = served.worker()
+    with served.call(body(id=1, hold="predict")) as one, served.call(body(id=2, hold="predict")) as two:
+        served.wait_gate(1, 1)
+        os.kill(worker, number)
+        if number == signal.SIGTERM:
+            served.sidecar.signal(number)
+            served.sidecar.wait_log("draining")
+        served.stage.release("predict")
+        assert {one.response().json()["id"], two.response().json()["id"]} == {1, 2}
+    if number != signal.SIGTERM:
+        assert served.worker() == worker
+        served.sidecar.signal(signal.SIGTERM)
+    assert served.sidecar.wait() == 0
+    assert not served.sidecar.logged("the model's worker ended", level="error")
 
 
 OPENAI = """

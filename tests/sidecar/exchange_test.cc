@@ -49,7 +49,7 @@ class ExchangeTest : public RuntimeTest, private Executor::Owner {
   explicit ExchangeTest(std::size_t max_in_flight = 1000)
       : executor_(loop_, config_, max_in_flight, logger_, metrics_, *this),
         service_(
-            loop_, metrics_, executor_,
+            loop_, logger_, metrics_, executor_,
             {.max_request_body = 10, .max_held = 15, .write_timeout = std::chrono::seconds(30)}) {}
   ~ExchangeTest() override {
     stand_.letThrough(1000);

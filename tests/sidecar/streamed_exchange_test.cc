@@ -2,8 +2,10 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "sidecar/service.h"
@@ -64,10 +66,12 @@ class StreamedExchangeTest : public testing::Test {
 
   SteadyClock clock_;
   net::EventLoop loop_{clock_};
+  Logger log_{{.level = LogLevel::kError, .program = "test"}};
   Metrics metrics_;
   FakeExecutor executor_;
   Service service_{
       loop_,
+      log_,
       metrics_,
       executor_,
       {.max_request_body = 100, .max_held = 100, .write_timeout = std::chrono::milliseconds(20)}};
@@ -96,12 +100,34 @@ TEST_F(StreamedExchangeTest, AResponseCutShortResetsTheStream) {
   begin();
   executor_.listener->onHead(ok());
   executor_.listener->onData("half");
-  executor_.listener->onAborted();
+  executor_.listener->onAborted(Refusal::kStreamFailed);
   EXPECT_FALSE(stream_.reset_with.has_value()) << "before what was sent has been written";
   EXPECT_TRUE(net::turnUntil(loop_, [this] { return stream_.reset_with.has_value(); }));
   EXPECT_EQ(stream_.body, "half");
   EXPECT_FALSE(stream_.ended);
   EXPECT_EQ(service_.exchanges(), 0u);
+}
+
+TEST_F(StreamedExchangeTest, AResponseThatBreaksOffIsCountedByItsReasonWhichTheResetTells) {
+  const std::tuple<Refusal, const char*, http::ResetReason> rows[] = {
+      {Refusal::kStreamFailed, "stream_failed", http::ResetReason::kInternal},
+      {Refusal::kWorkerLost, "worker_lost", http::ResetReason::kInternal},
+      {Refusal::kServerConnectionLost, "server_connection_lost", http::ResetReason::kInternal},
+      {Refusal::kServerReset, "server_reset", http::ResetReason::kInternal},
+      {Refusal::kDeadlineExceeded, "deadline_exceeded", http::ResetReason::kCancel},
+      {Refusal::kCancelled, "cancelled", http::ResetReason::kCancel},
+      {Refusal::kStreamStalled, "stream_stalled", http::ResetReason::kCancel}};
+  for (const auto& [why, word, reset] : rows) {
+    stream_.head.reset();
+    stream_.reset_with.reset();
+    begin();
+    executor_.listener->onHead(ok());
+    executor_.listener->onAborted(why);
+    EXPECT_TRUE(net::turnUntil(loop_, [this] { return stream_.reset_with.has_value(); }));
+    EXPECT_EQ(stream_.reset_with, reset) << word;
+    EXPECT_THAT(metrics_.render(), testing::HasSubstr("penstock_responses_broken_total{reason=\"" +
+                                                      std::string(word) + "\"} 1"));
+  }
 }
 
 TEST_F(StreamedExchangeTest, WhatAClientDoesNotReadIsNotCredited) {
@@ -123,7 +149,7 @@ TEST_F(StreamedExchangeTest, AClientThatReadsNothingForTheWriteTimeoutIsGivenUp)
   EXPECT_TRUE(net::turnUntil(loop_, [this] { return stream_.reset_with.has_value(); }));
   EXPECT_EQ(executor_.cancelled, 1);
   EXPECT_EQ(lingering_, 1);
-  executor_.listener->onAborted();
+  executor_.listener->onAborted(Refusal::kStreamFailed);
   EXPECT_EQ(lingering_, 0);
   EXPECT_EQ(service_.exchanges(), 0u);
 }
@@ -141,7 +167,7 @@ TEST_F(StreamedExchangeTest, AClientThatReadsSlowlyIsNotGivenUp) {
     return stream_.reset_with.has_value();
   }));
   EXPECT_FALSE(reads) << "given up only when nothing moves any more";
-  executor_.listener->onAborted();
+  executor_.listener->onAborted(Refusal::kStreamFailed);
 }
 
 TEST_F(StreamedExchangeTest, AfterTheClientHasGoneTheRestIsDroppedAndCredited) {

@@ -30,7 +30,7 @@ TEST(TrussReply, EveryEndHasItsStatus) {
       {End::kCancelled, 499, "(none)"}, {End::kDeadlineExceeded, 504, "(none)"},
       {End::kStalled, 504, "(none)"},   {End::kGateFull, 503, "true"},
       {End::kGateTimeout, 503, "true"}, {End::kWorkerLost, 502, "(none)"},
-      {End::kNotExecuted, 503, "true"}};
+      {End::kNotExecuted, 503, "true"}, {End::kUnfit, 500, "(none)"}};
   for (const auto& [end, status, not_executed] : rows) {
     const Reply reply = makeTrussReply(end);
     EXPECT_EQ(reply.head.status, status);

@@ -24,9 +24,15 @@ class Answers:
         if call.reason:
             self.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
             return
+        try:
+            frame = frames.response(call.id, *answer)
+        except Exception as error:  # its header fields are too long, or there is no memory for it
+            self._journal.failure(
+                f"the answer cannot be passed on: {errors.describe(error)}", error, call
+            )
+            frame = frames.response(call.id, *errors.model_failed())
         self._forget(call)
-        outcome, status, headers, body = answer
-        self._put(frames.response(call.id, outcome, status, headers, body))
+        self._put(frame)
 
     def put_value(self, call: Call, value: Any) -> None:
         """A value that the model returned, in the format of the request."""
@@ -35,9 +41,10 @@ class Answers:
     def answer_of(self, call: Call, value: Any) -> Answer:
         try:
             headers, body = content.encode(value, call.binary)
-        except errors.EncodeError as error:
-            self._journal.failure(f"the answer cannot be encoded: {error}", error, call)
-            return errors.encoding_failed(str(error))
+        except BaseException as error:  # a value may run code of the model's
+            message = str(error) if type(error) is errors.EncodeError else errors.describe(error)
+            self._journal.failure(f"the answer cannot be encoded: {message}", error, call)
+            return errors.encoding_failed(message)
         return frames.SUCCEEDED, 200, headers, body
 
     def put_failure(self, call: Call, stage: str, error: BaseException) -> None:

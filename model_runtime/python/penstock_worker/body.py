@@ -10,17 +10,21 @@ _MAP_FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 
 
 class DescriptorBody:
-    """Owns a memfd until it is mapped or closed; what was mapped lives as long as a view of it."""
+    """Owns a memfd until it is mapped or closed; what was mapped lives as long as a view of it. A
+    descriptor of -1 was lost on its way."""
 
-    __slots__ = ("_descriptor", "_view")
+    __slots__ = ("_descriptor", "_lost", "_view")
 
     def __init__(self, descriptor: int):
-        self._descriptor: Optional[int] = descriptor
+        self._descriptor: Optional[int] = descriptor if descriptor >= 0 else None
+        self._lost = descriptor < 0
         self._view: Optional[memoryview] = None
 
     def view(self) -> memoryview:
         if self._view is None:
             descriptor, self._descriptor = self._descriptor, None
+            if self._lost:
+                raise OSError("the body is lost: this process has too many files open")
             if descriptor is None:
                 raise ValueError("the body has been closed")
             try:

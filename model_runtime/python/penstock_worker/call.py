@@ -100,7 +100,10 @@ class Call:
             self.reason = reason
             watchers, self._watchers = self._watchers, None
         for watcher in watchers or ():
-            watcher()
+            try:
+                watcher()
+            except RuntimeError:
+                pass  # it waited in an event loop of the model's, which has been closed
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Calls watcher once when the call is cancelled: at once if it already is."""

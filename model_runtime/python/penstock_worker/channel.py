@@ -108,8 +108,8 @@ class Channel:
             size, ancillary, flags = 0, [], 0
         if ancillary:
             self._take_descriptors(ancillary)
-        if flags & socket.MSG_CTRUNC:
-            raise ProtocolError("too many descriptors at once")
+        if flags & socket.MSG_CTRUNC and not ancillary:
+            self._descriptors.append(-1)  # this process has none left; its body is lost, no more
         if size == 0:
             self._lost()
         self._filled += size
@@ -152,7 +152,7 @@ class Channel:
                 self._descriptors.extend(numbers)
 
     def next_descriptor(self) -> int:
-        """The descriptor of the frame at hand, which has the flag FD."""
+        """The descriptor of the frame at hand, which has the flag FD; -1 if it was lost."""
         if not self._descriptors:
             raise ProtocolError("a frame with a descriptor came without one")
         return self._descriptors.popleft()

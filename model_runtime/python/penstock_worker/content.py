@@ -50,8 +50,9 @@ def _decode_other_unicode(data: bytes, message: str) -> Any:
 
 
 def decode_msgpack(body: Body) -> Any:
+    data = body_buffer(body)
     try:
-        return msgpack_codec.unpack(body_buffer(body))
+        return msgpack_codec.unpack(data)
     except RecursionError:
         raise ContentError("Invalid msgpack payload: nested too deep") from None
     except Exception as error:

@@ -33,7 +33,7 @@ class Credit:
             waiters, self._waiters = self._waiters, []
             self._changed.notify_all()
         for waiter in waiters:
-            waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
+            wake(waiter)
 
     def _fits(self, size: int) -> bool:
         if self._under_way and self._under_way + size > self._bound:
@@ -56,6 +56,14 @@ class Credit:
                 self._waiters.append(waiter)
             await waiter
         return not self._call.reason
+
+
+def wake(waiter: Any) -> None:
+    """Lets the task go on that awaits this future; for any thread."""
+    try:
+        waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
+    except RuntimeError:
+        pass  # an event loop of the model's, which has been closed
 
 
 def _resolve(waiter: Any) -> None:

@@ -50,8 +50,19 @@ def _body(detail: Any) -> bytes:
         return json.dumps(
             {"error": detail}, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode()
-    except (TypeError, ValueError):
-        return json.dumps({"error": str(detail)}).encode()
+    except BaseException:
+        return json.dumps({"error": _text(detail)}).encode()
+
+
+def _text(detail: Any) -> str:
+    try:
+        return str(detail)
+    except BaseException:
+        return MODEL_ERROR_MESSAGE
+
+
+def is_final_status(status: int) -> bool:
+    return 200 <= status <= 599
 
 
 Answer = Tuple[int, int, bytes, frames.Body]  # outcome, status, headers, body
@@ -74,10 +85,14 @@ def encoding_failed(message: str) -> Answer:
 def model_failed(exception: Optional[BaseException] = None) -> Answer:
     """The answer to an exception that model code raised."""
     kind = http_exception_type()
-    if kind is not None and isinstance(exception, kind):
-        status = int(exception.status_code)
-        outcome = frames.MODEL_AT_FAULT if status >= 500 else frames.REQUEST_AT_FAULT
-        return outcome, status, _HEADERS[600], _body(exception.detail)
+    try:
+        if kind is not None and isinstance(exception, kind):
+            status = int(exception.status_code)
+            if is_final_status(status):
+                outcome = frames.MODEL_AT_FAULT if status >= 500 else frames.REQUEST_AT_FAULT
+                return outcome, status, _HEADERS[600], _body(exception.detail)
+    except BaseException:
+        pass  # an HTTPException that is not one
     return frames.MODEL_AT_FAULT, 500, _HEADERS[600], _body(MODEL_ERROR_MESSAGE)
 
 
@@ -85,17 +100,21 @@ def describe(exception: BaseException) -> str:
     """ "ValueError: text" in one line."""
     try:
         text = " ".join(str(exception).split())
-    except Exception:
+    except BaseException:
         text = ""
     name = type(exception).__name__
     return f"{name}: {text}" if text else name
 
 
 def model_traceback(exception: BaseException) -> str:
-    """The traceback from the first frame that is not the worker's own."""
-    step = exception.__traceback__
-    while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
-        step = step.tb_next
-    return "".join(
-        traceback.format_exception(type(exception), exception, step or exception.__traceback__)
-    )
+    """The traceback from the first frame that is not the worker's own; empty if the exception
+    cannot be described."""
+    try:
+        step = exception.__traceback__
+        while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+            step = step.tb_next
+        return "".join(
+            traceback.format_exception(type(exception), exception, step or exception.__traceback__)
+        )
+    except BaseException:
+        return ""

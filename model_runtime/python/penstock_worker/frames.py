@@ -5,15 +5,19 @@ An outgoing frame is bytes, a Started, or (bytes, descriptor) when its body trav
 
 from __future__ import annotations
 
-import json
 import os
 from struct import Struct
 from typing import Any, List, Optional, Tuple, Union
+
+from .plain_json import encode as _json
 
 VERSION = 2
 MAX_PAYLOAD = 1 << 20
 MAX_INLINE_BODY = 64 * 1024
 MAX_CHUNK = 64 * 1024
+MAX_HEADERS = MAX_PAYLOAD // 2
+MAX_TEXT = 64 * 1024  # characters of what is said in one message, each of at most 6 bytes
+MAX_SCHEMA = MAX_PAYLOAD // 2 - 4096  # a text whose quotes are escaped once more
 FLAG_FD = 0x80
 
 HEADER = Struct("<IBBHQ")
@@ -90,8 +94,14 @@ _U16 = Struct("<IBBHQH")
 _U32 = Struct("<IBBHQI")
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+class TooLongError(ValueError):
+    """What the model wants to send is longer than a frame."""
+
+
+def _checked(part: bytes, what: str, room: int = MAX_PAYLOAD) -> bytes:
+    if len(part) > room:
+        raise TooLongError(f"{what} of {len(part)} bytes: expected at most {room}")
+    return part
 
 
 def hello() -> bytes:
@@ -99,8 +109,8 @@ def hello() -> bytes:
 
 
 def about_worker(kind: int, value: Any) -> bytes:
-    """LOADED, LOAD_FAILED and LOG."""
-    payload = _json(value)
+    """LOADED, LOAD_FAILED and LOG. Text that JSON cannot carry is escaped, not refused."""
+    payload = _checked(_json(value), "a message to the sidecar")
     return HEADER.pack(len(payload), kind, 0, 0, 0) + payload
 
 
@@ -117,6 +127,7 @@ def ended(call_id: int, when: int) -> bytes:
 
 
 def head(call_id: int, status: int, headers: bytes) -> bytes:
+    _checked(headers, "header fields", MAX_HEADERS)
     return _HEAD.pack(8 + len(headers), HEAD, 0, 0, call_id, status, 0, len(headers)) + headers
 
 
@@ -131,6 +142,7 @@ def done(call_id: int, kind: int, outcome: int) -> bytes:
 
 def response(call_id: int, outcome: int, status: int, headers: bytes, body: Body) -> Frame:
     """DONE with the whole response."""
+    _checked(headers, "header fields", MAX_HEADERS)
     buffers = body if type(body) is list else [body]
     size = sum(map(len, buffers))
     if size < MAX_INLINE_BODY:
@@ -169,7 +181,7 @@ def response(call_id: int, outcome: int, status: int, headers: bytes, body: Body
 
 
 def accept(call_id: int, subprotocol: Optional[str], headers: list) -> bytes:
-    payload = _json({"subprotocol": subprotocol, "headers": headers})
+    payload = _checked(_json({"subprotocol": subprotocol, "headers": headers}), "header fields")
     return HEADER.pack(len(payload), ACCEPT, 0, 0, call_id) + payload
 
 
@@ -177,6 +189,11 @@ def send(call_id: int, opcode: int, body: bytes) -> Frame:
     if len(body) < MAX_INLINE_BODY:
         return _U8.pack(1 + len(body), SEND, 0, 0, call_id, opcode) + body
     return _U8.pack(1, SEND, FLAG_FD, 0, call_id, opcode), memory_file([body])
+
+
+def is_close_code(code: int) -> bool:
+    """Whether a WebSocket may be closed with it (RFC 6455 section 7.4)."""
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
 
 
 def close(call_id: int, code: int, reason: str) -> bytes:

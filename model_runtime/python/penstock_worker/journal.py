@@ -9,12 +9,12 @@ from .call import Call
 from .channel import Channel
 from .errors import model_traceback
 
-_MOST_CHARACTERS = 64 * 1024
+_FEWER_CHARACTERS = 1024
 
 
 class Journal:
     """LOG frames. For any thread. A failure is put, and flushed with the frame that follows from
-    it."""
+    it. Best effort: what cannot be said is left out, and never costs more than itself."""
 
     def __init__(self, channel: Channel):
         self._channel = channel
@@ -29,9 +29,15 @@ class Journal:
     def _write(
         self, level: str, message: str, call: Optional[Call], error: Optional[BaseException]
     ) -> None:
-        entry: Dict[str, Any] = {"level": level, "message": message[:_MOST_CHARACTERS]}
+        entry: Dict[str, Any] = {"level": level, "message": message[:frames.MAX_TEXT]}
         if call is not None and call.meta.get("request_id"):
             entry["request_id"] = call.meta["request_id"]
         if error is not None:
-            entry["traceback"] = model_traceback(error)[-_MOST_CHARACTERS:]
-        self._channel.put(frames.about_worker(frames.LOG, entry))
+            entry["traceback"] = model_traceback(error)[-frames.MAX_TEXT:]
+        try:
+            frame = frames.about_worker(frames.LOG, entry)
+        except Exception:  # many characters of many bytes
+            entry.pop("traceback", None)
+            entry["message"] = entry["message"][:_FEWER_CHARACTERS]
+            frame = frames.about_worker(frames.LOG, entry)
+        self._channel.put(frame)

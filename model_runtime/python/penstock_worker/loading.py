@@ -140,7 +140,7 @@ class Loader:
             ) from error
         except SyntaxError as error:
             raise LoadError(
-                f"{what} failed: {error.msg} ({os.path.basename(error.filename or '?')}, "
+                f"{what} failed: {error.msg} ({os.path.basename(str(error.filename or '?'))}, "
                 f"line {error.lineno})"
             ) from error
         except ImportError as error:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import GeneratorType
 from typing import Any, Optional
 
 from . import errors, frames, responses, websocket
@@ -19,6 +18,16 @@ from .model import Operation
 from .pools import Pool
 from .preparing import decode
 from .scheduler import Scheduler
+from .shapes import (
+    ASYNC_GENERATOR,
+    AWAITABLE,
+    FOR_LOOP,
+    GENERATOR,
+    PLAIN,
+    STREAMING,
+    is_small,
+    shape_of,
+)
 from .streams import Gathered, Stream
 
 _NO_STREAM = (
@@ -27,31 +36,6 @@ _NO_STREAM = (
 )
 _NO_RESPONSE = "predict returned a Response, which postprocess cannot take"
 _LONG = 1_000_000_000
-_PLAIN = frozenset((dict, list, str, bytes, int, float, bool, type(None)))
-_SMALL_TEXT = 4096
-_SMALL_NODES = 64
-
-
-def _is_small(value: Any) -> bool:
-    """Whether encoding value costs less than handing it to another thread."""
-    return _weigh(value, _SMALL_NODES) > 0
-
-
-def _weigh(value: Any, left: int) -> int:
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return left - 1 if len(value) <= _SMALL_TEXT else 0
-    if kind is dict:
-        value = value.values()
-    elif kind is not list and kind is not tuple:
-        return left - 1 if kind in (int, float, bool, type(None)) else 0
-    left -= 1 + len(value)
-    for each in value:
-        if left <= 0:
-            return 0
-        if type(each) not in (int, float, bool):
-            left = _weigh(each, left)
-    return left
 
 
 class Predicting:
@@ -106,6 +90,7 @@ class Predicting:
             if operation.method.takes < REQUEST and not call.has_request:
                 call.drop_body()
             result = operation.method.call(call, call.inputs)
+            shape = shape_of(result)
         except errors.ContentError as error:
             following = self._scheduler.switch(call, time.monotonic_ns(), False)
             self._answers.put_bad_request(call, error)
@@ -115,14 +100,14 @@ class Predicting:
             following = self._scheduler.switch(call, when, False)
             self._answers.put_failure(call, operation.name, error)
         else:
-            kind = type(result)
-            if kind is GeneratorType:
+            if shape == GENERATOR:
                 operation.took(_LONG)
                 return self._pull_on_lane(call, result)
-            if kind not in _PLAIN and self._is_for_loop(result):
+            if shape in FOR_LOOP:
                 operation.took(_LONG)
                 self._loop.call(self._spawn, call, result)
                 return None
+            kind = type(result)
             when = time.monotonic_ns()
             if lane is not None and operation.sharing.trusted and self._may_leave_rest(call, kind):
                 return self._leave_rest(call, result, begin, when, lane)
@@ -138,7 +123,7 @@ class Predicting:
             return False
         postprocess = call.operation.postprocess
         return not call.reason and (
-            postprocess is None or (kind in _PLAIN and not postprocess.is_async)
+            postprocess is None or (kind in PLAIN and not postprocess.is_async)
         )
 
     def _leave_rest(
@@ -150,7 +135,7 @@ class Predicting:
         following = self._scheduler.switch(call, when, False)
         if following is None or not following.operation.sharing.trusted:
             call.operation.took(when - begin)
-            if call.operation.postprocess is None and _is_small(result):
+            if call.operation.postprocess is None and is_small(result):
                 self._answers.put_value(call, result)
             else:
                 self._postprocess_pool.submit(self._finish, call, result)
@@ -166,7 +151,7 @@ class Predicting:
         operation = call.operation
         operation.sharing.waited(time.monotonic_ns() - when)
         operation.took(when - begin)
-        if operation.postprocess is not None or not _is_small(result):
+        if operation.postprocess is not None or not is_small(result):
             self._channel.flush()
         self._finish(call, result)
 
@@ -190,14 +175,6 @@ class Predicting:
         else:
             following.started.begins(time.monotonic_ns())
             self._channel.drain()
-
-    def _is_for_loop(self, result: Any) -> bool:
-        return (
-            type(result) in (CoroutineType, AsyncGeneratorType)
-            or inspect.isawaitable(result)
-            or inspect.isasyncgen(result)
-            or responses.is_streaming(result)
-        )
 
     def _pull_on_lane(self, call: Call, generator: GeneratorType) -> Optional[Call]:
         following: list = []
@@ -274,8 +251,10 @@ class Predicting:
             if not call.decoded:
                 decode(call)
             result = pending if pending is not None else operation.method.call(call, call.inputs)
-            if inspect.isawaitable(result):
+            shape = shape_of(result)
+            if shape == AWAITABLE:
                 result = await result
+                shape = shape_of(result)
         except errors.ContentError as error:
             self._leave(call)
             self._answers.put_bad_request(call, error)
@@ -283,17 +262,17 @@ class Predicting:
             self._leave(call)
             self._fail(call, operation.name, error)
         else:
-            await self._end_async(call, result)
+            await self._end_async(call, result, shape)
         self._channel.flush()
 
-    async def _end_async(self, call: Call, result: Any) -> None:
-        if type(result) is GeneratorType:
+    async def _end_async(self, call: Call, result: Any, shape: int) -> None:
+        if shape == GENERATOR:
             self._generator_pool.submit(
                 self._pull, call, result, lambda: self._leave_from_thread(call)
             )
-        elif inspect.isasyncgen(result):
+        elif shape == ASYNC_GENERATOR:
             await self._pull_async(call, result, lambda: self._leave(call))
-        elif responses.is_streaming(result):
+        elif shape == STREAMING:
             await self._respond(call, result, lambda: self._leave(call))
         else:
             following = self._end(call, result, time.monotonic_ns(), True)
@@ -331,7 +310,7 @@ class Predicting:
         await responses.run(response, call, stream, leave)
 
     def _fail(self, call: Call, stage: str, error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError) and call.reason:
+        if issubclass(type(error), asyncio.CancelledError) and call.reason:
             self._answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
         else:
             self._answers.put_failure(call, stage, error)
@@ -342,7 +321,7 @@ class Predicting:
         """Predict returned `result` at `when`: frees the lane and answers, or leaves that to
         others. Returns the next call of the runner."""
         postprocess = call.operation.postprocess
-        if call.reason or (postprocess is None and _is_small(result)):
+        if call.reason or (postprocess is None and is_small(result)):
             answer = self._answers.answer_of(call, result) if not call.reason else None
             following = self._scheduler.switch(call, when, asynchronous)
             if answer is None:
@@ -367,7 +346,7 @@ class Predicting:
                 self._answers.put_answer(call, responses.whole(result))
             else:
                 self._answers.put_value(call, result)
-        except Exception as error:  # a Response that is none
+        except BaseException as error:  # a Response that is none
             self._answers.put_failure(call, call.operation.name, error)
         self._channel.flush()
 
@@ -378,13 +357,14 @@ class Predicting:
             return
         try:
             result = call.operation.postprocess.call(call, result)
+            shape = shape_of(result)
         except BaseException as error:
             self._answers.put_failure(call, "postprocess", error)
             self._channel.flush()
             return
-        if type(result) is GeneratorType:
+        if shape == GENERATOR:
             self._pull(call, result, None)
-        elif self._is_for_loop(result):
+        elif shape in FOR_LOOP:
             self._loop.call(self._spawn_postprocess, call, None, result)
         else:
             self._answer(call, result)
@@ -397,19 +377,21 @@ class Predicting:
         try:
             if pending is None:
                 pending = call.operation.postprocess.call(call, result)
-            if inspect.isawaitable(pending):
+            shape = shape_of(pending)
+            if shape == AWAITABLE:
                 pending = await pending
+                shape = shape_of(pending)
         except BaseException as error:
             self._fail(call, "postprocess", error)
             self._channel.flush()
             return
-        if type(pending) is GeneratorType:
+        if shape == GENERATOR:
             self._postprocess_pool.submit(self._pull, call, pending, None)
-        elif inspect.isasyncgen(pending):
+        elif shape == ASYNC_GENERATOR:
             await self._pull_async(call, pending, None)
-        elif responses.is_streaming(pending):
+        elif shape == STREAMING:
             await self._respond(call, pending, None)
-        elif _is_small(pending):
+        elif is_small(pending):
             self._answer(call, pending)
         else:
             self._postprocess_pool.submit(self._answer, call, pending)

@@ -91,10 +91,11 @@ class Preparing:
         begin = time.monotonic_ns()
         try:
             result = call.operation.preprocess.call(call, call.inputs)
+            is_awaitable = inspect.isawaitable(result)
         except BaseException as error:
             self._fail(call, error)
             return
-        if inspect.isawaitable(result):
+        if is_awaitable:
             self._loop.call(self._spawn, call, result, begin)
             return
         call.inputs = result
@@ -121,7 +122,7 @@ class Preparing:
         self._ready(call, begin, time.monotonic_ns())
 
     def _fail(self, call: Call, error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError) and call.reason:
+        if issubclass(type(error), asyncio.CancelledError) and call.reason:
             self._answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
         else:
             self._answers.put_failure(call, "preprocess", error)

@@ -39,6 +39,13 @@ def _headers(raw: Any, status: int) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
+def _status(value: Any) -> int:
+    status = int(value)
+    if not errors.is_final_status(status):
+        raise errors.DefinitionError(f"{status} is not the status of a response: expected 200 to 599")
+    return status
+
+
 def _outcome(status: int) -> int:
     if status >= 500:
         return frames.MODEL_AT_FAULT
@@ -47,7 +54,7 @@ def _outcome(status: int) -> int:
 
 def whole(response: Any) -> Answer:
     """The answer of a response with a body."""
-    status = response.status_code
+    status = _status(response.status_code)
     return _outcome(status), status, _headers(response.raw_headers, status), bytes(response.body)
 
 
@@ -78,8 +85,9 @@ class _Run:
 
     async def send(self, message: dict) -> None:
         if message["type"] == "http.response.start":
-            self._stream.status = message["status"]
-            self._stream.headers = _headers(message.get("headers", ()), message["status"])
+            status = _status(message["status"])
+            self._stream.headers = _headers(message.get("headers", ()), status)
+            self._stream.status = status
         elif message["type"] == "http.response.body" and not self.ended:
             body = message.get("body", b"")
             if message.get("more_body"):
@@ -110,5 +118,5 @@ async def run(response: Any, call: Call, stream: Stream, leave: Any) -> None:
         failure = error
     if not one.ended:
         one.end(failure or RuntimeError("the response ended before its body was complete"))
-    elif failure is not None and not isinstance(failure, asyncio.CancelledError):
+    elif failure is not None and not issubclass(type(failure), asyncio.CancelledError):
         stream.background_failed(failure)

@@ -72,6 +72,7 @@ class Stream:
         self.status = status
         self.headers = headers
         self.begun = False  # HEAD has been put
+        self._finished = False
         self._call = call
         self._answers = answers
         self._channel = channel
@@ -80,14 +81,14 @@ class Stream:
 
     def send(self, chunk: Any) -> bool:
         for piece in self._pieces(chunk):
-            if not self._credit.take(len(piece)):
+            if not self._credit.take(len(piece)) or self._finished:
                 return False
             self._put(piece)
         return True
 
     async def send_async(self, chunk: Any) -> bool:
         for piece in self._pieces(chunk):
-            if not await self._credit.take_async(len(piece)):
+            if not await self._credit.take_async(len(piece)) or self._finished:
                 return False
             self._put(piece)
         return True
@@ -99,8 +100,8 @@ class Stream:
 
     def _put(self, piece: bytes) -> None:
         if not self.begun:
-            self.begun = True
             self._channel.put(frames.head(self._call.id, self.status, self.headers))
+            self.begun = True
         self._channel.send(frames.chunk(self._call.id, piece))
 
     def finish(
@@ -108,6 +109,7 @@ class Stream:
     ) -> None:
         """The end: body is the whole response if no chunk was sent."""
         call, answers = self._call, self._answers
+        self._finished = True
         if call.reason:
             answers.put_end(call, frames.KIND_CANCELLED, frames.SUCCEEDED)
         elif not self.begun:

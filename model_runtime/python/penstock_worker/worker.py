@@ -6,15 +6,14 @@ import gc
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, NoReturn
+from typing import Any, Callable, Dict, NoReturn, Optional
 
-from . import frames
+from . import frames, plain_json, signals
 from .channel import Channel, ProtocolError
 from .errors import own_mistake
 from .event_loop import EventLoop
@@ -93,7 +92,8 @@ class Worker:
         except LoadError as error:
             if error.__cause__ is not None:
                 self._journal.failure(str(error), error.__cause__)
-            self._channel.put(frames.about_worker(frames.LOAD_FAILED, {"error": str(error)}))
+            why = {"error": str(error)[: frames.MAX_TEXT]}
+            self._channel.put(frames.about_worker(frames.LOAD_FAILED, why))
             self._channel.drain()
             leave(1)
         service = Service(
@@ -109,10 +109,24 @@ class Worker:
         gc.collect()
         gc.freeze()
         self._handlers.update(service.handlers)
-        self._channel.send(frames.about_worker(frames.LOADED, _loaded(loaded, begin)))
+        schema = self._schema_of(loaded)
+        self._channel.send(frames.about_worker(frames.LOADED, _loaded(loaded, schema, begin)))
+
+    def _schema_of(self, loaded: LoadedModel) -> Optional[str]:
+        """The model's schema as JSON; None, and a warning, if no frame can carry it."""
+        if loaded.schema is None:
+            return None
+        text = plain_json.encode(loaded.schema.as_json()).decode()
+        if len(text.encode()) <= frames.MAX_SCHEMA:
+            return text
+        self._journal.warning(
+            f"the model's schema is not offered: it has {len(text)} characters, "
+            f"expected at most {frames.MAX_SCHEMA}"
+        )
+        return None
 
 
-def _loaded(loaded: LoadedModel, begin: float) -> Dict[str, Any]:
+def _loaded(loaded: LoadedModel, schema: Optional[str], begin: float) -> Dict[str, Any]:
     preprocess = loaded.preprocess
     return {
         "operations": [each.name for each in loaded.operations if each is not None],
@@ -120,7 +134,7 @@ def _loaded(loaded: LoadedModel, begin: float) -> Dict[str, Any]:
         "is_healthy": loaded.is_healthy is not None,
         "python": "%d.%d.%d" % sys.version_info[:3],
         "load_seconds": round(time.monotonic() - begin, 6),
-        "schema": loaded.schema.as_json() if loaded.schema is not None else None,
+        "schema": schema,
     }
 
 
@@ -129,7 +143,7 @@ def _set_up_process(descriptor: int) -> socket.socket:
     sock = socket.socket(fileno=descriptor)
     sock.setblocking(True)
     os.register_at_fork(after_in_child=lambda: os.close(descriptor))
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signals.leave_to_the_sidecar()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

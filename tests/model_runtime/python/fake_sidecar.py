@@ -79,6 +79,17 @@ class Frame:
         return f"<frame {self.kind} of {self.id}: {self.payload[:80]!r}>"
 
 
+def strict_json(data):
+    """What any parser reads; ValueError otherwise, also for NaN and for half a surrogate pair."""
+
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    value = json.loads(data.decode(), parse_constant=refuse)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 class Done:
     def __init__(self, frame):
         self.kind, self.outcome, self.status, size = struct.unpack_from("<BBHI", frame.payload)
@@ -374,6 +385,9 @@ class FakeSidecar:
         assert not failed, (failed, self.logs())
         return self.of_worker(LOADED).json
 
+    def schema(self):
+        return strict_json(self.loaded()["schema"].encode())
+
     def load_error(self):
         error = self.of_worker(LOAD_FAILED).json["error"]
         assert self.process.wait(PATIENCE) == 1
@@ -430,6 +444,10 @@ class FakeSidecar:
     def _accept(self, frame, size, reserved):
         if size > 1 << 20 or reserved or not HELLO <= frame.kind <= LOG:
             self.problems.append(f"{frame} is no frame of the worker's")
+        try:
+            self._check_json(frame)
+        except ValueError as error:
+            self.problems.append(f"{frame}: {error}")
         if frame.kind == HEALTHY:
             self.frames[("health", frame.id)].append(frame)
             return
@@ -452,6 +470,22 @@ class FakeSidecar:
             self._running.discard(frame.id)
         if frame.kind == DONE and frame.id in self._running:
             self.problems.append(f"{frame} before ENDED")
+
+
+    @staticmethod
+    def _check_json(frame):
+        if frame.kind in (LOADED, LOAD_FAILED, LOG, ACCEPT):
+            strict_json(frame.payload)
+        elif frame.kind in (HEAD, DONE):
+            status, size = struct.unpack_from("<HHI", frame.payload)[::2]
+            if frame.kind == DONE:
+                kind, _, status, size = struct.unpack_from("<BBHI", frame.payload)
+                if kind != RESPONSE:
+                    return
+            if not 200 <= status <= 599:
+                raise ValueError(f"status {status}")
+            for name, value in strict_json(frame.payload[8 : 8 + size]):
+                (name + value).encode("latin-1")
 
 
 def _take(descriptor):

@@ -15,7 +15,7 @@ HEADER = struct.Struct("<IBBHQ")
 INVOKE_HEAD = struct.Struct("<BBHqI")
 START, INVOKE, PREDICT, CANCEL, CREDIT, MESSAGE, CLOSED, HEALTH = range(1, 9)
 HELLO, LOADED, LOAD_FAILED, READY, STARTED, ENDED, HEAD, CHUNK, DONE = range(32, 41)
-ACCEPT, SEND, CLOSE, RECEIVED, HEALTHY = range(41, 46)
+ACCEPT, SEND, CLOSE, RECEIVED, HEALTHY, LOG = range(41, 47)
 
 
 class Puppet:
@@ -145,6 +145,18 @@ class Puppet:
     def do_head(self, number, status=200, headers=()):
         text = json.dumps(list(headers)).encode()
         self.send(HEAD, number, struct.pack("<HHI", status, 0, len(text)) + text)
+
+    def do_accept(self, number, payload):
+        self.send(ACCEPT, number, json.dumps(payload).encode())
+
+    def do_send(self, number, size):
+        descriptor = os.memfd_create("message")
+        os.truncate(descriptor, size)
+        self.send(SEND, number, b"\2", 0x80, descriptor)
+        os.close(descriptor)
+
+    def do_log(self, number, text):
+        self.send(LOG, 0, text.encode("latin-1"))
 
     def do_chunk(self, number, text):
         self.send(CHUNK, number, text.encode())

@@ -261,11 +261,12 @@ TEST_F(PythonRuntimeTest, AsksForHealthOnlyAModelThatAnswers) {
 }
 
 TEST_F(PythonRuntimeTest, KnowsWhatTheModelOffers) {
-  start(R"({"loaded":{"operations":["predict","embeddings","strange"],"schema":{"a":1}}})");
+  start(
+      R"({"loaded":{"operations":["predict","embeddings","strange"],"schema":"{\"b\":1,\"a\":[1]}"}})");
   EXPECT_TRUE(runtime_->offers(Operation::kPredict));
   EXPECT_TRUE(runtime_->offers(Operation::kEmbeddings));
   EXPECT_FALSE(runtime_->offers(Operation::kWebSocket));
-  EXPECT_EQ(runtime_->schema(), R"({"a":1})");
+  EXPECT_EQ(runtime_->schema(), R"({"b":1,"a":[1]})") << "as the worker wrote it";
 }
 
 }  // namespace

@@ -229,7 +229,7 @@ class Input(pydantic.BaseModel):
 class Model:
     def predict(self, x: Input): return x.name
 """)
-    assert sidecar.loaded()["schema"]["input_schema"] is None
+    assert sidecar.schema()["input_schema"] is None
     assert sidecar.call({"name": "a"}).json == "a"
 
 

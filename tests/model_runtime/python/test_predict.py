@@ -283,7 +283,7 @@ class Model:
 
 def test_pydantic_types(serve):
     sidecar = serve(PYDANTIC)
-    schema = sidecar.loaded()["schema"]
+    schema = sidecar.schema()
     assert schema["input_schema"]["required"] == ["name"]
     assert schema["output_schema"]["title"] == "Output" and schema["supports_streaming"] is False
     assert sidecar.call({"name": "a", "sizes": ["3"]}).json == {"text": "a [3]"}

@@ -256,11 +256,47 @@ def test_what_was_printed_last_is_not_lost(serve):
     assert "no newline" in sidecar.lines
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_have_their_default_effect(serve, number):
-    sidecar = serve(ECHO)
-    sidecar.process.send_signal(number)
-    assert sidecar.process.wait(PATIENCE) == -number
+SERVICE = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+
+
+@pytest.mark.parametrize("model", [ECHO, "class Model:\n    async def predict(self, x): return x\n"])
+def test_what_is_meant_for_the_service_does_not_end_the_worker(serve, model):
+    sidecar = serve(model)
+    for name in SERVICE:
+        sidecar.process.send_signal(getattr(signal, name))
+        assert sidecar.call(name).json == name
+    sidecar.hang_up()
+    assert sidecar.process.wait(PATIENCE) == 0
+
+
+CHILDREN = {
+    "program": """
+        child = subprocess.Popen(["/bin/sleep", "60"])
+        end = child.wait""",
+    "fork": """
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        end = lambda: child.join() or child.exitcode""",
+}
+
+
+@pytest.mark.parametrize("name", SERVICE)
+@pytest.mark.parametrize("form", CHILDREN)
+def test_processes_that_the_model_starts_have_the_default_signals(serve, form, name):
+    sidecar = serve(f"""
+import multiprocessing, os, signal, subprocess, time
+def by_default(pid, number):
+    with open(f"/proc/{{pid}}/status") as status:
+        masks = [int(line.split()[1], 16) for line in status if line[:6] in ("SigIgn", "SigCgt")]
+    return not any(mask >> number - 1 & 1 for mask in masks)
+class Model:
+    def predict(self, x):
+        {CHILDREN[form].strip()}
+        while not by_default(child.pid, signal.{name}): time.sleep(0.002)
+        os.kill(child.pid, signal.{name})
+        return end()
+""")
+    assert sidecar.call().json == -getattr(signal, name)
 
 
 def test_a_forked_child_of_the_model_does_not_hold_the_socket(serve):

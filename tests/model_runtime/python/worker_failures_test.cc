@@ -3,9 +3,12 @@
 #include <array>
 #include <csignal>
 #include <string>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "tests/model_runtime/python/python_runtime_fixture.h"
 
@@ -77,8 +80,6 @@ INSTANTIATE_TEST_SUITE_P(
         Misdeed{"SaysReadyOutOfTurn", R"([["await","go"],["started"],["ready"]])"},
         Misdeed{"SendsAHeadTwice", R"([["await","go"],["started"],["head"],["head"]])"},
         Misdeed{"SendsAChunkWithoutAHead", R"([["await","go"],["started"],["chunk","x"]])"},
-        Misdeed{"GivesAStatusThatIsNone",
-                R"([["await","go"],["started"],["ended"],["done",0,0,99]])"},
         Misdeed{"AnswersAfterAHead",
                 R"([["await","go"],["started"],["head"],["ended"],["done",0]])"},
         // DONE of request 77.
@@ -93,6 +94,110 @@ INSTANTIATE_TEST_SUITE_P(
                 R"([["await","go"],["started"],["raw","00000000630000000100000000000000"]])"},
         Misdeed{"Dies", R"([["await","go"],["started"],["exit",3]])"}),
     [](const auto& test) { return test.param.name; });
+
+// What a model or its client may make a worker say: it costs that one request.
+class UnfitAnswerTest : public PythonRuntimeTest, public testing::WithParamInterface<Misdeed> {};
+
+TEST_P(UnfitAnswerTest, FailsThatRequestAndNotTheWorker) {
+  start(kNoPreprocess, {.max_response_body = 100'000});
+  Heard guilty, other;
+  submit(guilty, GetParam().script);
+  submit(other, kPlain);
+  runUntilOver(guilty);
+  runUntilOver(other);
+  EXPECT_EQ(guilty.end, End::kUnfit);
+  EXPECT_EQ(guilty.head, 0);
+  EXPECT_EQ(guilty.body, "");
+  EXPECT_EQ(other.status, 200);
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 0);
+  EXPECT_EQ(metric("penstock_gate_in_predict"), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , UnfitAnswerTest,
+    testing::Values(
+        Misdeed{"StatusZero", R"([["await","go"],["started"],["ended"],["done",0,0,0]])"},
+        Misdeed{"StatusOfAnInterimResponse",
+                R"([["await","go"],["started"],["ended"],["done",0,0,101]])"},
+        Misdeed{"StatusTooHigh", R"([["await","go"],["started"],["ended"],["done",0,0,999]])"},
+        Misdeed{"FieldsThatAreNone",
+                R"([["await","go"],["started"],["ended"],["done",0,0,200,"x",[["a"],5]]])"},
+        Misdeed{"AFieldBeyondLatin1",
+                R"([["await","go"],["started"],["ended"],["done",0,0,200,"x",[["a","\u3042"]]]])"},
+        Misdeed{"HalfACharacterInAField",
+                R"([["await","go"],["started"],["ended"],["done",0,0,200,"x",[["a","\ud800"]]]])"},
+        Misdeed{"TooLongABody", R"([["await","go"],["started"],["ended"],["long_done",100001]])"},
+        Misdeed{
+            "AStreamsStatus",
+            R"([["await","go"],["started"],["head",600],["chunk","x"],["await","cancel"],["ended"],["done",1]])"}),
+    [](const auto& test) { return test.param.name; });
+
+TEST_F(WorkerFailuresTest, AFieldsValueIsTheBytesThatItsCodePointsStandFor) {
+  start();
+  Heard heard;
+  submit(heard,
+         R"([["await","go"],["started"],["ended"],["done",0,0,200,"",[["a","\u00e9\u00ff~"]]]])");
+  runUntilOver(heard);
+  ASSERT_EQ(heard.fields.size(), 1u);
+  EXPECT_EQ(heard.fields[0].second, "\xe9\xff~");
+}
+
+TEST_F(WorkerFailuresTest, AWebSocketIsGivenUpForWhatCannotBePassedOn) {
+  start(kNoPreprocess, {.max_response_body = 100'000});
+  const std::pair<const char*, const char*> scripts[] = {
+      {"fields", R"([["await","go"],["started"],["accept",{"headers":[5]}])"},
+      {"message", R"([["await","go"],["started"],["accept",{}],["send",100001])"}};
+  for (const auto& [name, script] : scripts) {
+    Heard heard;
+    submit(heard, std::string(script) + R"(,["await","cancel"],["ended"],["done",3]])",
+           Deadline::never(), Operation::kWebSocket);
+    runUntilOver(heard);
+    EXPECT_EQ(heard.end, End::kUnfit) << name;
+  }
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 0);
+}
+
+TEST_F(WorkerFailuresTest, ALogEventThatCannotBeReadEndsNothing) {
+  start();
+  for (const char* event : {"", "[1]", "{", "\\u00ff\\u00fe", R"({\"message\":\"\\ud800\"})",
+                            R"({\"message\":5,\"level\":{}})"}) {
+    Heard heard;
+    submit(heard, R"([["await","go"],["started"],["log",")" + std::string(event) +
+                      R"("],["ended"],["done"]])");
+    runUntilOver(heard);
+    EXPECT_EQ(heard.status, 200) << event;
+  }
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 0);
+}
+
+// With no descriptor left the kernel drops the one that comes with an answer.
+TEST_F(WorkerFailuresTest, AnAnswerWhoseBodyIsLostForWantOfADescriptorFailsAlone) {
+  start();
+  Heard heard, other;
+  submit(heard,
+         R"([["await","go"],["started"],["await","message"],["ended"],["long_done",100000]])");
+  runUntil([this] { return metric("penstock_gate_in_predict") == 1; });
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::dup(STDERR_FILENO);
+  ::close(next);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(next);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  poke(heard);
+  runUntilOver(heard);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(heard.end, End::kUnfit);
+  submit(other, R"([["await","go"],["started"],["ended"],["long_done",100000]])");
+  runUntilOver(other);
+  EXPECT_EQ(other.body.size(), 100'000u);
+  EXPECT_EQ(metric("penstock_worker_restarts_total"), 0);
+}
+
+TEST_F(WorkerFailuresTest, AConfigTooLongForAFrameIsTold) {
+  start(R"({"x":")" + std::string(1 << 20, 'x') + R"("})");
+  EXPECT_THAT(failed_, HasSubstr("config is too long"));
+}
 
 TEST_F(WorkerFailuresTest, TellsWhatRanFromWhatDidNot) {
   start(kWithPreprocess);
