@@ -1,12 +1,21 @@
 #include "sidecar/upstream/server_process.h"
 
 #include <cstdint>
+#include <string_view>
 #include <utility>
 #include <variant>
 
 #include <unistd.h>
 
 namespace penstock::sidecar {
+namespace {
+
+// 143: by a shell's count, signal 15.
+bool isOrderly(std::string_view how) {
+  return how == "exit code 0" || how == "exit code 143" || how == "signal 15";
+}
+
+}  // namespace
 
 ServerProcess::ServerProcess(net::EventLoop& loop, Logger& log, const ModelConfig& config)
     : loop_(loop),
@@ -29,7 +38,7 @@ net::ChildProcess::Command ServerProcess::command() const {
   return result;
 }
 
-Result<void> ServerProcess::start(std::move_only_function<void(const std::string& how)> ended) {
+Result<void> ServerProcess::start(std::move_only_function<void(const End& end)> ended) {
   ended_ = std::move(ended);
   auto child =
       net::ChildProcess::start(loop_, command(), [this](const std::string& how) { onExit(how); });
@@ -48,19 +57,25 @@ Result<void> ServerProcess::start(std::move_only_function<void(const std::string
   return {};
 }
 
+void ServerProcess::drain() {
+  if (phase_ == Phase::kServing) {
+    phase_ = Phase::kDraining;
+  }
+}
+
 void ServerProcess::stop(std::move_only_function<void()> stopped) {
   if (child_ == nullptr) {
     stopped();
     return;
   }
-  stopping_ = true;
+  phase_ = Phase::kStopping;
   stopped_ = std::move(stopped);
   child_->terminate();
   kill_.armAfter(process_.stop_timeout);
 }
 
 void ServerProcess::kill() {
-  stopping_ = true;
+  phase_ = Phase::kStopping;
   if (child_ != nullptr) {
     child_->kill();
   }
@@ -70,11 +85,13 @@ void ServerProcess::onExit(const std::string& how) {
   kill_.disarm();
   output_->finish();
   output_.reset();
-  log_.log(stopping_ ? LogLevel::kInfo : LogLevel::kError, "model server ended",
+  const End end{.how = how, .orderly = isOrderly(how)};
+  const bool expected = phase_ == Phase::kStopping || (phase_ == Phase::kDraining && end.orderly);
+  log_.log(expected ? LogLevel::kInfo : LogLevel::kError, "model server ended",
            {{"pid", std::int64_t{child_->pid()}}, {"how", how}});
   loop_.destroyLater(std::move(child_));
-  if (!stopping_) {
-    std::exchange(ended_, nullptr)(how);
+  if (phase_ != Phase::kStopping) {
+    std::exchange(ended_, nullptr)(end);
   } else if (stopped_) {
     std::exchange(stopped_, nullptr)();
   }

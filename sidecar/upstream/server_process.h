@@ -21,8 +21,15 @@ class ServerProcess {
   // config outlives this.
   ServerProcess(net::EventLoop& loop, Logger& log, const ModelConfig& config);
 
+  struct End {
+    std::string how;
+    bool orderly;  // with success, or by SIGTERM: somebody asked it to end
+  };
+
   // ended: once, when it has ended, unless stop() or kill() was called before.
-  Result<void> start(std::move_only_function<void(const std::string& how)> ended);
+  Result<void> start(std::move_only_function<void(const End& end)> ended);
+  // This process is about to end: that the server does too is no surprise any more.
+  void drain();
   // SIGTERM, and SIGKILL after stop_timeout. stopped: once, when it has ended; maybe at once.
   void stop(std::move_only_function<void()> stopped);
   // With all the processes of its group.
@@ -36,8 +43,8 @@ class ServerProcess {
   Logger& log_;
   const ModelConfig& config_;
   const UpstreamModel::Process& process_;
-  bool stopping_ = false;
-  std::move_only_function<void(const std::string&)> ended_;
+  enum class Phase { kServing, kDraining, kStopping } phase_ = Phase::kServing;
+  std::move_only_function<void(const End&)> ended_;
   std::move_only_function<void()> stopped_;
   std::unique_ptr<net::ChildProcess> child_;
   std::optional<net::ChildLog> output_;

@@ -15,6 +15,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// From the server's end to that of its connections: its last bytes are in them, or some process
+// that it left behind holds them open.
+constexpr Duration kLastAnswers = 2s;
+// A supervisor that ends a whole service signals one process after the other.
+constexpr Duration kSignalOnItsWay = 250ms;
+
 http::PoolSettings poolSettings(const UpstreamModel& model) {
   // Less than the 5 s after which uvicorn, for one, closes an idle connection.
   constexpr Duration kIdleTimeout = 4s;
@@ -53,7 +59,8 @@ UpstreamExecutor::UpstreamExecutor(net::EventLoop& loop, const ModelConfig& conf
               .model = model_,
               .gate_timeout = config.gate_timeout,
               .owner = *this},
-      watch_(loop, model_, *this) {
+      watch_(loop, model_, *this),
+      last_answers_(loop, [this] { onLastAnswers(); }) {
   metrics.callback("penstock_in_flight", "Requests accepted and not ended", {}, false,
                    [this] { return static_cast<double>(inFlight()); });
   if (model_.process.has_value()) {
@@ -71,7 +78,8 @@ UpstreamExecutor::~UpstreamExecutor() {
 
 void UpstreamExecutor::start() {
   if (process_.has_value()) {
-    const auto started = process_->start([this](const std::string& how) { onServerEnded(how); });
+    const auto started =
+        process_->start([this](const ServerProcess::End& end) { onServerEnded(end); });
     if (!started) {
       loop_.post([this, why = started.error().message] { owner_.onExecutorFailed(why); });
       return;
@@ -80,8 +88,15 @@ void UpstreamExecutor::start() {
   watch_.start();
 }
 
+void UpstreamExecutor::drain() {
+  draining_ = true;
+  if (process_.has_value()) {
+    process_->drain();
+  }
+}
+
 std::optional<Refusal> UpstreamExecutor::unready() const {
-  if (draining_) {
+  if (endsSoon()) {
     return Refusal::kDraining;
   }
   return watch_.ready() ? std::nullopt : std::optional(Refusal::kNotReady);
@@ -89,20 +104,20 @@ std::optional<Refusal> UpstreamExecutor::unready() const {
 
 // Once the server has been ready, it says itself what it cannot do.
 std::expected<Intake, Reply> UpstreamExecutor::intake(const http::RequestHead& head) {
-  if (draining_ || !watch_.hasBeenReady()) {
+  if (endsSoon() || !watch_.hasBeenReady()) {
     if (asksForLiveness(head, model_)) {
       return std::unexpected(makeReply(200, "application/json", "true"));
     }
-    return std::unexpected(makeRefusal(draining_ ? Refusal::kDraining : Refusal::kNotReady));
+    return std::unexpected(makeRefusal(endsSoon() ? Refusal::kDraining : Refusal::kNotReady));
   }
   return forwardingOf(head, model_).streamed ? Intake::kStreamed : Intake::kWhole;
 }
 
 std::expected<Executor::Id, Reply> UpstreamExecutor::submit(Work work, Listener& listener) {
-  if (draining_ || calls_.size() >= max_in_flight_) {
+  if (endsSoon() || calls_.size() >= max_in_flight_) {
     metrics_.refused();
     return std::unexpected(
-        makeRefusal(draining_ ? Refusal::kDraining : Refusal::kConcurrencyLimit));
+        makeRefusal(endsSoon() ? Refusal::kDraining : Refusal::kConcurrencyLimit));
   }
   const Id id = ++last_id_;
   if (work.request_id.empty()) {
@@ -130,23 +145,51 @@ void UpstreamExecutor::onCallEnded(UpstreamCall& call) {
   auto node = calls_.extract(call.id());
   PENSTOCK_CHECK(!node.empty(), "a call ends once");
   loop_.destroyLater(std::move(node.mapped()));
+  if (server_end_.has_value() && calls_.empty()) {
+    last_answers_.armAfter(server_end_->orderly ? kSignalOnItsWay : Duration::zero());
+  }
 }
 
 void UpstreamExecutor::onServerLate(const std::string& why) {
   owner_.onExecutorFailed("the model server was not ready in time: " + why);
 }
 
-void UpstreamExecutor::onServerEnded(const std::string& how) {
-  draining_ = true;
-  std::vector<UpstreamCall*> running;
-  for (const auto& [id, call] : calls_) {
+// What it has answered is read to its end, which the connections tell.
+void UpstreamExecutor::onServerEnded(const ServerProcess::End& end) {
+  server_end_ = end;
+  last_answers_.armAfter(kLastAnswers);
+  for (UpstreamCall* call : calls()) {
     call->leaveGate();
-    running.push_back(call.get());
   }
-  for (UpstreamCall* call : running) {
-    call->fail();
+  for (UpstreamCall* call : calls()) {
+    if (!call->running()) {
+      call->fail();
+    }
   }
-  owner_.onExecutorFailed("the model server ended: " + how);
+  if (calls_.empty()) {
+    last_answers_.armAfter(end.orderly ? kSignalOnItsWay : Duration::zero());
+  }
+}
+
+void UpstreamExecutor::onLastAnswers() {
+  if (!calls_.empty()) {
+    for (UpstreamCall* call : calls()) {
+      call->fail();
+    }
+    return;
+  }
+  // One that was asked to end together with this process has not failed.
+  if (!draining_ || !server_end_->orderly) {
+    owner_.onExecutorFailed("the model server ended: " + server_end_->how);
+  }
+}
+
+std::vector<UpstreamCall*> UpstreamExecutor::calls() const {
+  std::vector<UpstreamCall*> result;
+  for (const auto& [id, call] : calls_) {
+    result.push_back(call.get());
+  }
+  return result;
 }
 
 void UpstreamExecutor::stop(std::move_only_function<void()> stopped) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -36,7 +37,7 @@ class UpstreamExecutor final : public Executor,
   ~UpstreamExecutor() override;
 
   void start() override;
-  void drain() override { draining_ = true; }
+  void drain() override;
   std::optional<Refusal> unready() const override;
   bool live() const override { return watch_.live(); }
   std::expected<Intake, Reply> intake(const http::RequestHead& head) override;
@@ -59,7 +60,11 @@ class UpstreamExecutor final : public Executor,
   void onCallEnded(UpstreamCall& call) override;
   void onServerReady() override { owner_.onExecutorReady(); }
   void onServerLate(const std::string& why) override;
-  void onServerEnded(const std::string& how);
+  void onServerEnded(const ServerProcess::End& end);
+  void onLastAnswers();
+  // Nothing more is taken.
+  bool endsSoon() const { return draining_ || server_end_.has_value(); }
+  std::vector<UpstreamCall*> calls() const;
 
   net::EventLoop& loop_;
   const UpstreamModel& model_;
@@ -77,6 +82,8 @@ class UpstreamExecutor final : public Executor,
   std::unordered_map<Id, std::unique_ptr<UpstreamCall>> calls_;
   ServerWatch watch_;
   std::optional<ServerProcess> process_;
+  std::optional<ServerProcess::End> server_end_;
+  net::Timer last_answers_;  // since the server's end
 };
 
 }  // namespace penstock::sidecar

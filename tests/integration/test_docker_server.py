@@ -160,6 +160,41 @@ def test_a_drain_finishes_requests_and_then_ends_the_server(start):
     sidecar.wait_log("model server ended", how="exit code 0", level="info")
 
 
+def service_is_terminated(sidecar, server):
+    """As by systemd's KillMode=control-group; here the server is the first of them."""
+    os.kill(server, signal.SIGTERM)
+    sidecar.signal(signal.SIGTERM)
+
+
+def test_a_server_that_ends_together_with_its_sidecar_finishes_what_runs(start):
+    sidecar = start(files=["graceful"])
+    pid = sidecar.wait_log("model server started")["pid"]
+    with H2Client(sidecar.address) as client:
+        running = client.request("POST", "/predict", body=b'{"until": "go", "size": 2000000}')
+        eventually((sidecar.model / "waiting").exists, "the server runs it")
+        service_is_terminated(sidecar, pid)
+        sidecar.wait_log("draining")
+        eventually((sidecar.model / "terminated").exists, "the server is asked to end")
+        (sidecar.model / "go").touch()
+        answer = running.response()
+        assert answer.status == 200, answer
+        assert len(answer.json()["padding"]) == 2_000_000, "though the server is gone"
+    assert sidecar.wait() == 0
+    sidecar.wait_log("model server ended", how="exit code 0", level="info")
+    assert not sidecar.logged("the model has ended")
+
+
+def test_a_server_that_ends_before_its_sidecar_has_seen_the_signal_has_not_failed(start):
+    sidecar = start()
+    pid = sidecar.wait_log("model server started")["pid"]
+    sidecar.signal(signal.SIGSTOP)
+    service_is_terminated(sidecar, pid)
+    eventually(lambda: gone(pid), "the server has ended")
+    sidecar.signal(signal.SIGCONT)
+    assert sidecar.wait() == 0
+    assert not sidecar.logged("the model has ended")
+
+
 def test_a_server_that_does_not_end_is_killed(start):
     sidecar = start(files=["stubborn"], penstock={"stop_timeout": "300ms"})
     pid = sidecar.wait_log("model server started")["pid"]

@@ -18,6 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     lock = threading.Lock()
     running = 0
+    unanswered = 0
     most = 0
 
     def do_GET(self):
@@ -33,14 +34,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])) or "{}")
         with Handler.lock:
             Handler.running += 1
+            Handler.unanswered += 1
             Handler.most = max(Handler.most, Handler.running)
         if body.get("exit") is not None:
             os._exit(body["exit"])
+        if "until" in body:
+            pathlib.Path("waiting").touch()
         while body.get("until") and not os.path.exists(body["until"]):
             time.sleep(0.01)
         with Handler.lock:
             Handler.running -= 1
-        self.answer(200, json.dumps({"path": self.path, "most": Handler.most}).encode())
+        self.answer(200, json.dumps({"path": self.path, "most": Handler.most,
+                                     "padding": "x" * body.get("size", 0)}).encode())
+        with Handler.lock:
+            Handler.unanswered -= 1
 
     def answer(self, status, body=b""):
         self.send_response(status)
@@ -54,8 +61,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def end(*_):
     pathlib.Path("terminated").touch()
-    if not os.path.exists("stubborn"):
+    if os.path.exists("graceful"):
+        listening.socket.close()
+        threading.Thread(target=finish).start()
+    elif not os.path.exists("stubborn"):
         os._exit(0)
+
+
+def finish():
+    """Takes nothing more, and ends in the moment in which the last answer is written."""
+    while Handler.unanswered:
+        time.sleep(0.001)
+    os._exit(0)
 
 
 if __name__ == "__main__":
