@@ -96,6 +96,8 @@ def test_limit_two_a_stream_holds_its_permit_until_it_is_generated_though_nobody
     served = Served(truss(tmp_path, STREAM, runtime={"predict_concurrency": 2}), way)
     with served.call(body(id=1, hold=1)) as one, served.call(body(id=2, hold=1)) as two:
         served.wait_gate(0, 2)
+        for number in (1, 2):
+            served.stage.wait("predict", number)
         with served.call(body(id=3)) as three:
             served.wait_gate(1, 2)
             assert not [note for note in served.stage.notes("predict") if note[1] == "3"]
