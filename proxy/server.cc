@@ -225,7 +225,9 @@ AdminSources Server::adminSources() {
           .settings = [this](std::string_view cluster) { return settings_.show(cluster); },
           .change_settings =
               [this](std::string_view cluster, std::string_view patch) {
-                return settings_.change(cluster, patch);
+                const SettingsAnswer answer = settings_.change(cluster, patch);
+                noteTargets();
+                return answer;
               },
           .token = [this] { return admin_token_; }};
 }
@@ -342,6 +344,7 @@ Result<void> Server::takeOnFile() {
   if (auto taken = settings_.takeOn(std::move(*file)); !taken) {
     return taken;
   }
+  noteTargets();
   admin_token_ = std::move(*token);
   for (RenewedTls& renewed : *tls) {
     renewed.context->use(std::move(renewed.native));
@@ -353,6 +356,12 @@ Result<void> Server::takeOnFile() {
     }
   }
   return {};
+}
+
+void Server::noteTargets() {
+  for (const auto& health : health_) {
+    health->noteTarget();
+  }
 }
 
 void Server::drain() {

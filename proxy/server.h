@@ -59,6 +59,7 @@ class Server {
   Result<void> takeOnFile();
   // For a file that was renamed.
   void reopenLog();
+  void noteTargets();
   void drain();
   void onWorkerDrained();
   void stopReplicas();

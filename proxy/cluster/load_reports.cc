@@ -57,7 +57,7 @@ struct LoadReports::Entry final : LoadReportSubscription::Listener {
   TimePoint quiet_of_rejection_until{};
   std::optional<LoadReportsEnd> stream_ended;
   std::optional<LoadReportsEnd> told_of_end;
-  // The most that it may have, while what a higher target had let in may still run.
+  // The most that it may have: what a higher target let in may still run.
   std::uint32_t allowed = 0;
   std::uint32_t target = 0;
   std::optional<TimePoint> within_target_since;
@@ -118,6 +118,7 @@ void LoadReports::add(Replica& replica, bool subscribe) {
     return;
   }
   entry = std::make_unique<Entry>(*this, replica);
+  updateAllowed(*entry, cluster_.queue().snapshot().target);
   if (subscribe) {
     entry->subscription.emplace(loop_, replica.address, subscription_, *entry);
   }
@@ -194,20 +195,33 @@ void LoadReports::prefer(Entry& entry, const LoadReport& report) {
                                     std::memory_order_relaxed);
 }
 
-void LoadReports::compareWithTarget(Entry& entry, const LoadReport& report, std::uint32_t target) {
+void LoadReports::noteTarget() {
+  const std::uint32_t target = cluster_.queue().snapshot().target;
+  for (const auto& [id, entry] : entries_) {
+    updateAllowed(*entry, target);
+  }
+}
+
+void LoadReports::updateAllowed(Entry& entry, std::uint32_t target) {
   if (target < entry.target) {
     entry.within_target_since.reset();
   }
   entry.target = target;
-  entry.allowed = std::max(entry.allowed, target);
   const TimePoint now = loop_.now();
-  if (cluster_.queue().inFlight(entry.replica.id) > target) {
+  const std::uint32_t ours = cluster_.queue().inFlight(entry.replica.id);
+  entry.allowed = std::max({entry.allowed, target, ours});
+  if (ours > target) {
     entry.within_target_since.reset();
   } else if (!entry.within_target_since.has_value()) {
     entry.within_target_since = now;
   } else if (now - *entry.within_target_since >= kSettled) {
     entry.allowed = target;
   }
+}
+
+void LoadReports::compareWithTarget(Entry& entry, const LoadReport& report, std::uint32_t target) {
+  updateAllowed(entry, target);
+  const TimePoint now = loop_.now();
   const std::uint32_t in_flight = report.in_flight.value_or(0);
   const bool exceeds = in_flight > entry.allowed;
   if (exceeds && !entry.exceeds) {

@@ -60,6 +60,9 @@ class LoadReports {
   // more, it is ignored.
   void takeInBand(ReplicaId id, const ParsedLoadReport& report);
 
+  // To be called after each change of the target, so that none is missed between two reports.
+  void noteTarget();
+
   // Nothing for a replica that is no sidecar, as far as is known.
   std::optional<LoadReportStatus> status(ReplicaId id) const;
   // The highest that a replica has reported; 0 if none has.
@@ -72,6 +75,7 @@ class LoadReports {
   void onStreamEnd(Entry& entry, LoadReportsEnd end, Duration pause);
   void reject(Entry& entry, LoadReportFault fault);
   void prefer(Entry& entry, const LoadReport& report);
+  void updateAllowed(Entry& entry, std::uint32_t target);
   void compareWithTarget(Entry& entry, const LoadReport& report, std::uint32_t target);
   void compareConcurrency(std::uint32_t target);
 

@@ -72,6 +72,8 @@ class ReplicaHealth {
   // In the order in which they came; those that are gone but still have slots out are draining.
   std::vector<ReplicaStatus> replicas() const;
   const LoadReports& loadReports() const { return reports_; }
+  // To be called after each change of the concurrency target.
+  void noteTarget() { reports_.noteTarget(); }
 
  private:
   struct Entry;

@@ -410,6 +410,24 @@ def test_more_in_flight_than_the_target_is_counted(replica):
     assert load_report(proxy, fake.address)["target_exceeded"] == 1
 
 
+def test_a_target_raised_and_lowered_between_two_reports_is_no_excess(replica):
+    holding = replica(sidecar=True)
+    reporter = Reporter(holding, in_flight=0)
+    proxy = Proxy(proxy_config([holding], target=1, cluster={"health_check": {"interval": "50ms"}}))
+    known_gates(proxy, {holding: {"in_flight": 0}})
+    with H2Client(proxy.address) as client:
+        accepted(proxy, {"concurrency_target": 4})
+        streams = [client.request() for _ in range(4)]
+        held = holding.wait_count(4)
+        accepted(proxy, {"concurrency_target": 1})
+        reporter.say(in_flight=4)
+        known_gates(proxy, {holding: {"in_flight": 4}})
+        for request in held:
+            request.respond()
+        assert [stream.response().status for stream in streams] == [200] * 4
+    assert proxy.metric("penstock_cluster_target_exceeded_total") == 0
+
+
 def test_a_target_below_the_predict_concurrency_is_warned_of(tmp_path):
     sidecar = Sidecar(stages_model(2, tmp_path))
     proxy = Proxy(proxy_config([sidecar], target=1, cluster={"health_check": {"interval": "50ms"}}))

@@ -126,7 +126,7 @@ class Crowd:
             return
         answer = stream.end(60)
         if answer.status in (502, 503):  # as a client would: later
-            equals(lambda: self.served.get("/health/ready").status, 200, timeout=40)
+            equals(lambda: self.served.get("/ping").status, 200, timeout=40)
         self._count(answer.status if stream.complete else "cut")
         if stream.complete and answer.status == 200 and path != "/v1/embeddings":
             assert answer.json() == {"id": request}, "somebody else's answer"
@@ -146,7 +146,7 @@ def test_every_kind_of_trouble_at_once(tmp_path):
     for kill in range(1, KILLS + 1):
         eventually(lambda k=kill: crowd.begun >= k * REQUESTS // (KILLS + 1) or crowd.problems,
                    "a share of the requests", 60)
-        equals(lambda: served.get("/health/ready").status, 200, timeout=40)
+        equals(lambda: served.get("/ping").status, 200, timeout=40)
         os.kill(served.worker(), signal.SIGKILL)
     for thread in crowd.threads:
         thread.join(120 * SLOWNESS)

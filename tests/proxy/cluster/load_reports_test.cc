@@ -253,6 +253,40 @@ TEST_F(LoadReportsTest, WhatAHigherTargetLetInMayEnd) {
   EXPECT_EQ(status().target_exceeded, 1u) << "from now on it has two at most";
 }
 
+TEST_F(LoadReportsTest, ATargetRaisedAndLoweredBetweenTwoReportsCounts) {
+  take(withInFlight(2));
+  advance(10s);
+  setTarget(4);
+  reports.noteTarget();
+  holdSlots(4);
+  setTarget(2);
+  reports.noteTarget();
+  // They end before the report comes that still has them.
+  slots.clear();
+  advance(500ms);
+  take(withInFlight(4));
+  EXPECT_EQ(status().target_exceeded, 0u);
+  take(withInFlight(5));
+  EXPECT_EQ(status().target_exceeded, 1u) << "more than any target allowed";
+  advance(1s);
+  take(withInFlight(2));
+  take(withInFlight(4));
+  EXPECT_EQ(status().target_exceeded, 2u) << "from now on it has two at most";
+}
+
+TEST_F(LoadReportsTest, WhatRunsWhenAReplicaBecomesKnownWasAllowed) {
+  Replica& late = cluster.queue().addReplica(server.address());
+  cluster.queue().setAvailable(its().id, false);
+  cluster.queue().setAvailable(late.id, true);
+  setTarget(4);
+  holdSlots(4);
+  setTarget(2);
+  reports.add(late, false);
+  slots.clear();
+  reports.takeInBand(late.id, withInFlight(4));
+  EXPECT_EQ(reports.status(late.id)->target_exceeded, 0u);
+}
+
 TEST_F(LoadReportsTest, ALoweredTargetHoldsOneThatIsNotOurRequestsFault) {
   setTarget(4);
   take(withInFlight(4));
