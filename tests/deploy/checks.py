@@ -10,6 +10,8 @@ LAST_BYTES_S = 5
 SERVER_STOP_S = 10
 # How long a pod that is to end is still sent requests: its way out of the endpoints and of DNS.
 ENDPOINTS_FOLLOW_S = 5
+# kubeadm's and kops's CoreDNS; the longest that is common.
+DNS_TTL_S = 30
 
 
 def selectors(m):
@@ -113,6 +115,11 @@ def draining(m):
     model = m.get("Deployment", "penstock-model")
     if min(pre_stop(proxy, "proxy"), pre_stop(model, "sidecar")) < ENDPOINTS_FOLLOW_S:
         yield "requests still come to a pod that refuses them"
+    if pre_stop(model, "sidecar") <= DNS_TTL_S:
+        yield "DNS still names a pod that refuses"
+    waits = min(seconds(m.route["timeout"]), seconds(m.cluster["queue"]["timeout"]))
+    if seconds(m.proxy_config.get("drain_timeout", DRAIN_TIMEOUT)) < waits:
+        yield "waiting requests are refused although the proxy's pod has time"
     admitted = max(longest, seconds(m.proxy_config.get("drain_timeout", DRAIN_TIMEOUT)))
     if pod_of(proxy)["terminationGracePeriodSeconds"] < pre_stop(proxy, "proxy") + admitted:
         yield "the proxy is killed before its requests have ended"
@@ -125,6 +132,14 @@ def draining(m):
     if container(model, "server") in pod_of(model)["containers"] \
             or container(model, "server").get("restartPolicy") != "Always":
         yield "the model server is stopped together with the sidecar that still drains"
+
+
+def starting(m):
+    """A model server that still loads is not taken for a dead one."""
+    probe = container(m.get("Deployment", "penstock-model"), "server").get("startupProbe", {})
+    allowed = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3) if probe else 0
+    if allowed < seconds(m.cluster["queue"]["timeout"]):
+        yield "the model server is killed while requests still wait for it to load"
 
 
 def pre_stop(deployment, name):
@@ -234,7 +249,7 @@ def autoscaler(m, spec, settings):
         yield "the HPA asks for another cluster"
 
 
-ALL = (selectors, declared_ports, addresses, volumes, draining, hardening, closed_ports, scaling)
+ALL = (selectors, declared_ports, addresses, volumes, draining, starting, hardening, closed_ports, scaling)
 
 
 def problems(m):
