@@ -21,6 +21,11 @@ if(PENSTOCK_SANITIZE)
   add_link_options(-fsanitize=${PENSTOCK_SANITIZE})
 endif()
 
+option(PENSTOCK_FUZZ "Build the fuzzers (clang only): everything tells libFuzzer what was reached" OFF)
+if(PENSTOCK_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 option(PENSTOCK_WARNINGS_FAIL "What a compiler warns of ends the build" ON)
 add_library(penstock_warnings INTERFACE)
 target_compile_options(penstock_warnings INTERFACE

@@ -7,9 +7,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'TEXT'
-usage: scripts/setup.sh [--test] [--dev] [--bench]
+usage: scripts/setup.sh [--test] [--dev] [--fuzz] [--bench]
   --test   also build/test-venv, with the clients that Debian does not have
   --dev    also clang-format-19 and clang-tidy-19
+  --fuzz   also clang-19 with libFuzzer, for scripts/fuzz.sh
   --bench  also the proxies and servers that scripts/bench.sh compares with
 TEXT
 }
@@ -27,6 +28,7 @@ test_packages=(
   python3-grpcio python3-protobuf
 )
 dev_packages=(clang-format-19 clang-tidy-19 ccache)
+fuzz_packages=(clang-19 libclang-rt-19-dev)
 bench_packages=(
   haproxy nginx-light nghttp2-client nghttp2-proxy nghttp2-server
 )
@@ -142,6 +144,7 @@ for argument in "$@"; do
   case $argument in
     --test) with_test_venv=true ;;
     --dev) packages+=("${dev_packages[@]}") ;;
+    --fuzz) packages+=("${fuzz_packages[@]}") ;;
     --bench) packages+=("${bench_packages[@]}") ;;
     -h | --help)
       usage

@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-constexpr int kMutationsOfEach = 500;
+constexpr int kMutationsOfEach = PENSTOCK_MUTATIONS;
 
 struct Input {
   std::string name;
