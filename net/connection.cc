@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "base/check.h"
@@ -269,6 +270,11 @@ bool Connection::nothingToRead() const {
   std::uint8_t byte = 0;
   const ssize_t count = ::recv(state_->fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+bool Connection::isReset() const {
+  pollfd look{.fd = state_->fd.get(), .events = 0, .revents = 0};
+  return ::poll(&look, 1, 0) > 0 && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 std::string_view Connection::alpn() const {

@@ -101,6 +101,10 @@ class Connection {
   // be read. For a connection that was idle and is about to be used again.
   bool nothingToRead() const;
 
+  // Looks at the socket itself (one system call): whether the peer has reset it. Once the peer has
+  // ended its direction nothing is read any more, so that only writing would tell.
+  bool isReset() const;
+
   // "h2", "http/1.1", or empty when not TLS.
   std::string_view alpn() const;
   bool isTls() const;

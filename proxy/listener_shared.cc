@@ -29,6 +29,8 @@ http::Limits limitsOf(const ListenerConfig& config) {
   limits.write_timeout = config.write_timeout;
   limits.idle_timeout = config.idle_timeout;
   limits.max_requests_per_connection = config.max_requests_per_connection;
+  limits.half_close = config.half_close == HalfClose::kAnswer ? http::HalfClose::kAnswer
+                                                              : http::HalfClose::kDeparture;
   return limits;
 }
 

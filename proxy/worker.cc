@@ -40,7 +40,8 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
                  .clusters = worker.clusters_,
                  .budget = worker.context_.budget,
                  .filters = worker.filters_,
-                 .is_tls = shared.tls() != nullptr},
+                 .is_tls = shared.tls() != nullptr,
+                 .trusted_proxies = shared.config().trusted_proxies},
         listener_(worker.loop_, std::move(socket), *this) {}
 
   ~Port() override {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
+#include <string>
 
 namespace penstock::http {
 
@@ -112,6 +114,47 @@ bool isHopByHopField(std::string_view name) {
       return name == "transfer-encoding";
     default:
       return false;
+  }
+}
+
+bool mayBeTrailer(std::string_view name) {
+  static constexpr auto kHeadOnly = std::to_array<std::string_view>({
+      "age",
+      "authorization",
+      "cache-control",
+      "content-encoding",
+      "content-length",
+      "content-range",
+      "content-type",
+      "cookie",
+      "date",
+      "expect",
+      "expires",
+      "host",
+      "location",
+      "max-forwards",
+      "pragma",
+      "proxy-authenticate",
+      "proxy-authorization",
+      "range",
+      "retry-after",
+      "set-cookie",
+      "te",
+      "trailer",
+      "vary",
+      "warning",
+      "www-authenticate",
+  });
+  return !isHopByHopField(name) && !name.starts_with("if-") &&
+         !std::ranges::binary_search(kHeadOnly, name);
+}
+
+void removeHeadFields(Headers& trailers) {
+  for (std::size_t i = trailers.size(); i-- > 0;) {
+    if (const std::string name(trailers[i].name); !mayBeTrailer(name)) {
+      trailers.remove(name);
+      i = std::min(i, trailers.size());
+    }
   }
 }
 

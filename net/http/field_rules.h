@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "net/http/headers.h"
+
 namespace penstock::http {
 
 // What a header field may look like, for every codec that reads or writes one.
@@ -14,6 +16,13 @@ bool isFieldValue(std::string_view value);
 // Fields that belong to one connection and are never passed on: connection, keep-alive,
 // proxy-connection, transfer-encoding, upgrade, http2-settings. ("te" depends on its value.)
 bool isHopByHopField(std::string_view name);
+
+// Whether a field may stand in a trailer section: none that frames, routes, controls or
+// authenticates a message, or says how to read its body, for a reader may have acted on the head
+// already (RFC 9110 §6.5.1).
+bool mayBeTrailer(std::string_view name);
+// Takes the others out.
+void removeHeadFields(Headers& trailers);
 
 // Origin form as this proxy accepts it: begins with '/', only visible ASCII, no '#' and no '\'.
 bool isOriginForm(std::string_view path);

@@ -338,6 +338,7 @@ std::expected<Headers, Http1Error> readTrailers(std::string_view block, const Li
   if (const Verdict verdict = parseTrailerBlock(block, sink); !verdict.has_value()) {
     return std::unexpected(verdict.error());
   }
+  removeHeadFields(trailers);
   return trailers;
 }
 

@@ -44,7 +44,8 @@ std::expected<Http1Request, Http1Error> readRequest(std::string_view block, cons
 // to_head: the answer to a HEAD request, which has no body.
 std::expected<Http1Response, Http1Error> readResponse(std::string_view block, const Limits& limits,
                                                       bool to_head);
-// Fields that describe framing or routing are an error in a trailer section.
+// Fields that describe framing or routing are an error in a trailer section; others that belong
+// into a head are left out.
 std::expected<Headers, Http1Error> readTrailers(std::string_view block, const Limits& limits);
 
 }  // namespace penstock::http

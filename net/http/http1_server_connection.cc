@@ -1,6 +1,7 @@
 #include "net/http/http1_server_connection.h"
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <utility>
 
@@ -12,6 +13,12 @@ namespace penstock::http {
 namespace {
 
 using net::PauseReason;
+
+// Most answers come before this, so that few of those who read them see a 100 in front.
+constexpr Duration kAskAfter = std::chrono::milliseconds(500);
+// Between two looks whether a client that has ended its direction is still there.
+constexpr Duration kFirstPause = std::chrono::milliseconds(5);
+constexpr Duration kLongestPause = std::chrono::seconds(1);
 
 StreamEnd endFor(net::CloseReason reason) {
   switch (reason) {
@@ -222,6 +229,8 @@ void Http1ServerConnection::finishIfWritten() {
   }
   if (!closing_ && !input_.empty()) {
     work_.schedule();
+  } else if (!closing_ && half_closed_.has_value()) {
+    beginClose();
   }
   updateTimer();
 }
@@ -230,15 +239,57 @@ void Http1ServerConnection::onPeerClosed() {
   if (closing_) {
     return;
   }
-  if (busy() && stream_.responseDone()) {
-    beginClose();
-    return;
-  }
-  if (busy() && tunnel_) {
+  if (busy() && tunnel_ && !stream_.responseDone()) {
     request_done_ = true;
     stream_.handler()->onData({}, true);
     return;
   }
+  const bool asked = busy() ? request_done_ && !stream_.asksForWebSocket() : !input_.empty();
+  if (asked && limits_.half_close == HalfClose::kAnswer) {
+    beginHalfClosed();
+  } else if (busy() && stream_.responseDone()) {
+    beginClose();
+  } else {
+    clientGone();
+  }
+}
+
+void Http1ServerConnection::beginHalfClosed() {
+  half_closed_ = HalfClosed{.look_at = loop_.now() + kAskAfter};
+  updateTimer();
+}
+
+bool Http1ServerConnection::endHalfClosed() {
+  if (!half_closed_.has_value() || (busy() && request_done_)) {
+    return false;
+  }
+  if (busy() && !stream_.responseDone()) {
+    clientGone();
+  } else {
+    beginClose();
+  }
+  return true;
+}
+
+void Http1ServerConnection::lookAfterHalfClosed(TimePoint now) {
+  if (connection_->isReset()) {
+    clientGone();
+    return;
+  }
+  if (half_closed_->pause > Duration::zero()) {
+    half_closed_->pause = std::min(2 * half_closed_->pause, kLongestPause);
+  } else {
+    half_closed_->pause = kFirstPause;
+    if (busy() && !stream_.headSent() && !http10_) {
+      Http1Writer::writeInformational(connection_->output(), 100, {});
+      connection_->flushLater();
+    }
+  }
+  half_closed_->look_at = now + half_closed_->pause;
+  updateTimer();
+}
+
+void Http1ServerConnection::clientGone() {
   closeNow();
   if (busy()) {
     stream_.end(StreamEnd::kPeerReset);
@@ -259,7 +310,8 @@ void Http1ServerConnection::onClosed(net::CloseReason reason) {
 
 bool Http1ServerConnection::mayKeepAlive(bool ends) const {
   const bool readable = request_done_ || !ends || reader_.remaining() <= kDrainedBytes;
-  return keep_alive_ && !draining_ && readable;
+  const bool over = half_closed_.has_value() && input_.empty();
+  return keep_alive_ && !draining_ && !over && readable;
 }
 
 void Http1ServerConnection::onResponseEnded(bool whole) {
@@ -367,6 +419,9 @@ void Http1ServerConnection::onWork() {
     return;
   }
   input_.assign(view);
+  if (endHalfClosed()) {
+    return;
+  }
   if (input_.size() < kPipelinedBytes) {
     connection_->resume(PauseReason::kPipelined);
   }
@@ -376,6 +431,9 @@ void Http1ServerConnection::onWork() {
 TimePoint Http1ServerConnection::nextDue() const {
   if (closing_) {
     return TimePoint::max();
+  }
+  if (half_closed_.has_value()) {
+    return half_closed_->look_at;
   }
   if (head_start_.has_value()) {
     return *head_start_ + limits_.header_timeout;
@@ -390,6 +448,8 @@ void Http1ServerConnection::onTimer() {
   const TimePoint now = loop_.now();
   if (nextDue() > now) {
     updateTimer();
+  } else if (half_closed_.has_value()) {
+    lookAfterHalfClosed(now);
   } else if (head_start_.has_value()) {
     fail(Rejection::kRequestTimeout, "the request's header took too long");
   } else if (!request_done_) {

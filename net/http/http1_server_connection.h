@@ -17,8 +17,11 @@ namespace penstock::http {
 // HTTP/1.0 and 1.1, the answering side. One request at a time: what a client pipelines waits in a
 // small buffer, and reading pauses when that is full; until then reading goes on while a request is
 // answered, because that is how a client that has left is noticed. A client that ends its own
-// direction counts as gone, as in nginx, except on a WebSocket, which ends its connection. What is
-// sent before a WebSocket is accepted waits like what is pipelined. All timeouts share one timer.
+// direction either counts as gone or gets its answers (Limits::half_close). Its end looks the same
+// in both cases, so one that speaks HTTP/1.1 and waits on is sent "100 Continue", which it may
+// always be: a client that has closed its socket answers with a reset. A WebSocket's end is passed
+// on. What is sent before a WebSocket is accepted waits like what is pipelined. All timeouts share
+// one timer.
 class Http1ServerConnection final : public ServerCodec, private Http1ServerStream::Transport {
  public:
   // Reading pauses once so much waits behind the request that is answered.
@@ -43,6 +46,12 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void onClosed(net::CloseReason reason) override;
 
  private:
+  // The client has ended its direction and is owed an answer.
+  struct HalfClosed {
+    TimePoint look_at;  // again whether it is still there
+    Duration pause{};   // zero: it has not been asked yet
+  };
+
   net::Buffer& output() override { return connection_->output(); }
   void flushLater() override { connection_->flushLater(); }
   bool mayKeepAlive(bool ends) const override;
@@ -63,6 +72,12 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void discardBody(std::size_t count);
   // Ends the stream if its response is written, and turns to the next request.
   void finishIfWritten();
+  // The client will say no more: what it has said is answered, and then it is over.
+  void beginHalfClosed();
+  // Ends the connection if the client is owed nothing any more. True: it did.
+  bool endHalfClosed();
+  void lookAfterHalfClosed(TimePoint now);
+  void clientGone();
   void fail(ServerConnection::Rejection why, std::string_view detail);
   void beginClose();
   void closeNow();
@@ -86,6 +101,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   std::uint64_t requests_ = 0;
   int lingering_ = 0;
   std::optional<TimePoint> head_start_;
+  std::optional<HalfClosed> half_closed_;
   TimePoint idle_since_;
   bool http10_ = false;
   bool keep_alive_ = true;

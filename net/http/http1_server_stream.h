@@ -43,6 +43,7 @@ class Http1ServerStream final : public ServerStream {
   bool headSent() const { return head_sent_; }
   bool responseDone() const { return response_done_; }
   bool waitsForContinue() const { return expects_continue_; }
+  bool asksForWebSocket() const { return !websocket_key_.empty(); }
   void onBodyArrived() { expects_continue_ = false; }
   // Output was written.
   void onProgress();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "net/http/field_rules.h"
 #include "net/http/http2_callbacks.h"
 #include "net/http/http2_connections.h"
 #include "net/http/websocket.h"
@@ -201,6 +202,7 @@ void Http2ClientConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
     session_.failLater(stream, StreamEnd::kProtocolError, NGHTTP2_PROTOCOL_ERROR);
     return;
   }
+  removeHeadFields(trailers_.headers());
   stream.response_handler_.onTrailers(std::move(trailers_.headers()));
 }
 

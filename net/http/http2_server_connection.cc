@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "net/http/field_rules.h"
 #include "net/http/http2_connections.h"
 #include "net/http/websocket.h"
 
@@ -207,6 +208,7 @@ void Http2ServerConnection::acceptTrailers(Http2ServerStream& stream) {
     session_.failLater(stream, StreamEnd::kProtocolError, NGHTTP2_PROTOCOL_ERROR);
     return;
   }
+  removeHeadFields(trailers_.headers());
   if (stream.handler_ != nullptr) {
     stream.handler_->onTrailers(std::move(trailers_.headers()));
   }

@@ -14,6 +14,12 @@ struct RateLimit {
   std::uint32_t per_second;
 };
 
+// What it means that an HTTP/1 client ends its direction after its request.
+enum class HalfClose {
+  kAnswer,     // it reads on
+  kDeparture,  // it is gone
+};
+
 // Bounds that a codec enforces, server or client side; defaults are those of docs and
 // configuration.
 struct Limits {
@@ -40,6 +46,7 @@ struct Limits {
   Duration write_timeout = std::chrono::seconds(30);  // output of a stream without progress
   Duration idle_timeout = std::chrono::seconds(60);   // connection without a stream
   std::uint64_t max_requests_per_connection = 0;      // 0: unlimited
+  HalfClose half_close = HalfClose::kAnswer;
 };
 
 }  // namespace penstock::http

@@ -10,6 +10,7 @@
 
 #include "base/byte_size.h"
 #include "base/clock.h"
+#include "net/address_range.h"
 
 // The proxy's configuration as plain values: what the loader makes of the file, with every default
 // filled in. Nothing behind it reads YAML.
@@ -75,10 +76,15 @@ struct RateConfig {
   bool operator==(const RateConfig&) const = default;
 };
 
+// What it means that an HTTP/1 client ends its direction once its request is sent.
+enum class HalfClose { kAnswer, kDeparture };
+
 struct ListenerConfig {
   std::string name;
   std::string address;  // ip:port; port 0 takes a free one
   std::optional<ListenerTlsConfig> tls;
+  // Peers that are believed what they say of the client: x-forwarded-proto and the like.
+  std::vector<net::AddressRange> trusted_proxies;
   std::uint32_t max_connections = 10'000;
   std::uint32_t max_streams = 100;  // per connection, until their work has ended
   ByteSize stream_window = 256_KiB;
@@ -102,6 +108,7 @@ struct ListenerConfig {
   Duration idle_timeout = 60s;                    // connection without a stream
   Duration write_timeout = 30s;                   // without progress towards the client
   std::uint64_t max_requests_per_connection = 0;  // 0: unlimited
+  HalfClose half_close = HalfClose::kAnswer;
   std::vector<RouteConfig> routes;
 };
 

@@ -58,6 +58,10 @@ Json dump(const ListenerConfig& listener) {
   if (listener.tls) {
     json["tls"] = dump(*listener.tls);
   }
+  json["trusted_proxies"] = Json::array();
+  for (const net::AddressRange& range : listener.trusted_proxies) {
+    json["trusted_proxies"].push_back(range.toString());
+  }
   json["max_connections"] = listener.max_connections;
   json["max_streams"] = listener.max_streams;
   json["stream_window"] = toString(listener.stream_window);
@@ -72,6 +76,7 @@ Json dump(const ListenerConfig& listener) {
   json["forced_resets"] = dump(listener.forced_resets);
   json["frame_budget"] = dump(listener.frame_budget);
   json["max_requests_per_connection"] = listener.max_requests_per_connection;
+  json["half_close"] = listener.half_close == HalfClose::kAnswer ? "answer" : "departure";
   json["tls_handshake_timeout"] = toString(listener.tls_handshake_timeout);
   json["preface_timeout"] = toString(listener.preface_timeout);
   json["settings_ack_timeout"] = toString(listener.settings_ack_timeout);

@@ -124,6 +124,20 @@ ListenerTlsConfig readTls(const YamlValue& value) {
   return tls;
 }
 
+std::vector<net::AddressRange> readRanges(const YamlValue& value) {
+  std::vector<net::AddressRange> ranges;
+  for (const YamlValue& item : value.items()) {
+    if (const auto text = item.string()) {
+      if (const auto range = net::AddressRange::parse(*text)) {
+        ranges.push_back(*range);
+      } else {
+        item.error(range.error().message);
+      }
+    }
+  }
+  return ranges;
+}
+
 void readRate(YamlMap& map, std::string_view key, RateConfig& rate) {
   if (const auto value = map.find(key)) {
     YamlMap fields(*value);
@@ -185,6 +199,11 @@ std::vector<ListenerConfig> readListeners(const YamlValue& value,
     if (const auto tls = map.find("tls")) {
       listener.tls = readTls(*tls);
     }
+    if (const auto trusted = map.find("trusted_proxies")) {
+      listener.trusted_proxies = readRanges(*trusted);
+    }
+    map.choice("half_close", listener.half_close,
+               {{"answer", HalfClose::kAnswer}, {"departure", HalfClose::kDeparture}});
     readBounds(map, listener);
     readTimeouts(map, listener);
     if (const auto routes = map.need("routes")) {

@@ -13,7 +13,11 @@ DownstreamConnection::DownstreamConnection(Id id, const ExchangeContext& context
     : id_(id),
       context_(context),
       owner_(owner),
-      client_{.host = connection->peer().host(), .text = connection->peer().toString()},
+      client_{.host = connection->peer().host(),
+              .text = connection->peer().toString(),
+              .is_trusted = std::ranges::any_of(
+                  context.trusted_proxies,
+                  [&](const net::AddressRange& r) { return r.contains(connection->peer()); })},
       http_(http::ServerConnection::make(context.loop, std::move(connection), limits, *this)) {}
 
 DownstreamConnection::~DownstreamConnection() = default;

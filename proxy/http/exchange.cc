@@ -4,14 +4,11 @@
 
 #include "net/http/field_rules.h"
 #include "net/http/grpc.h"
+#include "proxy/http/client_fields.h"
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
 namespace {
-
-// Fields by which proxy and sidecar talk: never believed from outside.
-constexpr std::string_view kInternalFields[] = {"x-penstock-attempt-id", "x-penstock-not-executed",
-                                                "x-penstock-reason"};
 
 constexpr std::string_view kTooManyFields =
     "the response's header fields are more than this client takes";
@@ -111,17 +108,9 @@ bool Exchange::acceptHead() {
 }
 
 void Exchange::prepareHead() {
-  http::Headers& headers = head_.headers;
-  for (const std::string_view field : kInternalFields) {
-    headers.remove(field);
-  }
-  headers.remove("expect");
-  std::string forwarded_for;
-  if (const auto before = headers.get("x-forwarded-for")) {
-    forwarded_for = std::string(*before) + ", ";
-  }
-  headers.set("x-forwarded-for", forwarded_for + client_.host);
-  headers.set("x-forwarded-proto", context_.is_tls ? "https" : "http");
+  head_.headers.remove("expect");
+  setOrigin(head_,
+            {.peer = client_.host, .is_trusted = client_.is_trusted, .is_tls = context_.is_tls});
 }
 
 void Exchange::continueRequest() {
@@ -158,6 +147,7 @@ void Exchange::onTrailers(http::Headers trailers) {
   request_complete_ = true;
   if (!dropped_) {
     trailers_ = std::move(trailers);
+    removeOwnFields(trailers_);
     filters_[position_]->onRequestBody();
   }
 }

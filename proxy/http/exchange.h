@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/deadline.h"
+#include "net/address_range.h"
 #include "net/event_loop.h"
 #include "net/http/stream.h"
 #include "proxy/config/config.h"
@@ -27,6 +28,7 @@ class Exchange;
 struct ClientAddress {
   std::string host;  // "10.0.0.1"
   std::string text;  // "10.0.0.1:5000"
+  bool is_trusted = false;
 };
 
 // What the exchanges of one listener on one worker share.
@@ -38,6 +40,7 @@ struct ExchangeContext {
   // The filters of every request, in order; the last one gives the answer.
   const std::vector<std::function<std::unique_ptr<Filter>(Exchange&)>>& filters;
   bool is_tls = false;
+  std::span<const net::AddressRange> trusted_proxies;
 };
 
 // One request with its response: buffers the request's body under back-pressure, leads it through

@@ -91,8 +91,8 @@ def test_clients_that_leave_are_logged_as_499(logged):
         stream = client.request()
         fake.wait_count(1)
         stream.reset()
+        entry = json.loads(lines(1)[0])  # before the answer, which could overtake the reset
         fake.request(0).respond()
-    entry = json.loads(lines(1)[0])
     assert (entry["status"], entry["reason"]) == (499, "client_gone")
 
 

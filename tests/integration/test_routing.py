@@ -115,6 +115,34 @@ def test_what_the_replica_is_told(replica, client_class, up):
     assert host == "%s:%d" % proxy.address
 
 
+CLAIMS = {"x-forwarded-proto": "https", "x-forwarded-host": "other.example", "x-forwarded-port": "443",
+          "x-real-ip": "6.6.6.6", "forwarded": "for=6.6.6.6"}
+
+
+@pytest.mark.parametrize("client_class", [H1Client, H2Client])
+@pytest.mark.parametrize("trusted", [[], ["127.0.0.0/8"], ["10.0.0.0/8", "::1"]],
+                         ids=["none", "this_one", "others"])
+def test_what_a_client_says_of_where_it_comes_from(replica, client_class, trusted):
+    fake = replica(handler=lambda request: request.respond())
+    proxy = Proxy(proxy_config([fake], listener={"trusted_proxies": trusted}))
+    sent = [*CLAIMS.items(), ("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "203.0.113.7"),
+            ("x_forwarded_for", "7.7.7.7"), ("x_forwarded_proto", "https"), ("x_kept", "1")]
+    with client_class(proxy.address) as client:
+        client.fetch("GET", "/", sent)
+    request = fake.request(0)
+    assert request.header("x-forwarded-for") == "6.6.6.6, 203.0.113.7, 127.0.0.1"
+    assert [name for name, _ in request.headers if "_" in name] == ["x_kept"]
+    told = {name: request.header(name) for name in CLAIMS}
+    host = "%s:%d" % proxy.address
+    ours = f'for=127.0.0.1;host="{host}";proto=http'
+    if trusted == ["127.0.0.0/8"]:
+        assert told == {**CLAIMS, "forwarded": "for=6.6.6.6, " + ours}
+    else:
+        assert told == {"x-forwarded-proto": "http", "x-forwarded-host": host,
+                        "x-forwarded-port": str(proxy.address[1]), "x-real-ip": "127.0.0.1",
+                        "forwarded": ours}
+
+
 @pytest.mark.parametrize("sidecar,ids_of_the_second", [(True, 1), (False, 0)])
 def test_a_client_cannot_give_itself_an_attempt_id(replica, sidecar, ids_of_the_second):
     fake = replica(handler=lambda request: request.respond(), sidecar=sidecar)

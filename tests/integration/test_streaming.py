@@ -14,6 +14,7 @@ import pytest
 
 from support.configs import proxy_config
 from support.h1_client import H1Client
+from support.h1_wire import head_bytes
 from support.h2_client import H2Client
 from support.programs import Proxy
 from support.waiting import eventually
@@ -127,6 +128,35 @@ def test_trailers_pass_both_ways(replica, down, up):
         answer = stream.response() if stream else client.response()
     assert answer.body == b"answer" and answer.trailer("x-status") == "fine"
     assert ("x-sum", "1") in [tuple(t) for t in request.trailers]
+
+
+# What belongs into a head, or is the proxy's own to say.
+NO_TRAILERS = [(name, "1") for name in (
+    "cookie", "proxy-authorization", "content-type", "content-encoding", "cache-control", "expect", "range",
+    "if-match", "set-cookie", "www-authenticate", "location", "x-request-id", "x-forwarded-for",
+    "x_forwarded_for", "forwarded", "x-real-ip", "x-penstock-reason", "x-penstock-attempt-id",
+    "x-request-timeout-ms", "grpc-timeout")]
+
+
+@pytest.mark.parametrize("down, up", PAIRS)
+def test_trailers_say_nothing_that_belongs_into_a_head(replica, down, up):
+    fake = replica(up)
+    proxy = Proxy(proxy_config([fake]))
+    trailers = NO_TRAILERS + [("x-sum", "1")]
+    with CLIENTS[down](proxy.address) as client:
+        if down == "h2":
+            stream = client.request(body=b"body", end=False, headers=[("te", "trailers")])
+            stream.trailers(trailers)
+        else:
+            stream = None
+            client.begin("POST", "/", [("transfer-encoding", "chunked"), ("te", "trailers")])
+            client.chunk(b"body")
+            client.send(head_bytes("0", trailers))
+        request = fake.request(0)
+        request.respond(200, body=b"answer", trailers=trailers)
+        answer = stream.response() if stream else client.response()
+    assert [tuple(t) for t in request.trailers] == [("x-sum", "1")]
+    assert [tuple(t) for t in answer.trailers] == [("x-sum", "1")]
 
 
 @pytest.mark.parametrize("down", ["h1", "h2"])

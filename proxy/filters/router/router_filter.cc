@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/load_report/load_report_header.h"
+#include "proxy/http/client_fields.h"
 #include "proxy/http/request_deadline.h"
 
 namespace penstock::proxy {
@@ -194,6 +195,10 @@ void RouterFilter::onUpstreamData(std::span<const std::uint8_t> data, bool end_s
 }
 
 void RouterFilter::onUpstreamTrailers(http::Headers trailers) {
+  removeOwnFields(trailers);
+  if (asked_for_report_) {
+    trailers.remove(kLoadReportHeader);
+  }
   exchange_.sendResponseTrailers(trailers);
   endEarly();
 }

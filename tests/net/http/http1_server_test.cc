@@ -170,37 +170,6 @@ TEST_F(Http1Server, ReadsOnlyALittleOfWhatIsPipelined) {
             many.size() / get("/x", "X-Filler: " + std::string(1000, 'f') + "\r\n").size());
 }
 
-TEST_F(Http1Server, TellsAHandlerAtOnceThatItsClientHasGone) {
-  exchange(get("/"));
-  EXPECT_EQ(server_->activeStreams(), 1U);
-  peer_->close();
-  settle();
-  EXPECT_EQ(last().end, StreamEnd::kPeerReset);
-  EXPECT_TRUE(closed_);
-}
-
-TEST_F(Http1Server, TakesAHalfClosedClientForGone) {
-  exchange(get("/"));
-  peer_->shutdownWriting();
-  settle();
-  EXPECT_EQ(last().end, StreamEnd::kPeerReset);
-  EXPECT_TRUE(peer_->closed());
-}
-
-TEST_F(Http1Server, FinishesAWrittenResponseForAHalfClosedClient) {
-  exchange(get("/"));
-  peer_->stopReading();
-  last().answer(200, std::string(4U << 20, 'x'));
-  settle();
-  EXPECT_FALSE(last().end.has_value());
-  peer_->shutdownWriting();
-  settle();
-  peer_->startReading();
-  settle();
-  EXPECT_EQ(last().end, StreamEnd::kComplete);
-  EXPECT_GT(peer_->take().size(), 4U << 20);
-}
-
 TEST_F(Http1Server, TellsAHandlerThatItsClientLeftInMidBody) {
   exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
   peer_->close();

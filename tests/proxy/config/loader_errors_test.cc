@@ -187,6 +187,16 @@ TEST(ConfigErrors, StreamWindowLargerThanItsConnections) {
             "connection_window");
 }
 
+TEST(ConfigErrors, NoRangeOfAddresses) {
+  EXPECT_EQ(complaint(minimalText("trusted_proxies: [10.0.0.0/33]")),
+            "p.yaml:7:23: listeners[].trusted_proxies[]: expected addresses like 10.0.0.0/8, "
+            "fd00::/8 or 10.0.0.1, got \"10.0.0.0/33\"");
+  EXPECT_EQ(complaint(minimalText("trusted_proxies: [10.1.2.3/8]")),
+            "p.yaml:7:23: listeners[].trusted_proxies[]: expected no bits behind the prefix; "
+            "10.1.2.3/8 is in 10.0.0.0/8");
+  EXPECT_THAT(complaint(minimalText("half_close: maybe")), HasSubstr("answer"));
+}
+
 TEST(ConfigErrors, NoRoutes) {
   EXPECT_EQ(complaint("clusters: [{name: m, replicas: {static: [127.0.0.1:1]}}]\n"
                       "listeners: [{name: a, address: 127.0.0.1:80, routes: []}]\n"),

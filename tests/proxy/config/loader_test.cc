@@ -119,6 +119,16 @@ TEST(ConfigLoader, RaisesTheLongestRefreshToAShortestThatStandsAlone) {
   EXPECT_EQ(dnsReplicas("min_refresh: 1m, max_refresh: 2m").max_refresh, 2min);
 }
 
+TEST(ConfigLoader, ReadsWhoIsTrustedAndWhatAHalfCloseMeans) {
+  const Config config =
+      load(minimalText("trusted_proxies: [10.0.0.0/8, \"::1\"]\n    half_close: departure"));
+  const ListenerConfig& listener = config.listeners[0];
+  ASSERT_EQ(listener.trusted_proxies.size(), 2U);
+  EXPECT_EQ(listener.trusted_proxies[0].toString(), "10.0.0.0/8");
+  EXPECT_EQ(listener.trusted_proxies[1].toString(), "::1/128");
+  EXPECT_EQ(listener.half_close, HalfClose::kDeparture);
+}
+
 TEST(ConfigLoader, GivesListenersTheDocumentedDefaults) {
   const ListenerConfig listener = load(minimalText()).listeners.at(0);
   EXPECT_FALSE(listener.tls);
