@@ -66,6 +66,8 @@ constexpr std::array<Row, kReasons> kTable{{
     {Reason::kClientGone, {"client_gone", 499, kCancelled, false, "the client went away"}},
 }};
 
+constexpr std::string_view kAllowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 constexpr bool inOrder() {
   for (std::size_t i = 0; i < kTable.size(); ++i) {
     if (static_cast<std::size_t>(kTable[i].reason) != i) {
@@ -160,9 +162,15 @@ LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_vi
     headers.add("retry-after", secondsRoundedUp(retry_after));
   }
   if (reason == Reason::kMethodNotAllowed) {
-    headers.add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");  // RFC 9110 §15.5.6
+    headers.add("allow", kAllowed);  // RFC 9110 §15.5.6
   }
   return reply;
+}
+
+http::ResponseHead makeOptionsReply() {
+  http::ResponseHead head{.status = 200, .headers = {}, .content_length = 0};
+  head.headers.add("allow", kAllowed);
+  return head;
 }
 
 http::Headers makeGrpcTrailers(Reason reason, std::string_view detail) {

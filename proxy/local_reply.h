@@ -66,6 +66,9 @@ struct LocalReply {
 LocalReply makeLocalReply(Reason reason, std::string_view detail, std::string_view request_id,
                           bool is_grpc, Duration retry_after);
 
+// The answer to OPTIONS *: the methods that are passed on.
+http::ResponseHead makeOptionsReply();
+
 // The trailers that end a gRPC response which has begun already.
 http::Headers makeGrpcTrailers(Reason reason, std::string_view detail);
 

@@ -120,9 +120,10 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     shared_.countRejected(nameOf(flood));
   }
   void logRejected(const ClientAddress& client, http::Protocol protocol,
-                   const ExchangeReport& report) override {
+                   std::string_view request_id, const ExchangeReport& report) override {
     if (worker_.access_log_ != nullptr) {
-      const http::RequestHead unknown;
+      http::RequestHead unknown;
+      unknown.headers.add("x-request-id", request_id);
       writeAccessLog(*worker_.access_log_, worker_.context_.config.access_log.format,
                      {.head = unknown,
                       .protocol = protocol,

@@ -246,16 +246,16 @@ Verdict takeWebSocket(Http1Request& request) {
   return {};
 }
 
-// The only upgrade that is made is one to WebSocket. One to h2c is ignored, body or not, as clients
-// offer it on ordinary requests; any other with a body is refused rather than misread.
+// The only upgrade that is made is one to WebSocket. Any other is ignored, body or not (RFC 9110
+// §7.8): clients offer h2c on ordinary requests.
 Verdict takeUpgrade(std::string_view upgrade, Http1Request& request) {
-  if (upgrade.empty() || equalsIgnoreCase(upgrade, "h2c") || request.http10) {
+  if (!listHas(upgrade, "websocket") || request.http10) {
     return {};
   }
   if (request.framing.kind != Http1Framing::Kind::kNone) {
-    return refuse(Rejection::kBadRequest, "upgrade with a body");
+    return refuse(Rejection::kBadRequest, "upgrade to websocket with a body");
   }
-  return listHas(upgrade, "websocket") ? takeWebSocket(request) : Verdict();
+  return takeWebSocket(request);
 }
 
 Http1Framing requestFraming(const FieldSorter& fields) {

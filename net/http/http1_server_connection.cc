@@ -369,6 +369,15 @@ void Http1ServerConnection::fail(ServerConnection::Rejection why, std::string_vi
     beginClose();
     return;
   }
+  if (busy()) {
+    // Of such a request nothing more is read, and so the connection ends with its answer.
+    keep_alive_ = false;
+    pace_.lift();
+    updateTimer();
+    if (stream_.handler()->onUnreadable(why, detail)) {
+      return;
+    }
+  }
   if (busy() && stream_.headSent()) {
     closeNow();
     stream_.end(how);

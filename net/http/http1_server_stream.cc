@@ -41,7 +41,7 @@ void Http1ServerStream::sendInformational(int status, const Headers& headers) {
 }
 
 void Http1ServerStream::sendContinue() {
-  if (!expects_continue_ || head_sent_) {
+  if (!awaitsContinue()) {
     return;
   }
   expects_continue_ = false;

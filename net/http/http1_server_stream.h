@@ -52,6 +52,7 @@ class Http1ServerStream final : public ServerStream {
 
   void sendInformational(int status, const Headers& headers) override;
   void sendContinue() override;
+  bool awaitsContinue() const override { return expects_continue_ && !head_sent_; }
   void liftBodyPace() override { transport_.onPaceLifted(); }
   void sendHead(const ResponseHead& head, bool end_stream) override;
   void sendData(net::Buffer& data, bool end_stream) override;

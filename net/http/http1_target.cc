@@ -29,15 +29,6 @@ std::optional<AbsoluteTarget> splitAbsolute(std::string_view target) {
   return AbsoluteTarget{scheme, rest.substr(0, end), rest.substr(end)};
 }
 
-// Without a port that is the scheme's own.
-std::string_view withoutDefaultPort(std::string_view authority, std::string_view scheme) {
-  const std::string_view port = equalsIgnoreCase(scheme, "https") ? ":443" : ":80";
-  if (authority.ends_with(port)) {
-    authority.remove_suffix(port.size());
-  }
-  return authority;
-}
-
 bool isPort(std::string_view text) {
   return text.size() <= 5 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -70,7 +61,7 @@ std::expected<void, Http1Error> applyTarget(std::string_view target,
   if (!host.has_value() && !http10) {
     return http1Error(Rejection::kBadRequest, "no host field");
   }
-  if (host.has_value() && !isHostAndPort(*host)) {
+  if (host.has_value() && !host->empty() && !isHostAndPort(*host)) {
     return http1Error(Rejection::kBadRequest, "malformed host field");
   }
   head.authority = host.value_or("");
@@ -87,11 +78,6 @@ std::expected<void, Http1Error> applyTarget(std::string_view target,
     const std::optional<AbsoluteTarget> absolute = splitAbsolute(target);
     if (!absolute.has_value() || !isHostAndPort(absolute->authority)) {
       return http1Error(Rejection::kBadRequest, "malformed request target");
-    }
-    if (host.has_value() &&
-        !equalsIgnoreCase(withoutDefaultPort(absolute->authority, absolute->scheme),
-                          withoutDefaultPort(*host, absolute->scheme))) {
-      return http1Error(Rejection::kMisdirected, "host and the request target disagree");
     }
     head.authority = absolute->authority;
     head.path = absolute->path.starts_with('/') ? "" : "/";

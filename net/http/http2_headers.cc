@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "net/http/field_rules.h"
+#include "net/http/grpc.h"
 #include "net/http/websocket.h"
 
 namespace penstock::http {
@@ -166,6 +167,7 @@ void Http2RequestBlock::addPseudo(std::string_view name, std::string_view value)
 
 std::optional<Http2Refusal> Http2RequestBlock::finish() {
   if (auto refusal = check()) {
+    refusal->is_grpc = isGrpc(fields_.headers());
     begin();
     return refusal;
   }

@@ -51,6 +51,7 @@ class Http2FieldBlock {
 struct Http2Refusal {
   ServerConnection::Rejection why;
   std::string_view detail;
+  bool is_grpc = false;
 };
 
 // A request's header block, with everything checked that nghttp2 lets pass.

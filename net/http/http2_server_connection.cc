@@ -170,11 +170,11 @@ void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
     if (refusal->why == Rejection::kHeadersTooLarge) {
       session_.headersTooLarge();
     }
-    reject(stream, refusal->why, refusal->detail);
+    reject(stream, *refusal);
     return;
   }
   if (block_.head().isWebSocket() && end_stream) {
-    reject(stream, Rejection::kBadRequest, "a WebSocket that has ended already");
+    reject(stream, {Rejection::kBadRequest, "a WebSocket that has ended already"});
     return;
   }
   acceptRequest(stream, std::move(block_.head()), end_stream);
@@ -205,6 +205,14 @@ void Http2ServerConnection::acceptRequest(Http2ServerStream& stream, RequestHead
 
 void Http2ServerConnection::acceptTrailers(Http2ServerStream& stream) {
   if (trailers_.tooLarge() || trailers_.invalid()) {
+    const bool answered = stream.handler_ != nullptr &&
+                          static_cast<RequestHandler*>(stream.handler_)
+                              ->onUnreadable(trailers_.tooLarge() ? Rejection::kHeadersTooLarge
+                                                                  : Rejection::kBadRequest,
+                                             "the trailer section is too large or malformed");
+    if (answered) {
+      return;
+    }
     session_.failLater(stream, StreamEnd::kProtocolError, NGHTTP2_PROTOCOL_ERROR);
     return;
   }
@@ -214,10 +222,11 @@ void Http2ServerConnection::acceptTrailers(Http2ServerStream& stream) {
   }
 }
 
-void Http2ServerConnection::reject(Http2ServerStream& stream, Rejection why,
-                                   std::string_view detail) {
+void Http2ServerConnection::reject(Http2ServerStream& stream, const Http2Refusal& refusal) {
+  const auto [why, detail, is_grpc] = refusal;
   std::string text;
-  ResponseHead head = owner_.rejectRequest(why, detail, text);
+  ResponseHead head = is_grpc ? owner_.rejectGrpcRequest(why, detail, text)
+                              : owner_.rejectRequest(why, detail, text);
   if (!stream.listed_) {
     return;
   }
@@ -270,7 +279,7 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
   }
   Http2ServerStream* unfinished = withoutHead();
   if (unfinished != nullptr && passed(head_since_, limits.header_timeout)) {
-    reject(*unfinished, Rejection::kRequestTimeout, "the header fields came too slowly");
+    reject(*unfinished, {Rejection::kRequestTimeout, "the header fields came too slowly"});
     head_expired_ = true;
     next = now;  // the answer is written first: nghttp2 says nothing more after GOAWAY
   }
@@ -313,11 +322,16 @@ TimePoint Http2ServerConnection::checkStreams(TimePoint now) {
 
 void Http2ServerConnection::expire(Http2ServerStream& stream, Http2ServerStream::Overdue overdue) {
   if (overdue == Http2ServerStream::Overdue::kBody) {
+    constexpr Http2Refusal kTooSlow{Rejection::kRequestTimeout, "the body came too slowly"};
+    if (static_cast<RequestHandler*>(stream.handler_)
+            ->onUnreadable(kTooSlow.why, kTooSlow.detail)) {
+      return;
+    }
     // The stream stays to carry the answer; to the handler it is over.
     StreamHandler* told = std::exchange(stream.handler_, nullptr);
     told->onEnd(StreamEnd::kTimeout);
     if (stream.listed_) {
-      reject(stream, Rejection::kRequestTimeout, "the body came too slowly");
+      reject(stream, kTooSlow);
     }
     return;
   }

@@ -50,7 +50,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   void acceptRequest(Http2ServerStream& stream, RequestHead&& head, bool end_stream);
   void acceptTrailers(Http2ServerStream& stream);
   // Answers with the owner's words; the handler, if there was one, has been told.
-  void reject(Http2ServerStream& stream, Rejection why, std::string_view detail);
+  void reject(Http2ServerStream& stream, const Http2Refusal& refusal);
   void expire(Http2ServerStream& stream, Http2ServerStream::Overdue overdue);
   // The stream whose header block has begun and not ended; there is one at most.
   Http2ServerStream* withoutHead() const;

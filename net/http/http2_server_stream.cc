@@ -37,7 +37,7 @@ void Http2ServerStream::sendInformational(int status, const Headers& headers) {
 }
 
 void Http2ServerStream::sendContinue() {
-  if (body_clock_ != BodyClock::kUntilContinue || head_sent_) {
+  if (!awaitsContinue()) {
     return;
   }
   body_clock_ = BodyClock::kRuns;

@@ -25,6 +25,9 @@ class Http2ServerStream final : public Http2StreamOf<ServerStream> {
 
   void sendInformational(int status, const Headers& headers) override;
   void sendContinue() override;
+  bool awaitsContinue() const override {
+    return body_clock_ == BodyClock::kUntilContinue && !head_sent_;
+  }
   void liftBodyPace() override;
   void sendHead(const ResponseHead& head, bool end_stream) override;
   void consume(std::size_t count) override;

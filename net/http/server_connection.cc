@@ -75,6 +75,10 @@ class NegotiatedServerConnection final : public ServerConnection,
   ResponseHead rejectRequest(Rejection why, std::string_view detail, std::string& body) override {
     return owner_.rejectRequest(why, detail, body);
   }
+  ResponseHead rejectGrpcRequest(Rejection why, std::string_view detail,
+                                 std::string& body) override {
+    return owner_.rejectGrpcRequest(why, detail, body);
+  }
   void onFlood(Flood flood) override { owner_.onFlood(flood); }
   void onConnectionClosed(ServerConnection&) override {
     if (started_) {

@@ -17,18 +17,7 @@ namespace penstock::http {
 // through Owner::rejectRequest, so that there is one table of replies.
 class ServerConnection {
  public:
-  // Why a request is refused by the codec. Maps to a status in the owner's table.
-  enum class Rejection {
-    kBadRequest,           // 400
-    kMethodNotAllowed,     // 405: CONNECT without :protocol, TRACE
-    kRequestTimeout,       // 408: headers or body too slow
-    kUriTooLong,           // 414
-    kMisdirected,          // 421: host and :authority disagree
-    kHeadersTooLarge,      // 431
-    kVersionNotSupported,  // 505
-    kNotImplemented,       // 501: unknown transfer coding, CONNECT to another protocol
-    kWebSocketVersion,     // 400; the codec adds the version that it takes
-  };
+  using Rejection = http::Rejection;
 
   // What an HTTP/2 client did too often; the connection ends. Header bytes: that its header blocks
   // became much more by decoding than they were on the wire.
@@ -40,10 +29,15 @@ class ServerConnection {
     // A request begins; the handler must live until its onEnd (or its own reset()). Null: refuse it
     // (HTTP/2 REFUSED_STREAM; HTTP/1: cannot happen).
     virtual RequestHandler* onStream(ServerStream& stream) = 0;
-    // A request that no handler will see, or (kRequestTimeout in the body) whose handler has not
-    // begun to answer: gives the reply to send. detail says what was wrong.
+    // A request that no handler will see, or whose handler does not answer what is unreadable:
+    // gives the reply to send. detail says what was wrong.
     virtual ResponseHead rejectRequest(Rejection why, std::string_view detail,
                                        std::string& body) = 0;
+    // The same for one that is known to be gRPC's.
+    virtual ResponseHead rejectGrpcRequest(Rejection why, std::string_view detail,
+                                           std::string& body) {
+      return rejectRequest(why, detail, body);
+    }
     virtual void onFlood(Flood) {}
     // The connection is closed; the owner frees it with EventLoop::destroyLater. Every stream has
     // had its onEnd.

@@ -24,6 +24,19 @@ enum class StreamEnd {
 };
 std::string_view toString(StreamEnd end);
 
+// Why a codec refuses a request, or the rest of one. Maps to a status in the owner's table.
+enum class Rejection {
+  kBadRequest,           // 400
+  kMethodNotAllowed,     // 405: CONNECT without :protocol, TRACE
+  kRequestTimeout,       // 408: headers or body too slow
+  kUriTooLong,           // 414
+  kMisdirected,          // 421: host and :authority disagree
+  kHeadersTooLarge,      // 431
+  kVersionNotSupported,  // 505
+  kNotImplemented,       // 501: unknown transfer coding, CONNECT to another protocol
+  kWebSocketVersion,     // 400; the codec adds the version that it takes
+};
+
 // Why we reset a stream; HTTP/2: the error code, HTTP/1: the connection is closed.
 enum class ResetReason { kNoError, kCancel, kRefused, kInternal, kProtocol, kEnhanceYourCalm };
 
@@ -75,6 +88,8 @@ class ServerStream : public Stream {
   virtual void sendInformational(int status, const Headers& headers) = 0;
   // Sends "100 Continue" if the client waits for it and no byte of the body has come.
   virtual void sendContinue() = 0;
+  // Whether the client waits for sendContinue() before it sends the body.
+  virtual bool awaitsContinue() const = 0;
   // The rest of the request may come as slowly as its client likes: somebody else bounds that from
   // now on. Otherwise body_idle_timeout and min_body_rate apply until the response begins.
   virtual void liftBodyPace() = 0;
@@ -91,6 +106,10 @@ class RequestHandler : public StreamHandler {
  public:
   // The first call. end_stream: no body.
   virtual void onRequestHead(RequestHead head, bool end_stream) = 0;
+  // The rest of the request breaks the protocol or comes too slowly: none of it will come. True:
+  // the handler has ended its response, or is about to reset the stream. False: the codec answers
+  // in its owner's words, and onEnd comes now.
+  virtual bool onUnreadable(Rejection, std::string_view /*detail*/) { return false; }
 };
 
 class ClientStream : public Stream {

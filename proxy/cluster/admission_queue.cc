@@ -57,25 +57,38 @@ AdmissionQueue::~AdmissionQueue() {
                  "every ticket and slot is gone before their queue");
 }
 
+std::optional<Refusal> AdmissionQueue::refusalNow(std::uint64_t bytes) const {
+  std::lock_guard lock(mutex_);
+  return refusalOf(bytes);
+}
+
+std::optional<Refusal> AdmissionQueue::refusalOf(std::uint64_t bytes) const {
+  if (draining_) {
+    return Refusal::kDraining;
+  }
+  if (queue_.empty() && free_slots_ > 0) {
+    return std::nullopt;
+  }
+  if (waiting_ >= settings_.max_requests) {
+    return Refusal::kQueueFull;
+  }
+  if (bytes > settings_.max_bytes - std::min(waiting_bytes_, settings_.max_bytes)) {
+    return Refusal::kQueueBytesFull;
+  }
+  return std::nullopt;
+}
+
 Admission AdmissionQueue::acquire(Ticket& ticket, const Demand& demand) {
   Change change(*this);
   PENSTOCK_CHECK(ticket.state_ == Ticket::State::kIdle, "a request asks for one slot at a time");
-  if (draining_) {
+  if (const auto refusal = refusalOf(demand.bytes)) {
     ++refused_;
-    return Refusal::kDraining;
+    return *refusal;
   }
   if (queue_.empty() && free_slots_ > 0) {
     ++accepted_;
     ticket.place_ = next_place_++;
     return Slot(this, &takeSlot(0, change.now()), false);
-  }
-  if (waiting_ >= settings_.max_requests) {
-    ++refused_;
-    return Refusal::kQueueFull;
-  }
-  if (demand.bytes > settings_.max_bytes - std::min(waiting_bytes_, settings_.max_bytes)) {
-    ++refused_;
-    return Refusal::kQueueBytesFull;
   }
   ++accepted_;
   ticket.place_ = next_place_++;

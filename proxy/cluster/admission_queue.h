@@ -106,6 +106,8 @@ class AdmissionQueue {
   std::uint32_t inFlight(ReplicaId id) const;
   // Whether any replica may be sent requests.
   bool anyAvailable() const;
+  // How acquire() would refuse a request of so many bytes now, if it would. Nothing is counted.
+  std::optional<Refusal> refusalNow(std::uint64_t bytes) const;
   // How long until a request that arrives now would be served: queue length ÷ slots freed a second,
   // as measured while requests waited; 1 s to 1 h.
   Duration estimatedWait() const;
@@ -134,6 +136,7 @@ class AdmissionQueue {
   void addInbox();
 
   // All below: with the lock held.
+  std::optional<Refusal> refusalOf(std::uint64_t bytes) const;
   std::uint64_t freeSlots(const Entry& entry) const;
   Entry* find(ReplicaId id);
   Entry& takeSlot(ReplicaId avoid, TimePoint now);

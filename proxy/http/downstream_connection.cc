@@ -31,16 +31,31 @@ http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream)
 
 http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::Rejection why,
                                                        std::string_view detail, std::string& body) {
+  LocalReply reply = reject(why, detail, false);
+  body = std::move(reply.body);
+  return std::move(reply.head);
+}
+
+http::ResponseHead DownstreamConnection::rejectGrpcRequest(http::ServerConnection::Rejection why,
+                                                           std::string_view detail,
+                                                           std::string& body) {
+  LocalReply reply = reject(why, detail, true);
+  body = std::move(reply.body);
+  return std::move(reply.head);
+}
+
+LocalReply DownstreamConnection::reject(http::Rejection why, std::string_view detail,
+                                        bool is_grpc) {
   const Reason reason = reasonOf(why);
+  const std::string request_id = owner_.newRequestId();
+  LocalReply reply = makeLocalReply(reason, detail, request_id, is_grpc, Duration::zero());
   owner_.onRejected(reason);
   ExchangeReport report;
   report.start_time = std::chrono::system_clock::now();
   report.reason = reason;
-  report.status = outcomeOf(reason).status;
-  owner_.logRejected(client_, http_->protocol(), report);
-  LocalReply reply = makeLocalReply(reason, detail, owner_.newRequestId(), false, Duration::zero());
-  body = std::move(reply.body);
-  return std::move(reply.head);
+  report.status = reply.head.status;
+  owner_.logRejected(client_, http_->protocol(), request_id, report);
+  return reply;
 }
 
 void DownstreamConnection::refuseWaiting() {
@@ -68,7 +83,7 @@ void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {
 }
 
 void DownstreamConnection::onExchangeEnd(Exchange& exchange) {
-  if (exchange.clusterName().empty()) {
+  if (exchange.clusterName().empty() && exchange.report().reason != Reason::kNone) {
     owner_.onRejected(exchange.report().reason);
   }
   const auto place = std::ranges::find(exchanges_, &exchange, &std::unique_ptr<Exchange>::get);

@@ -29,7 +29,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
     virtual void onFlood(http::ServerConnection::Flood flood) = 0;
     // One that had no exchange has been answered.
     virtual void logRejected(const ClientAddress& client, http::Protocol protocol,
-                             const ExchangeReport& report) = 0;
+                             std::string_view request_id, const ExchangeReport& report) = 0;
     virtual std::string newRequestId() = 0;
   };
 
@@ -47,10 +47,13 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   http::RequestHandler* onStream(http::ServerStream& stream) override;
   http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
                                    std::string& body) override;
+  http::ResponseHead rejectGrpcRequest(http::ServerConnection::Rejection why,
+                                       std::string_view detail, std::string& body) override;
   void onFlood(http::ServerConnection::Flood flood) override { owner_.onFlood(flood); }
   void onConnectionClosed(http::ServerConnection& connection) override;
 
  private:
+  LocalReply reject(http::Rejection why, std::string_view detail, bool is_grpc);
   void onExchangeEnd(Exchange& exchange) override;
   std::move_only_function<void()> linger() override;
   // A list of its own: ending one changes exchanges_, but frees it only when the turn is over.

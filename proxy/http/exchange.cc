@@ -13,14 +13,12 @@ namespace {
 constexpr std::string_view kTooManyFields =
     "the response's header fields are more than this client takes";
 
-Reason reasonOf(http::StreamEnd end, bool request_complete) {
+Reason reasonOf(http::StreamEnd end) {
   switch (end) {
     case http::StreamEnd::kProtocolError:
       return Reason::kBadRequest;
     case http::StreamEnd::kTooLarge:
       return Reason::kReplicaProtocolError;
-    case http::StreamEnd::kTimeout:
-      return request_complete ? Reason::kClientGone : Reason::kRequestTimeout;
     default:
       return Reason::kClientGone;
   }
@@ -53,14 +51,23 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
   }
   armTimer();
   prepareHead();
-  if (!end_stream) {
-    stream_->sendContinue();
-  }
-  if (isDuplex()) {
-    stream_->liftBodyPace();
-  }
   position_ = static_cast<std::size_t>(-1);
   continueRequest();
+  if (dropped_ || stream_ == nullptr) {
+    return;
+  }
+  if (isDuplex()) {
+    inviteBody();
+  } else if (!end_stream) {
+    stream_->sendContinue();
+  }
+}
+
+void Exchange::inviteBody() {
+  if (stream_ != nullptr) {
+    stream_->sendContinue();
+    stream_->liftBodyPace();
+  }
 }
 
 Exchange::Kind Exchange::kindOf(const http::RequestHead& head) {
@@ -76,6 +83,13 @@ std::string_view Exchange::clusterName() const {
 
 // Whether the request may go on; if not, it has been answered.
 bool Exchange::acceptHead() {
+  if (head_.path == "*") {
+    // OPTIONS *, which asks for the server as a whole (RFC 9110 §9.3.7).
+    http::ResponseHead options = makeOptionsReply();
+    dropRequest();
+    sendResponseHead(std::move(options), true);
+    return false;
+  }
   const auto [route, cluster_index] = context_.routes.match(head_.authority, head_.path);
   if (route == nullptr) {
     reply(Reason::kNotFound);
@@ -124,6 +138,11 @@ void Exchange::continueRequest() {
     filters_[position_]->onRequestBody();
   }
   updateBuffered();
+}
+
+bool Exchange::onUnreadable(http::Rejection why, std::string_view detail) {
+  reply(proxy::reasonOf(why), detail);
+  return true;
 }
 
 void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
@@ -212,9 +231,7 @@ void Exchange::replyOutOfTime() {
 }
 
 Slot Exchange::takeSlot() {
-  if (stream_ != nullptr) {
-    stream_->liftBodyPace();
-  }
+  inviteBody();
   return std::move(slot_);
 }
 
@@ -262,11 +279,14 @@ void Exchange::reply(Reason reason, std::string_view detail) {
 }
 
 void Exchange::endBegunResponse(Reason reason, std::string_view detail) {
-  if (response_ == Response::kBegunGrpc) {
-    sendResponseTrailers(makeGrpcTrailers(reason, detail));
-    return;
+  const bool reads_status = std::exchange(response_, Response::kEnded) == Response::kBegunGrpc;
+  if (reads_status) {
+    const http::Headers trailers = makeGrpcTrailers(reason, detail);
+    if (stream_->fits(trailers)) {
+      stream_->sendTrailers(trailers);
+      return;
+    }
   }
-  response_ = Response::kEnded;
   // After the flush of what was sent in this turn, which the reset would overtake.
   abort_.emplace(loop(), [this] {
     std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
@@ -346,7 +366,7 @@ void Exchange::onEnd(http::StreamEnd end) {
   stream_ = nullptr;
   abort_.reset();
   if (end != http::StreamEnd::kComplete && report_.reason == Reason::kNone) {
-    report_.reason = reasonOf(end, request_complete_ || isDuplex());
+    report_.reason = reasonOf(end);
     if (!responseStarted()) {
       report_.status = outcomeOf(report_.reason).status;
     }

@@ -72,6 +72,9 @@ class Exchange final : public http::RequestHandler {
   // A WebSocket or gRPC: client and replica may speak in turns, and either may be the first. So its
   // body is not waited for before a replica has it.
   bool isDuplex() const { return kind_ != Kind::kPlain; }
+  // The client sends its body only once it is told to, which the exchange does when the filters
+  // have seen the head and have not refused it.
+  bool awaitsContinue() const { return stream_ != nullptr && stream_->awaitsContinue(); }
   // Nothing more comes than requestBody() and requestTrailers().
   bool requestComplete() const { return request_complete_; }
   const http::Headers& requestTrailers() const { return trailers_; }
@@ -121,6 +124,7 @@ class Exchange final : public http::RequestHandler {
   void endTunnel();
 
   void onRequestHead(http::RequestHead head, bool end_stream) override;
+  bool onUnreadable(http::Rejection why, std::string_view detail) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
   void onTrailers(http::Headers trailers) override;
   void onSendReady() override;
@@ -142,6 +146,8 @@ class Exchange final : public http::RequestHandler {
   void endBegunResponse(Reason reason, std::string_view detail);
   void onTimer();
   void armTimer();
+  // The body is wanted, and somebody but the codec bounds how slowly it comes.
+  void inviteBody();
   void dropRequest();
   void finish();
   void updateBuffered();

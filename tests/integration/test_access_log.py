@@ -96,6 +96,76 @@ def test_clients_that_leave_are_logged_as_499(logged):
     assert (entry["status"], entry["reason"]) == (499, "client_gone")
 
 
+UNREADABLE = {
+    "bad chunk": (b"3\r\nabc\r\nzz\r\n", 400, "bad_request"),
+    "forbidden trailer": (b"3\r\nabc\r\n0\r\nhost: y\r\n\r\n", 400, "bad_request"),
+    "too many chunks": (b"1\r\na\r\n" * 12, 400, "bad_request"),
+    "too large a trailer": (b"3\r\nabc\r\n0\r\nx: " + b"y" * 70_000 + b"\r\n\r\n", 431,
+                            "headers_too_large"),
+    "too slow": (b"3\r\nab", 408, "request_timeout"),
+}
+
+
+def outcomes(proxy):
+    return (proxy.metric("penstock_cluster_requests_total") or 0) + (
+        proxy.metric("penstock_listener_rejected_total") or 0)
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_request_that_becomes_unreadable_is_one_line_one_count_one_id(logged, name):
+    sent, status, reason = UNREADABLE[name]
+    proxy, fake, lines = logged("json", listener={"body_idle_timeout": "300ms", "max_chunks": 10})
+    fake.handler = lambda request: request.respond()
+    with H1Client(proxy.address) as client:
+        client.begin("POST", "/bad", [("transfer-encoding", "chunked"), ("x-request-id", "mine")])
+        client.send(sent)
+        answer = client.response()
+        assert (answer.status, answer.reason) == (status, reason)
+        assert answer.header("x-request-id") == "mine" and answer.closed
+        client.wait_closed()
+    with H1Client(proxy.address) as client:
+        client.fetch("GET", "/control")
+    bad, control = map(json.loads, lines(2))
+    assert (bad["path"], bad["status"], bad["reason"], bad["request_id"]) == (
+        "/bad", status, reason, "mine")
+    assert control["path"] == "/control"
+    assert outcomes(proxy) == 2
+
+
+@pytest.mark.parametrize("grpc", [False, True], ids=["plain", "grpc"])
+@pytest.mark.parametrize("kind", ["too slow", "bad trailer", "bad head"])
+def test_and_so_is_one_over_http2(logged, kind, grpc):
+    patient = "300ms" if kind == "too slow" else "60s"
+    proxy, fake, lines = logged("json", listener={"body_idle_timeout": patient},
+                                route={"stream_idle_timeout": patient})
+    headers = [("content-type", "application/grpc")] if grpc else []
+    with H2Client(proxy.address) as client:
+        if kind == "bad head":
+            answer = client.fetch(path="/bad#", headers=headers)
+        else:
+            stream = client.request(path="/bad", headers=headers + [("x-request-id", "mine")],
+                                    body=b"ab", end=False)
+            if kind == "bad trailer":
+                stream.trailers([("x", "y" * 70_000)])
+            answer = stream.end()
+        reason = {"too slow": "request_timeout", "bad trailer": "headers_too_large",
+                  "bad head": "bad_request"}[kind]
+        status = {"too slow": 408, "bad trailer": 431, "bad head": 400}[kind]
+        assert answer.reason == reason
+        if grpc:
+            assert answer.status == 200 and answer.header("grpc-status")
+        else:
+            assert answer.status == status
+        fake.handler = lambda request: request.respond()
+        with H2Client(proxy.address) as other:
+            other.fetch(path="/control")
+    bad, control = map(json.loads, lines(2))
+    assert (bad["status"], bad["reason"]) == (200 if grpc else status, reason)
+    assert bad["request_id"] == answer.header("x-request-id")
+    assert control["path"] == "/control"
+    assert outcomes(proxy) == 2
+
+
 @pytest.mark.parametrize("form", ["default", "json"])
 def test_a_client_cannot_break_or_forge_a_line(logged, form):
     proxy, fake, lines = logged(form)

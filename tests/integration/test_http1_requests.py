@@ -2,18 +2,22 @@
 
 Promised: the list of TRAPS: content-length with transfer-encoding (either order), transfer-encoding on 1.0 or
 anything but exactly chunked, repeated content-length, odd sizes, bare LF or CR, obs-fold, space before the
-colon, two Hosts, absolute form that disagrees with Host, unknown versions. Upgrade: h2c is ignored. What goes
-to the replica is written anew: recomputed framing, no hop-by-hop fields.
+colon, two Hosts, unknown versions. An upgrade to anything but WebSocket is ignored, the absolute form says the
+host whatever Host does, and OPTIONS * is answered here. What goes to the replica is written anew: recomputed
+framing, no hop-by-hop fields.
 
 Shown: the bytes themselves, each followed by a request to /smuggled on the same connection; the replica must
 see neither.
 """
+
+import socket
 
 import pytest
 
 from support.configs import proxy_config
 from support.h1_client import H1Client
 from support.h1_wire import Closed
+from support.h2_client import H2Client
 from support.programs import Proxy
 from support.replica import Replica
 from support.waiting import equals
@@ -87,8 +91,6 @@ REFUSED = {
     "no Host": b"GET / HTTP/1.1\r\n\r\n",
     "a Host with a path": b"GET / HTTP/1.1\r\nhost: x/y\r\n\r\n",
     "a Host with userinfo": b"GET / HTTP/1.1\r\nhost: a@b\r\n\r\n",
-    "absolute form that disagrees with Host":
-        b"GET http://a/ HTTP/1.1\r\nhost: b\r\n\r\n",
     "version 2.0": b"GET / HTTP/2.0\r\nhost: x\r\n\r\n",
     "version 1.2": b"GET / HTTP/1.2\r\nhost: x\r\n\r\n",
     "version 0.9": b"GET /\r\n\r\n",
@@ -147,6 +149,10 @@ def test_it_is_refused_and_nothing_behind_it_is_read(served, name):
      b"http2-settings: AAMAAABkAAQAAP__\r\n\r\n", b"GET /"),
     (b"\r\nGET /after-an-empty-line HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /after-an-empty-line"),
     (b"GET http://x/absolute HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /absolute"),
+    (b"GET http://x/other-host HTTP/1.1\r\nhost: y\r\n\r\n", b"GET /other-host"),
+    (b"GET /empty-host HTTP/1.1\r\nhost:\r\n\r\n", b"GET /empty-host"),
+    (b"POST /upgrades HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2,h2c\r\ncontent-length: 1\r\n\r\na",
+     b"POST /upgrades"),
     (b"GET /1.0 HTTP/1.0\r\nhost: x\r\n\r\n", b"GET /1.0"),
     (b"POST / HTTP/1.1\r\nhost: x\r\nTransfer-Encoding: Chunked\r\n\r\n1;ext=\"v\"\r\na\r\n0\r\n\r\n",
      b"POST /"),
@@ -158,6 +164,79 @@ def test_what_is_odd_but_right_is_served(served, head, expected):
         client.send(head)
         answer = client.response()
         assert (answer.status, answer.body) == (200, expected)
+
+
+@pytest.mark.parametrize("up", ["h1", "h2"])
+def test_which_host_the_replica_is_told(replica, up):
+    fake = replica(up, handler=lambda request: request.respond())
+    proxy = Proxy(proxy_config([fake], route={"hosts": ["a.example"]}))
+    with H1Client(proxy.address) as client:
+        client.send(b"GET http://a.example/ HTTP/1.1\r\nhost: b.example\r\n\r\n")
+        assert client.response().status == 200
+        client.send(b"GET http://b.example/ HTTP/1.1\r\nhost: a.example\r\n\r\n")
+        assert client.response().status == 404
+        client.send(b"GET / HTTP/1.1\r\nhost:\r\n\r\n")
+        assert client.response().status == 404, "only a route for any host takes it"
+    request = fake.request(0)
+    assert (request.header("host") or request.authority) == "a.example"
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("client_class", [H1Client, H2Client])
+def test_options_of_the_server_as_a_whole_are_answered_here(served, client_class):
+    proxy, fake = served
+    fake.requests.clear()
+    rejected = proxy.metric("penstock_listener_rejected_total")
+    with client_class(proxy.address) as client:
+        answer = client.fetch("OPTIONS", "*", [("x-request-id", "mine")])
+        assert (answer.status, answer.body) == (200, b"")
+        assert "POST" in answer.header("allow") and answer.header("x-request-id") == "mine"
+        assert client.fetch("OPTIONS", "/").body == b"OPTIONS /", "of a resource: its own"
+    assert proxy.metric("penstock_listener_rejected_total") == rejected
+    assert [request.path for request in fake.requests] == ["/"]
+
+
+def half_closed(proxy, bytes_sent):
+    client = H1Client(proxy.address)
+    client.send(bytes_sent)
+    client.sock.shutdown(socket.SHUT_WR)
+    return client
+
+
+@pytest.mark.parametrize("request_sent", [
+    b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc"], ids=["get", "http10", "post"])
+def test_a_client_that_ends_its_direction_gets_its_answer(replica, request_sent):
+    fake = replica()
+    proxy = Proxy(proxy_config([fake]))
+    with half_closed(proxy, request_sent) as running, half_closed(proxy, request_sent) as waiting:
+        for client in running, waiting:
+            fake.request(0 if client is running else 1)
+            fake.requests[-1].respond(body=b"done")
+            answer = client.response()
+            assert (answer.status, answer.body) == (200, b"done")
+            client.wait_closed()
+    proxy.wait_empty()
+
+
+def test_a_client_that_has_closed_is_noticed_while_it_waits_and_while_it_runs(replica):
+    fake = replica(reset_ends_work=True)
+    proxy = Proxy(proxy_config([fake], cluster={"on_client_gone": "reset"}))
+    clients = [half_closed(proxy, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n") for _ in range(2)]
+    proxy.wait_queue(1, 1)
+    for client in clients:
+        client.close()
+    proxy.wait_empty()
+    assert len(fake.requests) <= 2
+
+
+def test_where_a_half_close_is_a_departure_nobody_is_answered(replica):
+    fake = replica(reset_ends_work=True)
+    proxy = Proxy(proxy_config([fake], listener={"half_close": "departure"},
+                               cluster={"on_client_gone": "reset"}))
+    with half_closed(proxy, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n") as client:
+        assert client.wait_closed() == b""
+    proxy.wait_empty()
 
 
 def test_pipelined_requests_are_answered_in_order(served):

@@ -181,7 +181,6 @@ def test_504_deadline_exceeded(replica):
     (413, "payload_too_large", b"POST /m HTTP/1.1\r\nhost: x\r\ncontent-length: 2000\r\n\r\n"),
     (414, "uri_too_long", b"GET /m/" + b"x" * 9000 + b" HTTP/1.1\r\nhost: x\r\n\r\n"),
     (417, None, b"POST /m HTTP/1.1\r\nhost: x\r\nexpect: magic\r\ncontent-length: 0\r\n\r\n"),
-    (421, "misdirected", b"GET http://a.example/m HTTP/1.1\r\nhost: b.example\r\n\r\n"),
     (431, "headers_too_large",
      b"GET /m HTTP/1.1\r\nhost: x\r\nlong: " + b"x" * 70000 + b"\r\n\r\n"),
     (505, None, b"GET /m HTTP/2.5\r\nhost: x\r\n\r\n"),

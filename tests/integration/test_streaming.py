@@ -186,6 +186,36 @@ def test_100_continue_is_sent_when_the_body_is_wanted(replica, down):
     assert len(fake.requests) == 1
 
 
+WONT = {
+    "queue_full": (429, {"queue": {"max_requests": 0}}),
+    "queue_bytes_full": (429, {"queue": {"max_bytes": "4KiB"}}),
+    "payload_too_large": (413, {"route": {"max_request_body": "4KiB"}}),
+    "not_found": (404, {"route": {"prefix": "/elsewhere"}}),
+    "overloaded": (503, {"limits": {"max_buffered": "64KiB"}}),
+}
+
+
+@pytest.mark.parametrize("down", ["h1", "h2"])
+@pytest.mark.parametrize("reason", WONT)
+def test_a_body_that_will_be_refused_is_not_asked_for(replica, down, reason):
+    status, options = WONT[reason]
+    fake = replica(handler=lambda request: None)
+    proxy = Proxy(proxy_config([fake], **options))
+    with H2Client(proxy.address) as other, CLIENTS[down](proxy.address) as client:
+        other.request(path="/elsewhere", body=b"x" * (70_000 if reason == "overloaded" else 1))  # it has the only slot
+        proxy.wait_queue(0, 1)
+        if reason == "overloaded":
+            assert proxy.metric("penstock_buffered_bytes") == 70_000, "it may have to be sent again"
+        expect = [("expect", "100-continue"), ("content-length", "50000")]
+        if down == "h1":
+            client.begin("POST", "/", expect)
+            answer = client.response()
+        else:
+            answer = client.request(headers=expect, end=False).end()
+        assert (answer.status, answer.reason) == (status, reason)
+        assert not answer.informational
+
+
 @pytest.mark.parametrize("down, up", PAIRS)
 def test_informational_responses_pass(replica, down, up):
     fake = replica(up)

@@ -16,6 +16,7 @@ class FakeStream final : public http::ServerStream {
  public:
   void sendInformational(int, const http::Headers&) override {}
   void sendContinue() override { continued = true; }
+  bool awaitsContinue() const override { return false; }
   void liftBodyPace() override { pace_lifted = true; }
   void sendHead(const http::ResponseHead& the_head, bool end_stream) override {
     EXPECT_FALSE(head.has_value()) << "answered twice";

@@ -1,5 +1,7 @@
 #include "proxy/filters/concurrency_target/concurrency_target_filter.h"
 
+#include <algorithm>
+
 namespace penstock::proxy {
 namespace {
 
@@ -26,6 +28,14 @@ Reason reasonOf(Refusal refusal) {
 
 FilterStatus ConcurrencyTargetFilter::onRequestHead(http::RequestHead&) {
   const bool ready = exchange_.requestComplete() || exchange_.isDuplex();
+  if (!ready && exchange_.awaitsContinue()) {
+    const std::uint64_t bytes = exchange_.requestHead().content_length.value_or(0);
+    if (const auto refusal =
+            queue().refusalNow(std::min(bytes, exchange_.route().request_buffer.count))) {
+      exchange_.reply(reasonOf(*refusal));
+    }
+    return FilterStatus::kStop;
+  }
   return ready && ask() ? FilterStatus::kContinue : FilterStatus::kStop;
 }
 

@@ -149,8 +149,8 @@ TEST(Http1Request, WithControlCharacterInAValueIsRefused) {
 TEST(Http1Request, NeedsExactlyOneValidHost) {
   expectRefused("GET / HTTP/1.1\r\n\r\n", Rejection::kBadRequest);
   expectRefused("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Rejection::kBadRequest);
-  for (const std::string_view host : {"", "a b", "a/b", "u@a", "a:b", "a:123456", "a:1:2", "a?b",
-                                      "a#b", "[::1", "::1", "[]", "a\\b", "[::1]x", "a,b]"}) {
+  for (const std::string_view host : {"a b", "a/b", "u@a", "a:b", "a:123456", "a:1:2", "a?b", "a#b",
+                                      "[::1", "::1", "[]", "a\\b", "[::1]x", "a,b]"}) {
     const auto got = read("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n");
     EXPECT_TRUE(got.rejected(Rejection::kBadRequest)) << host;
   }
@@ -158,6 +158,12 @@ TEST(Http1Request, NeedsExactlyOneValidHost) {
     const auto got = read("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n");
     EXPECT_FALSE(got.error.has_value()) << host;
   }
+}
+
+TEST(Http1Request, WithAnEmptyHostHasNoAuthority) {
+  const auto got = read("GET / HTTP/1.1\r\nHost:\r\n\r\n");
+  ASSERT_FALSE(got.error.has_value()) << got.error->detail;
+  EXPECT_EQ(got.messages[0].request.authority, "");
 }
 
 TEST(Http1Request, OfHttp10NeedsNoHostAndKeepsAliveOnlyWhenAsked) {
@@ -173,12 +179,19 @@ TEST(Http1Request, OfHttp10NeedsNoHostAndKeepsAliveOnlyWhenAsked) {
   EXPECT_FALSE(got.messages[0].keep_alive);
 }
 
-TEST(Http1Request, InAbsoluteFormMustAgreeWithHost) {
+TEST(Http1Request, InAbsoluteFormSaysTheHostItself) {
   const auto got = read("GET http://A.example:80?q HTTP/1.1\r\nHost: a.example\r\n\r\n");
   ASSERT_FALSE(got.error.has_value()) << got.error->detail;
   EXPECT_EQ(got.messages[0].request.path, "/?q");
-  expectRefused("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", Rejection::kMisdirected);
-  expectRefused("GET http://a/ HTTP/1.1\r\nHost: a:81\r\n\r\n", Rejection::kMisdirected);
+  EXPECT_EQ(got.messages[0].request.authority, "A.example:80");
+  for (const std::string_view host : {"b", "a:81", ""}) {
+    const auto other = read("GET http://a/x HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n");
+    ASSERT_FALSE(other.error.has_value()) << other.error->detail;
+    EXPECT_EQ(other.messages[0].request.authority, "a");
+    EXPECT_EQ(other.messages[0].request.path, "/x");
+  }
+  expectRefused("GET http://a/ HTTP/1.1\r\n\r\n", Rejection::kBadRequest);
+  expectRefused("GET http://a/ HTTP/1.1\r\nHost: u@a\r\n\r\n", Rejection::kBadRequest);
   expectRefused("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Rejection::kBadRequest);
   expectRefused("GET gopher://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Rejection::kBadRequest);
   expectRefused("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", Rejection::kBadRequest);
@@ -215,22 +228,25 @@ TEST(Http1Request, WithConnectOrTraceIsNotAllowed) {
   expectRefused(withFields("", "TRACE / HTTP/1.1"), Rejection::kMethodNotAllowed);
 }
 
-TEST(Http1Request, UpgradeToH2cIsIgnoredAndOthersMustBePossible) {
-  const auto h2c = read(
-      withFields("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
-                 "Content-Length: 2\r\n") +
-      "ab");
-  ASSERT_FALSE(h2c.error.has_value()) << h2c.error->detail;
-  EXPECT_EQ(h2c.messages[0].body, "ab");
-  EXPECT_EQ(h2c.messages[0].request.protocol, "");
-  EXPECT_TRUE(h2c.messages[0].request.headers.empty());
+TEST(Http1Request, UpgradesToOtherThanWebSocketAreIgnored) {
+  for (const std::string_view upgrade : {"h2c", "h2,h2c", "TLS/1.2", "h2c, other"}) {
+    const auto ignored =
+        read(withFields("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + std::string(upgrade) +
+                        "\r\nHTTP2-Settings: AAMA\r\nContent-Length: 2\r\n") +
+             "ab");
+    ASSERT_FALSE(ignored.error.has_value()) << ignored.error->detail;
+    EXPECT_EQ(ignored.messages[0].body, "ab");
+    EXPECT_EQ(ignored.messages[0].request.protocol, "");
+    EXPECT_TRUE(ignored.messages[0].request.headers.empty());
+  }
 
   EXPECT_EQ(read(withFields("Connection: Upgrade\r\nUpgrade: other\r\n", "GET / HTTP/1.1"))
                 .messages.at(0)
                 .request.method,
             "GET");
-  expectRefused(withFields("Connection: Upgrade\r\nUpgrade: other\r\nContent-Length: 2\r\n"),
-                Rejection::kBadRequest);
+  expectRefused(
+      withFields("Connection: Upgrade\r\nUpgrade: other, websocket\r\nContent-Length: 2\r\n"),
+      Rejection::kBadRequest);
 }
 
 TEST(Http1Request, UpgradeToWebSocketIsConnectAsOverHttp2) {

@@ -85,7 +85,6 @@ struct HeardRequest final : RequestHandler {
 };
 
 inline int statusOf(ServerConnection::Rejection why) {
-  using Rejection = ServerConnection::Rejection;
   switch (why) {
     case Rejection::kBadRequest:
     case Rejection::kWebSocketVersion:

@@ -151,6 +151,22 @@ TEST_F(AdmissionQueueTest, BytesAreFreeAgainOnceTheirRequestWaitsNoLonger) {
   collect();
 }
 
+TEST_F(AdmissionQueueTest, SaysBeforehandWhatItWouldRefuse) {
+  Replica& replica = readyReplica();
+  EXPECT_EQ(queue.refusalNow(5000), std::nullopt) << "a slot is free";
+  const auto running = arrive();
+  const auto first = arrive({.bytes = 600});
+  EXPECT_EQ(queue.refusalNow(400), std::nullopt);
+  EXPECT_EQ(queue.refusalNow(401), Refusal::kQueueBytesFull);
+  const auto others = arrive(4);
+  EXPECT_EQ(queue.refusalNow(0), Refusal::kQueueFull);
+  queue.drain();
+  EXPECT_EQ(queue.refusalNow(0), Refusal::kDraining);
+  EXPECT_EQ(now().arrivals, 6U) << "a question is no arrival";
+  EXPECT_EQ(now().in_flight, 1U);
+  queue.setAvailable(replica.id, false);
+}
+
 TEST_F(AdmissionQueueTest, LoweredBoundsDropNobodyAndRefuseNewcomers) {
   const auto callers = arrive(4);
   queue.setBounds(2, 1000);
