@@ -2,6 +2,7 @@
 
 systemd and other supervisors send SIGTERM to every process of a service at once. The sidecar acts
 on it: it finishes what runs. The worker ends when its socket ends, or when the sidecar kills it.
+SIGQUIT is left alone: inference engines end the process that they serve by it when they have failed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 _OF_THE_SERVICE = (
     signal.SIGHUP,
     signal.SIGINT,
-    signal.SIGQUIT,
     signal.SIGTERM,
     signal.SIGUSR1,
     signal.SIGUSR2,

@@ -256,7 +256,7 @@ def test_what_was_printed_last_is_not_lost(serve):
     assert "no newline" in sidecar.lines
 
 
-SERVICE = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+SERVICE = ["SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
 
 
 @pytest.mark.parametrize("model", [ECHO, "class Model:\n    async def predict(self, x): return x\n"])
