@@ -30,11 +30,10 @@ class ClientSocket:
         self._channel = channel
         self._credit = Credit(call, bound)
         self._lock = threading.Lock()
-        self._incoming: Deque[Any] = deque()
+        self._incoming: Optional[Deque[Any]] = deque()  # None: DONE follows, and no frame after it
         self._waiter: Any = None
         self.accepted = False
         self.over = False  # the client has ended it, or CLOSE is put
-        self._dropped = False  # DONE is about to be put: no frame may follow it
         self._close_code: Optional[int] = None
         self._close_reason = ""
 
@@ -50,7 +49,7 @@ class ClientSocket:
 
     def _deliver(self, item: Any) -> None:
         with self._lock:
-            if self._dropped:
+            if self._incoming is None:
                 _close(item)
                 return
             self._incoming.append(item)
@@ -64,6 +63,9 @@ class ClientSocket:
         self.accept_by_default()
         while True:
             with self._lock:
+                if self._incoming is None:
+                    item = None
+                    break
                 if self._incoming:
                     item = self._incoming[0]
                     if item is not None:  # the end stays in the queue: it is told again
@@ -132,7 +134,7 @@ class ClientSocket:
     def _put(self, frame: frames.Frame) -> bool:
         """False, and no frame, once the call is over: the model may have left a task behind."""
         with self._lock:
-            if self._dropped:
+            if self._incoming is None:
                 _close_frame(frame)
                 return False
             self._channel.put(frame)
@@ -142,10 +144,9 @@ class ClientSocket:
     def drop(self) -> None:
         """The end, before DONE: closes what the model has not looked at, and ends its waiting."""
         with self._lock:
-            self._dropped = True
-            items, self._incoming = self._incoming, deque([None])
+            items, self._incoming = self._incoming, None
             waiter, self._waiter = self._waiter, None
-        for item in items:
+        for item in items or ():
             _close(item)
         if waiter is not None:
             wake(waiter)
