@@ -85,11 +85,13 @@ Http2ClientConnection::Http2ClientConnection(net::EventLoop& loop,
       detect_(detect) {}
 
 bool Http2ClientConnection::canOpen() const {
-  return ready_ && !draining_ && session_.isOpen() &&
-         session_.streams().size() <
-             nghttp2_session_get_remote_settings(session_.native(),
-                                                 NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
+  return ready_ && !draining_ && session_.isOpen() && session_.streams().size() < streamLimit() &&
          nghttp2_session_check_request_allowed(session_.native()) != 0;
+}
+
+std::size_t Http2ClientConnection::streamLimit() const {
+  return nghttp2_session_get_remote_settings(session_.native(),
+                                             NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 bool Http2ClientConnection::takesWebSockets() const {
@@ -159,12 +161,25 @@ void Http2ClientConnection::onSettings(bool ack) {
     return;
   }
   if (std::exchange(ready_, true)) {
+    refuseHeldBack();
     owner_.onCapacity(*this);
     return;
   }
   session_.due(connected_at_, session_.limits().settings_ack_timeout);
   session_.due(session_.idleSince(), session_.limits().idle_timeout);
   owner_.onReady(*this);
+}
+
+void Http2ClientConnection::refuseHeldBack() {
+  std::size_t open = session_.streams().size();
+  const std::size_t limit = streamLimit();
+  for (const auto& stream : session_.streams()) {
+    auto& request = static_cast<Http2ClientStream&>(*stream);
+    if (open > limit && request.head_sent_ && !request.started_) {
+      session_.failLater(request, StreamEnd::kRefused, NGHTTP2_CANCEL);
+      --open;
+    }
+  }
 }
 
 void Http2ClientConnection::onHeadersBegin(std::int32_t, bool) {

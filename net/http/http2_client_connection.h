@@ -61,6 +61,10 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   TimePoint onTimer(TimePoint now) override;
 
   void acceptHead(Http2ClientStream& stream, bool end_stream);
+  std::size_t streamLimit() const;
+  // Ends requests that nghttp2 holds back because the peer has lowered its limit since they were
+  // opened: here they would wait without a bound.
+  void refuseHeldBack();
   void stopOpening();
   // What the peer says (or does not say) is not HTTP/2. True if the owner was told so.
   bool giveUpHttp2(NotHttp2 how);

@@ -39,6 +39,7 @@ Cluster::Cluster(const ClusterConfig& config, const Clock& clock, Metrics& metri
       "penstock_cluster_limit_exceeded_total",
       "Refusals by a replica that counted more requests than its limit; stays 0.", labels);
   publishQueue();
+  publishConnections();
 }
 
 void Cluster::publishQueue() {
@@ -68,6 +69,20 @@ void Cluster::publishQueue() {
     metrics_.callback(figure.name, figure.help, {{"cluster", config_.name}}, figure.counter,
                       [this, read = figure.read] { return read(queue_.snapshot()); });
   }
+}
+
+void Cluster::publishConnections() {
+  const MetricLabels labels{{"cluster", config_.name}};
+  metrics_.callback("penstock_cluster_connections",
+                    "Connections of the workers to replicas, those being made included.", labels,
+                    false, [this] { return static_cast<double>(connection_figures_.open.load()); });
+  metrics_.callback("penstock_cluster_connections_opened_total",
+                    "Connections that the workers have begun to make to replicas.", labels, true,
+                    [this] { return static_cast<double>(connection_figures_.opened.load()); });
+  metrics_.callback("penstock_cluster_stream_timeouts_total",
+                    "Requests put back because a replica allowed no stream for connect_timeout.",
+                    labels, true,
+                    [this] { return static_cast<double>(connection_figures_.no_stream.load()); });
 }
 
 ClusterSettings Cluster::settings() const {

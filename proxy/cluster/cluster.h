@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "net/http/pool_figures.h"
 #include "proxy/cluster/admission_queue.h"
 #include "proxy/config/config.h"
 #include "proxy/local_reply.h"
@@ -34,6 +35,8 @@ class Cluster {
   AdmissionQueue& queue() { return queue_; }
   const AdmissionQueue& queue() const { return queue_; }
   Metrics& metrics() { return metrics_; }
+  // Of the workers' connections to its replicas.
+  http::PoolFigures& connectionFigures() { return connection_figures_; }
 
   // The settings in effect.
   ClusterSettings settings() const;
@@ -80,6 +83,7 @@ class Cluster {
 
  private:
   void publishQueue();
+  void publishConnections();
   Counter& requestCounter(std::atomic<Counter*>& place, int status, std::string_view reason);
 
   const ClusterConfig config_;
@@ -89,6 +93,7 @@ class Cluster {
   std::move_only_function<void(const ClusterSettings&)> on_settings_;
   Metrics& metrics_;
   AdmissionQueue queue_;
+  http::PoolFigures connection_figures_;
   std::move_only_function<void(ReplicaId) const> on_failing_;
   std::move_only_function<void(ReplicaId) const> on_unreachable_;
   std::move_only_function<void(ReplicaId) const> on_sidecar_;

@@ -206,6 +206,7 @@ void readConnections(YamlMap& map, ClusterConfig& cluster) {
   }
   map.optional("connect_timeout", cluster.connect_timeout, kAnyTimeout);
   map.optional("max_connect_attempts", cluster.max_connect_attempts, {1, 10});
+  map.optional("max_connections", cluster.max_connections, {0, kMaxCount});
   map.optional("max_response_header_bytes", cluster.max_response_header_bytes, {1_KiB, 1_MiB});
   map.optional("max_response_header_fields", cluster.max_response_header_fields, {10, 10'000});
   map.optional("max_informational", cluster.max_informational, {0, 1'000});

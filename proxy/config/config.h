@@ -222,7 +222,10 @@ struct ClusterConfig : ClusterSettings {
   std::optional<ClusterTlsConfig> tls;
   ReplicasConfig replicas;
   Duration connect_timeout = 1s;
-  std::uint32_t max_connect_attempts = 3;          // connects for one request, 25–250 ms apart
+  std::uint32_t max_connect_attempts = 3;  // connects for one request, 25–250 ms apart
+  // To each replica, of each worker; beyond: requests wait for connect_timeout and are put back. 0:
+  // as many as the slots in use need.
+  std::uint32_t max_connections = 0;
   ByteSize max_response_header_bytes = 64_KiB;     // beyond: 502
   std::uint32_t max_response_header_fields = 100;  // beyond: 502
   std::uint32_t max_informational = 10;            // 1xx responses before the final one

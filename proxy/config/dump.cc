@@ -221,6 +221,7 @@ Json dump(const ClusterConfig& cluster) {
   }
   json["connect_timeout"] = toString(cluster.connect_timeout);
   json["max_connect_attempts"] = cluster.max_connect_attempts;
+  json["max_connections"] = cluster.max_connections;
   json["max_response_header_bytes"] = toString(cluster.max_response_header_bytes);
   json["max_response_header_fields"] = cluster.max_response_header_fields;
   json["max_informational"] = cluster.max_informational;

@@ -220,7 +220,8 @@ void Exchange::onTimer() {
 }
 
 void Exchange::replyOutOfTime() {
-  if (report_.attempts == 0) {
+  if (report_.attempts == 0 ||
+      (position_ + 1 == filters_.size() && !filters_.back()->mayHaveBegun())) {
     // Not executed, for want of a slot or of the rest of the request.
     reply(!request_complete_ && !isDuplex()            ? Reason::kRequestTimeout
           : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout

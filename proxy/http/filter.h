@@ -30,6 +30,8 @@ class Filter {
   // whoever gave the slot may find another, and then continues the request. Returns whether it
   // takes that on.
   virtual bool onPutBack(Slot&, bool /*back_off*/) { return false; }
+  // Of the last filter: whether a replica may have begun the request.
+  virtual bool mayHaveBegun() const { return true; }
   // The time asked for by Exchange::setTimer() has come.
   virtual void onTimer() {}
   // The client can take more of the response.

@@ -34,6 +34,10 @@ void CancelCall::onConnectFailed(net::CloseReason) {
   cluster_.endCancel(*this);
 }
 
+void CancelCall::onNoStream() {
+  cluster_.endCancel(*this);
+}
+
 void CancelCall::onEnd(http::StreamEnd) {
   stream_ = nullptr;
   cluster_.endCancel(*this);

@@ -20,6 +20,7 @@ class CancelCall final : public http::ResponseHandler, public http::StreamWaiter
 
   void onConnection(http::ClientConnection& connection) override;
   void onConnectFailed(net::CloseReason) override;
+  void onNoStream() override;
   void onInformational(http::ResponseHead) override {}
   void onResponseHead(http::ResponseHead, bool) override {}
   void onData(std::span<const std::uint8_t> data, bool) override { stream_->consume(data.size()); }

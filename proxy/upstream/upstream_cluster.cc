@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kGrantsPerTurn = 256;
 constexpr Duration kSweepInterval = std::chrono::seconds(1);
 
-http::PoolSettings poolSettings(const ClusterConfig& config, const net::TlsContext* tls) {
+http::PoolSettings poolSettings(Cluster& cluster, const net::TlsContext* tls) {
+  const ClusterConfig& config = cluster.config();
   http::PoolSettings settings;
   switch (config.protocol) {
     case UpstreamProtocol::kAuto:
@@ -32,6 +33,9 @@ http::PoolSettings poolSettings(const ClusterConfig& config, const net::TlsConte
   }
   settings.tls = tls;
   settings.connect_timeout = config.connect_timeout;
+  settings.stream_timeout = config.connect_timeout;
+  settings.max_connections = config.max_connections;
+  settings.figures = &cluster.connectionFigures();
   settings.idle_timeout_http1 = config.idle_timeout_http1;
   settings.idle_timeout_http2 = config.idle_timeout_http2;
   // The pool closes idle connections by its own count; the codec must not do it sooner.
@@ -56,7 +60,7 @@ UpstreamCluster::UpstreamCluster(net::EventLoop& loop, Cluster& cluster, const n
                  loop_.post([this] { collect(); });
                }
              }),
-      settings_(poolSettings(cluster.config(), tls)),
+      settings_(poolSettings(cluster, tls)),
       sweep_(loop, [this] { sweep(); }),
       attempt_prefix_(fmt::format("{:08x}{:08x}", std::random_device()(), std::random_device()())) {
   sweep_.armAfter(kSweepInterval);

@@ -149,6 +149,10 @@ void UpstreamRequest::onConnectFailed(net::CloseReason) {
   owner_->onUpstreamFailed(Failure::kConnectFailed);
 }
 
+void UpstreamRequest::onNoStream() {
+  owner_->onUpstreamFailed(Failure::kRefused);
+}
+
 void UpstreamRequest::onInformational(http::ResponseHead head) {
   if (owner_ != nullptr) {
     owner_->onUpstreamInformational(std::move(head));

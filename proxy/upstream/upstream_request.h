@@ -25,7 +25,8 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   // How an attempt failed. Not executed: the replica provably did not run it.
   enum class Failure {
     kConnectFailed,  // not executed
-    kRefused,        // not executed: REFUSED_STREAM, GOAWAY, lost before a byte was written
+    kRefused,        // not executed: REFUSED_STREAM, GOAWAY, lost before a byte was written, no
+                     // stream allowed in time
     kReset,          // the replica reset the stream
     kConnectionLost,
     kProtocolError,
@@ -81,6 +82,7 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
 
   void onConnection(http::ClientConnection& connection) override;
   void onConnectFailed(net::CloseReason reason) override;
+  void onNoStream() override;
   void onInformational(http::ResponseHead head) override;
   void onResponseHead(http::ResponseHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;

@@ -125,6 +125,10 @@ void UpstreamCall::onConnectFailed(net::CloseReason) {
   refuse(Refusal::kServerUnreachable);
 }
 
+void UpstreamCall::onNoStream() {
+  refuse(Refusal::kServerUnreachable);
+}
+
 void UpstreamCall::onConnection(http::ClientConnection& connection) {
   if (work_.head.isWebSocket() && !connection.takesWebSockets()) {
     endLater(Refusal::kNotImplemented);

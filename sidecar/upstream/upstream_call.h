@@ -74,6 +74,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
 
   void onConnection(http::ClientConnection& connection) override;
   void onConnectFailed(net::CloseReason reason) override;
+  void onNoStream() override;
   void onInformational(http::ResponseHead) override {}
   void onResponseHead(http::ResponseHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;

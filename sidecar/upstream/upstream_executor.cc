@@ -27,6 +27,7 @@ http::PoolSettings poolSettings(const UpstreamModel& model) {
   http::PoolSettings settings;
   settings.protocol = model.protocol;
   settings.connect_timeout = 5s;
+  settings.stream_timeout = 5s;
   settings.idle_timeout_http1 = kIdleTimeout;
   settings.idle_timeout_http2 = kIdleTimeout;
   settings.limits.idle_timeout = kIdleTimeout;

@@ -286,6 +286,10 @@ void RouterFilter::onTimer() {
     exchange_.setTimer(*this, next);
     return;
   }
+  if (!ready_) {
+    onUpstreamFailed(Failure::kRefused);  // it has no stream to be sent on
+    return;
+  }
   // A replica that does not take what has come is not the client's fault.
   const bool client_is_slow = awaitsUpload() && !exchange_.responseStarted() &&
                               last_activity_ + idleLimit() <= exchange_.loop().clock().now() &&

@@ -18,6 +18,7 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
 
   FilterStatus onRequestHead(http::RequestHead& head) override;
   void onRequestBody() override;
+  bool mayHaveBegun() const override { return ready_; }
   void onTimer() override;
   void onResponseSendReady() override;
   void onRequestDropped() override;

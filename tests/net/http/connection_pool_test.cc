@@ -15,9 +15,11 @@ using namespace std::chrono_literals;
 struct Waiter final : StreamWaiter {
   void onConnection(ClientConnection& connection) override { protocol = connection.protocol(); }
   void onConnectFailed(net::CloseReason) override { failed = true; }
+  void onNoStream() override { no_stream = true; }
 
   std::optional<Protocol> protocol;
   bool failed = false;
+  bool no_stream = false;
 };
 
 class ConnectionPoolTest : public ::testing::Test {
@@ -80,6 +82,56 @@ TEST_F(ConnectionPoolTest, TwoDeathsInMidGreetingAreNotTwoHangUpsInARow) {
   replica.emplace(loop, FakeReplica::Speaks::kHttp2AndHttp1, address);
   replica->hang_ups = 1;
   EXPECT_EQ(connect(pool), Protocol::kHttp2);
+}
+
+TEST_F(ConnectionPoolTest, GivesUpOnAServerThatAllowsNoStreamAndKeepsTwoConnections) {
+  FakeReplica replica(loop);
+  replica.max_streams = 0;
+  PoolFigures figures;
+  PoolSettings impatient = settings;
+  impatient.stream_timeout = 50ms;
+  impatient.figures = &figures;
+  ConnectionPool pool(loop, replica.address(), impatient);
+  for (int i = 0; i < 4; ++i) {
+    Waiter waiter;
+    pool.wait(waiter);
+    ASSERT_TRUE(net::runUntil(loop, [&] { return waiter.no_stream; }));
+    EXPECT_FALSE(waiter.failed);
+  }
+  EXPECT_EQ(replica.connections, 2);
+  EXPECT_EQ(figures.open, 2);
+  EXPECT_EQ(figures.opened, 2u);
+  EXPECT_EQ(figures.no_stream, 4u);
+}
+
+TEST_F(ConnectionPoolTest, AReplicaThatEndsWhileItIsUsedUpIsConnectedToAgainAfterAPause) {
+  FakeReplica replica(loop);
+  replica.max_streams = 0;
+  PoolSettings patient = settings;
+  patient.stream_timeout = 5s;
+  ConnectionPool pool(loop, replica.address(), patient);
+  Waiter waiter;
+  pool.wait(waiter);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return replica.connections == 2; }));
+  replica.max_streams = 1;
+  replica.hangUp();
+  EXPECT_TRUE(net::runUntil(loop, [&] { return waiter.protocol.has_value(); }));
+  EXPECT_EQ(replica.connections, 3);
+}
+
+TEST(ConnectBackOff, DoublesFromOneUselessConnectionToTheNextUntilOneIsUsed) {
+  const TimePoint now{};
+  ConnectBackOff back_off;
+  EXPECT_TRUE(back_off.allows(now));
+  for (const Duration pause : {25ms, 50ms, 100ms, 200ms, 400ms, 800ms, 1000ms, 1000ms}) {
+    back_off.onUseless(now);
+    EXPECT_EQ(back_off.next(), now + pause);
+    EXPECT_FALSE(back_off.allows(now));
+  }
+  back_off.onUsed();
+  EXPECT_TRUE(back_off.allows(now));
+  back_off.onUseless(now);
+  EXPECT_EQ(back_off.next(), now + 25ms);
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ class FakeReplica final : private net::Listener::Handler {
   std::string last_path;
   std::string last_authority;
   std::optional<http::Protocol> last_protocol;
+  std::uint32_t max_streams = 100;  // of HTTP/2 connections to come
 
  private:
   struct Request final : http::RequestHandler {
@@ -143,6 +144,7 @@ class FakeReplica final : private net::Listener::Handler {
     auto connection = std::make_unique<net::Connection>(loop_, std::move(fd), peer_address, nullptr,
                                                         net::Connection::Options{});
     peer.hangs_up = connections <= hang_ups;
+    limits_.max_streams = max_streams;
     if (speaks_ == Speaks::kHttp2AndHttp1 && !peer.hangs_up) {
       peer.http = http::ServerConnection::make(loop_, std::move(connection), limits_, peer);
     } else {

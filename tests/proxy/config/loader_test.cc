@@ -178,6 +178,7 @@ TEST(ConfigLoader, GivesClustersTheDocumentedDefaults) {
   EXPECT_EQ(cluster.queue.timeout, 600s);
   EXPECT_EQ(cluster.connect_timeout, 1s);
   EXPECT_EQ(cluster.max_connect_attempts, 3U);
+  EXPECT_EQ(cluster.max_connections, 0U);
   EXPECT_EQ(cluster.max_response_header_bytes, 64_KiB);
   EXPECT_EQ(cluster.max_response_header_fields, 100U);
   EXPECT_EQ(cluster.max_informational, 10U);
