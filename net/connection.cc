@@ -151,10 +151,10 @@ void Connection::State::updateWatch() {
 }
 
 void Connection::State::closeAfterFlush() {
-  if (phase == Phase::kOpen) {
+  if (phase == Phase::kOpen && write_error == 0) {
     phase = Phase::kFlushing;
     flush_work.schedule();
-  } else if (phase == Phase::kConnecting || phase == Phase::kHandshaking) {
+  } else if (phase == Phase::kOpen || phase == Phase::kConnecting || phase == Phase::kHandshaking) {
     ending = CloseReason::kLocal;
     flush_work.schedule();
   }
@@ -214,6 +214,7 @@ std::unique_ptr<Connection> Connection::connect(EventLoop& loop, const Address& 
                                                  peer, tls, options);
   State& state = *connection->state_;
   state.phase = State::Phase::kConnecting;
+  state.side = State::Side::kConnected;
   state.connect_deadline = connect_deadline;
   state.ending = begun ? CloseReason::kNone : CloseReason::kConnectFailed;
   return connection;

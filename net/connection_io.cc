@@ -38,6 +38,10 @@ bool wouldBlock(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
 }
 
+bool isGone(int error) {
+  return error == ECONNRESET || error == EPIPE;
+}
+
 }  // namespace
 
 void Connection::State::onReadable() {
@@ -170,7 +174,7 @@ void Connection::State::onEndOfFile() {
     fail(CloseReason::kHandshakeFailed);
     return;
   }
-  if (tls != nullptr && !tls->peerSaidGoodbye()) {
+  if (write_error == ECONNRESET || (tls != nullptr && !tls->peerSaidGoodbye())) {
     // Cut off: what was read may not be all that was sent.
     fail(CloseReason::kPeerReset);
     return;
@@ -188,8 +192,21 @@ void Connection::State::onReadError(int error) {
     fail(CloseReason::kHandshakeFailed);
     return;
   }
-  const bool reset = error == ECONNRESET || error == EPIPE || error == ETIMEDOUT;
-  fail(reset ? CloseReason::kPeerReset : CloseReason::kIoError);
+  fail(isGone(error) || error == ETIMEDOUT ? CloseReason::kPeerReset : CloseReason::kIoError);
+}
+
+// A peer that has said all it has to say may close while more is sent to it: its answer is read
+// first. The error of the socket is used up, so an end of file that follows a reset is no end.
+void Connection::State::onWriteError(int error) {
+  if (side != Side::kConnected || phase != Phase::kOpen || read_closed || !isGone(error)) {
+    onReadError(error);
+    return;
+  }
+  write_error = error;
+  blocked = false;
+  timer.disarm();
+  updateWatch();
+  onReadable();
 }
 
 void Connection::State::discard() {
@@ -298,7 +315,7 @@ bool Connection::State::send(Buffer& bytes, std::size_t& written) {
       return true;
     }
     if (!wouldBlock(errno)) {
-      onReadError(errno);
+      onWriteError(errno);
       return false;
     }
   }

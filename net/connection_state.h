@@ -24,6 +24,9 @@ struct Connection::State {
     kClosed,
   };
 
+  // Which of the two sides asked for the connection, and so waits for answers on it.
+  enum class Side : std::uint8_t { kAccepted, kConnected };
+
   State(EventLoop& loop, UniqueFd fd, const Address& peer, Phase phase, Options options);
 
   void setTls(const TlsContext& context);
@@ -32,7 +35,9 @@ struct Connection::State {
   void closeNow();
   // Closes and tells the handler: its last call.
   void fail(CloseReason reason);
-  bool writes() const { return phase == Phase::kOpen || phase == Phase::kFlushing; }
+  bool writes() const {
+    return write_error == 0 && (phase == Phase::kOpen || phase == Phase::kFlushing);
+  }
 
   void onReady(FdWatch::Ready ready);
   void onTimer();
@@ -47,6 +52,7 @@ struct Connection::State {
   void deliverDecrypted();
   void onEndOfFile();
   void onReadError(int error);
+  void onWriteError(int error);
   void discard();
 
   void onFlush();
@@ -68,7 +74,10 @@ struct Connection::State {
   std::string_view alpn;
   Deadline connect_deadline = Deadline::never();
   std::uint32_t linger_bytes = 0;
+  // Why nothing more can be written, while what the peer has sent before is still read.
+  int write_error = 0;
   Phase phase;
+  Side side = Side::kAccepted;
   // Why the connection ends as soon as the loop gets there; kNone: it does not.
   CloseReason ending = CloseReason::kNone;
   std::uint8_t pause_reasons = 0;

@@ -177,8 +177,20 @@ void Http2Session::endAll(StreamEnd end) {
   while (!streams_.empty()) {
     Http2Stream& stream = *streams_.back();
     stream.on_wire_ = false;
-    endStream(stream, end != StreamEnd::kLocal && !stream.started_ ? StreamEnd::kRefused : end);
+    endStream(stream, atEnd(stream, end));
   }
+}
+
+// How a stream ends with its connection.
+StreamEnd Http2Session::atEnd(const Http2Stream& stream, StreamEnd end) const {
+  if (end == StreamEnd::kLocal) {
+    return end;
+  }
+  if (!stream.started_) {
+    return StreamEnd::kRefused;
+  }
+  // A server that has answered may leave without the rest of the request.
+  return side_ == Side::kClient && stream.read_ended_ ? StreamEnd::kComplete : end;
 }
 
 void Http2Session::add(std::unique_ptr<Http2Stream> stream) {

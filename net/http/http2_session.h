@@ -122,6 +122,7 @@ class Http2Session {
   // Takes it out of the list, to be freed at the end of the turn.
   void retire(Http2Stream& stream);
   void endAll(StreamEnd end);
+  StreamEnd atEnd(const Http2Stream& stream, StreamEnd end) const;
   void deliverPending();
   void onTimerFired();
 

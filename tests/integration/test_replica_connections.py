@@ -7,10 +7,13 @@ bounded, and counts as not executed.
 Shown: replicas that count their connections, and allow streams as the test says.
 """
 
+import h2.exceptions
 import h2.settings
+import pytest
 
 from support.configs import proxy_config
 from support.h2_client import H2Client
+from support.h2_wire import StreamGone
 from support.programs import Proxy
 from support.waiting import eventually, settled
 
@@ -115,4 +118,36 @@ def test_max_connections_bounds_them(replica):
             fake.request(index).respond(body=b"x")
         assert [stream.response().status for stream in streams] == [200] * 4
     assert fake.accepted == 1
+    proxy.wait_empty()
+
+
+def upload(client, stream):
+    """Sends what fits; whether the answer has come."""
+    try:
+        client.send_what_fits(stream.id, b"y" * 65536)
+    except (StreamGone, h2.exceptions.ProtocolError):
+        return True
+    return stream.ended
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_an_early_answer_is_read_although_the_rest_cannot_be_written(replica, protocol):
+    """Whether the proxy writes or reads first is the kernel's to say, so it is tried often."""
+    fake = replica(protocol=protocol)
+
+    def refuse(request):
+        request.end_work()
+        request.respond(401, body=b"who are you?")
+        request.connection.close(abrupt=True)
+    fake.on_head = refuse
+    proxy = Proxy(proxy_config([fake], target=1, route={"request_buffer": "16KiB"}, cluster={
+        "protocol": "http1" if protocol == "h1" else "h2",
+        "ejection": {"consecutive_failures": 1}}))
+    for _ in range(40):
+        with H2Client(proxy.address) as client:
+            stream = client.request(body=b"x" * 16384, end=False)
+            eventually(lambda: upload(client, stream), "the answer")
+            answer = stream.end()
+            assert (answer.status, bytes(answer.body)) == (401, b"who are you?"), answer
+    assert proxy.metric("penstock_cluster_requests_total", cluster="m", code="401", reason="none") == 40
     proxy.wait_empty()

@@ -25,6 +25,13 @@ class ConnectTest : public testing::Test {
     connection_->start(handler_);
   }
   bool turnUntil(const std::function<bool()>& done) { return net::turnUntil(loop_, done); }
+  static UniqueFd accept(const UniqueFd& listening) {
+    UniqueFd far;
+    while (!far.valid()) {
+      far = UniqueFd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
+    return far;
+  }
   bool closedWith(CloseReason reason) {
     return turnUntil([this] { return handler_.closed > 0; }) && handler_.close_reason == reason &&
            handler_.closed == 1 && !connection_->isOpen();
@@ -80,6 +87,47 @@ TEST_F(ConnectTest, GivesUpAtItsDeadline) {
   EXPECT_EQ(handler_.closed, 0);
   clock_.advance(milliseconds(1));
   EXPECT_TRUE(closedWith(CloseReason::kConnectTimeout));
+}
+
+TEST_F(ConnectTest, ReadsWhatThePeerSaidBeforeItReset) {
+  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
+  connectTo(boundAddress(listening.get()));
+  ASSERT_TRUE(turnUntil([&] { return handler_.connected == 1; }));
+  UniqueFd far = accept(listening);
+  handler_.when_asked = [&](Buffer& output) {
+    output.append("more of the question");
+    if (far.valid()) {
+      ::send(far.get(), "the answer", 10, MSG_NOSIGNAL);
+      const linger now{.l_onoff = 1, .l_linger = 0};
+      ::setsockopt(far.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+      far.reset();
+    }
+  };
+  connection_->flushLater();
+  EXPECT_TRUE(closedWith(CloseReason::kPeerReset));
+  EXPECT_EQ(handler_.received, "the answer");
+  EXPECT_EQ(handler_.peer_closed, 0) << "after a reset an end of file ends nothing";
+}
+
+TEST_F(ConnectTest, ReadsToItsEndWhatAPeerSaidThatTakesNoMore) {
+  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
+  connectTo(boundAddress(listening.get()));
+  ASSERT_TRUE(turnUntil([&] { return handler_.connected == 1; }));
+  UniqueFd far = accept(listening);
+  handler_.when_asked = [&](Buffer& output) {
+    output.append("more of the question");
+    if (far.valid()) {
+      ::send(far.get(), "the answer", 10, MSG_NOSIGNAL);
+      far.reset();
+    }
+  };
+  connection_->flushLater();
+  EXPECT_TRUE(turnUntil([&] { return handler_.peer_closed == 1 || handler_.closed == 1; }));
+  EXPECT_EQ(handler_.received, "the answer");
+  EXPECT_EQ(handler_.peer_closed, 1);
+  connection_->output().append("and more");
+  connection_->closeAfterFlush();
+  EXPECT_TRUE(closedWith(CloseReason::kLocal));
 }
 
 TEST_F(ConnectTest, EndsWhenAskedToCloseBeforeItIsConnected) {
