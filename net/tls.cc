@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <ctime>
 #include <optional>
 #include <span>
@@ -28,8 +29,10 @@ constexpr std::string_view kH2 = "\x02h2";
 constexpr std::string_view kHttp1 = "\x08http/1.1";
 
 std::unexpected<Error> sslFailure(std::string_view what) {
-  const unsigned long code = ERR_peek_last_error();
-  const char* reason = ERR_reason_error_string(code);
+  // The first is the cause; of the system's errors OpenSSL knows only that there was one.
+  const unsigned long code = ERR_peek_error();
+  const char* reason =
+      ERR_SYSTEM_ERROR(code) ? std::strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
   ERR_clear_error();
   return failure(fmt::format("{}: {}", what, reason == nullptr ? "unknown error" : reason));
 }

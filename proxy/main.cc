@@ -8,6 +8,7 @@
 #include "base/signals.h"
 #include "proxy/config/overrides.h"
 #include "proxy/server.h"
+#include "proxy/start_files.h"
 
 namespace {
 
@@ -73,13 +74,16 @@ int main(int argc, char** argv) {
   if (!start) {
     return complain(start.error().message);
   }
+  const SteadyClock clock;
   if (options.mode == "validate") {
+    if (const auto usable = checkStartFiles(start->config, clock); !usable) {
+      return complain(usable.error().message);
+    }
     std::printf("%s: valid\n", options.config_file.c_str());
     return 0;
   }
   ignoreStraySignals();
   raiseOpenFileLimit();
-  const SteadyClock clock;
   Logger log({.level = *parseLogLevel(options.log_level), .program = "penstock-proxy"});
   auto server = Server::make(*start, PENSTOCK_VERSION, options.workers, clock, log);
   if (!server) {

@@ -247,6 +247,7 @@ std::vector<ClusterStatus> Server::clusterStatuses() const {
   std::vector<ClusterStatus> statuses;
   for (std::size_t i = 0; i < clusters_.size(); ++i) {
     statuses.push_back(statusOf(*clusters_[i], *health_[i]));
+    statuses.back().trouble = providers_[i]->trouble();
   }
   return statuses;
 }

@@ -91,6 +91,9 @@ Json warningsJson(const ClusterStatus& cluster) {
                        std::to_string(cluster.predict_concurrency) +
                        " of replicas, which cannot be reached");
   }
+  if (!cluster.trouble.empty()) {
+    warnings.push_back(cluster.trouble);
+  }
   return warnings;
 }
 

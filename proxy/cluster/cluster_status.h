@@ -14,6 +14,8 @@ struct ClusterStatus {
   QueueConfig bounds;
   std::vector<ReplicaStatus> replicas;
   std::uint32_t predict_concurrency = 0;  // the highest reported
+  std::string
+      trouble{};  // why replicas that there should be are not there; empty if none is missing
 };
 
 inline ClusterStatus statusOf(const Cluster& cluster, const ReplicaHealth& health) {

@@ -43,6 +43,13 @@ Fleet ProcessProvider::fleet() const {
           .start_up = times_.last_start.value_or(Fleet{}.start_up)};
 }
 
+std::string ProcessProvider::trouble() const {
+  const auto troubled = std::ranges::find_if(
+      processes_, [](const auto& process) { return !process->trouble().empty(); });
+  return troubled == processes_.end() ? std::string()
+                                      : "a replica is not started: " + (*troubled)->trouble();
+}
+
 // Of equals the youngest, so that the others' caches stay warm.
 ProcessProvider::Processes::iterator ProcessProvider::leastNeeded() {
   const auto need = [](const auto& process) {

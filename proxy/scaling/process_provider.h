@@ -29,6 +29,7 @@ class ProcessProvider final : public ReplicaProvider, private ReplicaScaler {
   // Every process at once; stopped is called when the last one has ended.
   void stop(std::move_only_function<void()> stopped) override;
   ReplicaScaler* scaler() override { return this; }
+  std::string trouble() const override;
 
  private:
   using Processes = std::vector<std::unique_ptr<ReplicaProcess>>;

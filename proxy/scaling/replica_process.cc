@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/quantity.h"
 #include "net/listener.h"
 #include "net/process/program_path.h"
 
@@ -68,6 +69,7 @@ void ReplicaProcess::start() {
   if (const Result<void> launched = launch(); !launched) {
     logger_.error("replica not started",
                   {{"cluster", cluster_}, {"why", launched.error().message}});
+    trouble_ = launched.error().message;
     startAgainLater();
   }
 }
@@ -117,6 +119,7 @@ Result<void> ReplicaProcess::launch() {
 
 void ReplicaProcess::onReady() {
   start_timeout_.disarm();
+  trouble_.clear();
   ready_since_ = loop_.now();
   times_.started(*ready_since_ - started_at_);
 }
@@ -130,6 +133,7 @@ std::uint32_t ReplicaProcess::inFlight() const {
 }
 
 void ReplicaProcess::onStartTimeout() {
+  trouble_ = "not ready within start_timeout (" + penstock::toString(config_.start_timeout) + ")";
   logger_.warning(
       "replica not ready in time",
       {{"cluster", cluster_}, {"address", address_}, {"pid", std::int64_t{child_->pid()}}});
@@ -164,6 +168,9 @@ void ReplicaProcess::onExit(const std::string& how) {
   if (const auto since = std::exchange(ready_since_, std::nullopt);
       since.has_value() && loop_.now() - *since >= policy_.reset_after) {
     back_off_ = policy_.first;
+  }
+  if (trouble_.empty()) {
+    trouble_ = "it ended: " + how;
   }
   startAgainLater();
 }

@@ -61,6 +61,8 @@ class ReplicaProcess {
   bool ready() const;
   // Requests that it has been given and has not finished.
   std::uint32_t inFlight() const;
+  // What went wrong since it was ready last; empty if nothing did.
+  const std::string& trouble() const { return trouble_; }
 
  private:
   std::vector<std::string> command(const net::Address& address) const;
@@ -83,6 +85,7 @@ class ReplicaProcess {
   std::optional<net::ChildLog> log_;
   std::optional<ReplicaId> id_;
   std::string address_;
+  std::string trouble_;
   TimePoint started_at_{};
   std::optional<TimePoint> ready_since_;
   TimePoint stop_asked_at_{};

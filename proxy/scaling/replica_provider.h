@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "proxy/scaling/desired_replicas.h"
 
@@ -30,6 +31,8 @@ class ReplicaProvider {
   virtual void stop(std::move_only_function<void()> stopped) = 0;
   // Null where somebody else decides how many replicas there are.
   virtual ReplicaScaler* scaler() { return nullptr; }
+  // Why replicas that there should be are not there, for the operator; empty if nothing is wrong.
+  virtual std::string trouble() const { return {}; }
 };
 
 }  // namespace penstock::proxy

@@ -4,15 +4,18 @@ Promised: an unknown key, a duplicate key, a wrong unit, a value out of range, a
 error "file:line:col: what was expected"; exit code 1, before any port is opened; `--mode validate` checks and
 exits 0 or 1. The sidecar treats a model's config.yaml alike.
 
-Shown: each file below is right but for one thing; the place of the fault is marked with ⟦⟧ right in
+Shown: each file below is right but for one thing; files that it names are told by name; the place of the fault is marked with ⟦⟧ right in
 front of it, and the mark gives the expected line and column.
 """
 
+import os
 import re
 import socket
 
 import pytest
+import yaml
 
+from support.certificates import Certificates
 from support.programs import SOURCE, binary, run_to_end
 
 GOOD = """\
@@ -158,9 +161,51 @@ def test_an_address_in_use_is_an_error_not_a_crash(tmp_path):
 
 @pytest.mark.parametrize("file", sorted((SOURCE / "configs").glob("*.yaml")),
                          ids=lambda file: file.name)
-def test_the_configurations_in_the_tree_are_valid(file):
-    code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file, "--mode", "validate"])
+def test_the_configurations_in_the_tree_are_valid(file, named_files):
+    code, _, errors = run_to_end([os.path.abspath(binary("penstock-proxy")), "-c", file, "--mode", "validate"],
+                                 cwd=named_files)
     assert code == 0, errors
+
+
+@pytest.fixture(scope="module")
+def named_files(tmp_path_factory):
+    """A folder with the files that the configurations in the tree name."""
+    folder = tmp_path_factory.mktemp("named")
+    certificates = Certificates(folder)
+    for name in ("clients-ca.crt", "replicas-ca.crt"):
+        (folder / name).write_bytes((folder / "ca.crt").read_bytes())
+    (folder / "admin.token").write_text("0123456789abcdef\n")
+    assert certificates["server.key"]
+    return folder
+
+
+FILES = {
+    "certificate": ("tls: { certificate: nope.crt, private_key: server.key }", "listener", "nope.crt", "No such file"),
+    "key": ("tls: { certificate: server.crt, private_key: nope.key }", "listener", "nope.key", "No such file"),
+    "not a key": ("tls: { certificate: server.crt, private_key: server.crt }", "listener", "server.crt", ""),
+    "another's key": ("tls: { certificate: server.crt, private_key: client.key }", "listener", "client.key",
+                      "key values mismatch"),
+    "clients' CA": ("tls: { certificate: server.crt, private_key: server.key, client_ca: nope.crt }", "listener",
+                    "nope.crt", "No such file"),
+    "replicas' CA": ("tls: { ca: nope.crt, server_name: x }", "cluster", "nope.crt", ""),
+    "token": ("token_file: nope.token", "admin", "nope.token", "No such file"),
+}
+
+
+@pytest.mark.parametrize("mode", ["validate", "serve"])
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, named_files, mode, what):
+    written, owner, name, why = FILES[what]
+    config = yaml.safe_load(GOOD)
+    place = {"listener": config["listeners"][0], "cluster": config["clusters"][0],
+             "admin": config.setdefault("admin", {"address": "127.0.0.1:0"})}[owner]
+    place |= yaml.safe_load(written)
+    file = tmp_path / "proxy.yaml"
+    file.write_text(yaml.safe_dump(config))
+    code, _, errors = run_to_end([os.path.abspath(binary("penstock-proxy")), "-c", file, "--mode", mode],
+                                 cwd=named_files)
+    assert code == 1 and owner in errors and name in errors and why in errors, errors
+
 
 
 MODEL_FAULTS = {

@@ -197,3 +197,12 @@ def test_children_inherit_no_descriptors_of_the_proxy(tmp_path):
     Proxy(process_config([str(script), "{address}"]), ready=False)
     eventually(record.exists, "it was started", patience(10))
     assert "socket:" not in record.read_text() and "eventpoll" not in record.read_text()
+
+
+@pytest.mark.parametrize("command, why", [
+    ("no-such-program", "no-such-program"), ("/bin/false", "it ended: exit code 1")])
+def test_clusters_says_why_a_replica_is_not_started(command, why):
+    proxy = Proxy(proxy_config([], cluster={"replicas": {"process": {"command": [command, "{address}"]}}}),
+                  ready=False)
+    warning, = eventually(lambda: proxy.cluster()["warnings"], "a warning")
+    assert warning.startswith("a replica is not started: ") and why in warning
