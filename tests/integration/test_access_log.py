@@ -21,7 +21,7 @@ DEFAULT = re.compile(
     r'^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "(?P<method>\S+) (?P<path>\S+) (?P<protocol>\S+)" '
     r'(?P<status>\d+) (?P<flags>\S+) (?P<received>\d+) (?P<sent>\d+) (?P<duration>\d+) '
     r'(?P<service>\d+|-) "(?P<forwarded>[^"]*)" "(?P<agent>(?:[^"\\]|\\.)*)" "(?P<id>[^"]*)" '
-    r'"(?P<authority>[^"]*)" "(?P<upstream>[^"]*)"')
+    r'"(?P<authority>[^"]*)" "(?P<upstream>[^"]*)".* client=(?P<client>\S+)$')
 
 
 @pytest.fixture
@@ -56,6 +56,16 @@ def test_the_default_format_is_envoys(logged):
     assert (first["status"], first["received"], first["sent"]) == ("200", "3", "5")
     assert (first["agent"], first["id"], first["upstream"]) == ("agent/1", "id-1", fake.address)
     assert second["protocol"] == "HTTP/1.1" and second["authority"] == "h.example"
+    assert first["client"].startswith("127.0.0.1:") and second["client"].startswith("127.0.0.1:")
+
+
+def test_the_default_format_tells_the_client_of_a_request_without_a_route(logged):
+    proxy, _, lines = logged("default", route={"prefix": "/v1"})
+    with H1Client(proxy.address) as client:
+        assert client.fetch("GET", "/none", [("x-forwarded-for", "192.0.2.7")]).status == 404
+        port = client.sock.getsockname()[1]
+    line = DEFAULT.match(lines(1)[0])
+    assert (line["flags"], line["client"]) == ("not_found", f"127.0.0.1:{port}")
 
 
 def test_json_tells_waiting_replica_attempts_and_reason(logged):

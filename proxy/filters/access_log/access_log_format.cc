@@ -85,6 +85,9 @@ std::string formatDefault(const AccessLogEntry& entry) {
   appendQuoted(line, report.replica);
   fmt::format_to(std::back_inserter(line), " waited_ms={:.3f} attempts={}",
                  milliseconds(report.waited), report.attempts);
+  // x-forwarded-for may be all the client's own invention, and is missing where no route matched.
+  line += " client=";
+  appendField(line, entry.client);
   return line;
 }
 

@@ -36,7 +36,8 @@ class AccessLogFormatTest : public ::testing::Test {
 TEST_F(AccessLogFormatTest, WritesEnvoysDefaultFormatAndOurOwnFields) {
   EXPECT_EQ(formatDefault(entry()),
             "[2023-11-14T22:13:20.042Z] \"POST /predict HTTP/2\" 200 - 3 4 12 7 \"10.0.0.1\" "
-            "\"curl/8\" \"id-1\" \"model.example\" \"127.0.0.1:8090\" waited_ms=1.500 attempts=2");
+            "\"curl/8\" \"id-1\" \"model.example\" \"127.0.0.1:8090\" waited_ms=1.500 attempts=2 "
+            "client=127.0.0.1:5000");
 }
 
 TEST_F(AccessLogFormatTest, WritesADashForWhatIsAbsentAndTheReasonAsFlags) {
@@ -47,7 +48,7 @@ TEST_F(AccessLogFormatTest, WritesADashForWhatIsAbsentAndTheReasonAsFlags) {
   report_.status = 429;
   EXPECT_EQ(formatDefault(entry()),
             "[2023-11-14T22:13:20.042Z] \"- - HTTP/2\" 429 queue_full 3 4 12 - \"-\" \"-\" \"-\" "
-            "\"-\" \"-\" waited_ms=1.500 attempts=2");
+            "\"-\" \"-\" waited_ms=1.500 attempts=2 client=127.0.0.1:5000");
 }
 
 TEST_F(AccessLogFormatTest, TellsTheMethodOfAWebSocketAsItWasSent) {
