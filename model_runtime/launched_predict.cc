@@ -7,7 +7,7 @@ namespace penstock::runtime {
 
 void Runtime::LaunchedPredict::launch(PredictGate::Waiter& waiter) {
   Request& request = static_cast<Request&>(waiter);
-  Request::Launch& launch = request.launch.emplace();
+  Request::Launch& launch = request.launch.emplace(Request::Launch{});
   launch.began = runtime_.clock_.now();
   if (!request.cancelled()) {
     launch.result = runtime_.guarded(

@@ -60,8 +60,8 @@ std::string PythonRuntime::onLoaded(std::string_view payload) {
   operations_.clear();
   for (int i = 0; i <= static_cast<int>(Operation::kWebSocket); ++i) {
     const auto operation = static_cast<Operation>(i);
-    if (std::ranges::find(object["operations"], toString(operation)) !=
-        object["operations"].end()) {
+    if (std::ranges::any_of(object["operations"],
+                            [&](const auto& name) { return name == toString(operation); })) {
       operations_.insert(operation);
     }
   }
