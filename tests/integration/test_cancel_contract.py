@@ -16,7 +16,7 @@ from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body, times
 from support.programs import Proxy, Sidecar
-from support.waiting import SLOWNESS, equals, eventually
+from support.waiting import SLOWNESS, equals, eventually, patience
 
 LONG_MS = int(20000 * SLOWNESS)
 
@@ -84,7 +84,7 @@ def test_the_slot_stays_taken_until_the_replica_has_ended(replica, protocol, lea
             stream.reset()
         else:
             client.close(abrupt=True)
-        assert left.cancelled.wait(10)
+        assert left.cancelled.wait(patience(10))
         assert fake.cancels == [left.attempt_id] and not left.peer_gone
         assert (proxy.waiting(), proxy.in_flight()) == (1, 1)
         assert "waiter" not in fake.ids

@@ -13,7 +13,7 @@ from support.configs import proxy_config
 from support.h1_client import H1Client
 from support.h2_client import H2Client
 from support.programs import Proxy
-from support.waiting import eventually
+from support.waiting import eventually, patience
 
 HEADERS = [("x-request-timeout-ms", "%d"), ("x-envoy-upstream-rq-timeout-ms", "%d"),
            ("grpc-timeout", "%dm"), ("grpc-timeout", "%d000u")]
@@ -135,20 +135,20 @@ def test_silence_in_the_middle_of_a_stream_cuts_it_off(replica):
             stream.data(len(stream.answer.body) + 4)
         answer = stream.end()
         assert not stream.complete and answer.reset is not None
-        assert request.cancelled.wait(10)
+        assert request.cancelled.wait(patience(10))
     proxy.wait_empty()
 
 
 def test_the_silence_of_waiting_does_not_count(replica):
     fake = replica()
-    proxy = Proxy(proxy_config([fake], route={"stream_idle_timeout": "500ms"}))
+    proxy = Proxy(proxy_config([fake], route={"stream_idle_timeout": "1s"}))
     with H2Client(proxy.address) as client:
         blocker = client.request()
         request = fake.request(0)
         request.start(200)
         waiter = client.request()
         proxy.wait_queue(waiting=1, in_flight=1)
-        while proxy.cluster()["oldest_wait_seconds"] < 1.0:
+        while proxy.cluster()["oldest_wait_seconds"] < 1.5:
             request.send(b".")
         request.finish()
         assert blocker.response().status == 200

@@ -110,7 +110,7 @@ def test_a_second_signal_stops_at_once(replica, second):
 def test_the_sidecar_finishes_what_runs_and_what_waits_at_the_gate():
     sidecar = Sidecar(EXAMPLES / "stages")
     with H2Client(sidecar.address) as client:
-        body = stages_body(predict_ms=int(300 * SLOWNESS))
+        body = stages_body(predict_ms=int(1000 * SLOWNESS))
         streams = [client.request(path="/predict", body=body) for _ in range(2)]
         eventually(lambda: sidecar.metric("penstock_in_flight") == 2)
         sidecar.signal(signal.SIGTERM)
@@ -121,7 +121,7 @@ def test_the_sidecar_finishes_what_runs_and_what_waits_at_the_gate():
 def test_a_draining_sidecar_refuses_new_work_as_not_executed():
     sidecar = Sidecar(EXAMPLES / "stages")
     with H2Client(sidecar.address) as client:
-        running = client.request(path="/predict", body=stages_body(predict_ms=int(600 * SLOWNESS)))
+        running = client.request(path="/predict", body=stages_body(predict_ms=int(1500 * SLOWNESS)))
         eventually(lambda: sidecar.metric("penstock_in_flight") == 1)
         sidecar.signal(signal.SIGTERM)
         eventually(lambda: client.goaway or sidecar.logged("draining"), "the drain has begun")

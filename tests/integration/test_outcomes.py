@@ -54,10 +54,7 @@ def served(fakes, **options):
         yield proxy, client
         for fake in fakes:
             if not isinstance(fake, str):
-                fake.handler = lambda request: request.respond()
-                for request in list(fake.requests):
-                    if request.working:
-                        request.respond()
+                fake.answer_all()
         proxy.wait_empty()
 
 

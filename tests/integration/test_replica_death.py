@@ -44,9 +44,7 @@ def test_only_what_ran_on_it_is_lost_and_the_waiters_run_on_the_other(replica, p
         for test_id in lost:
             answer = streams[test_id].response()
             assert (answer.status, answer.reason) == (502, "replica_connection_lost")
-        other.handler = lambda request: request.respond()
-        for request in list(other.requests):
-            request.respond()
+        other.answer_all()
         for test_id in set(streams) - set(lost):
             assert streams[test_id].response(30).status == 200, test_id
         proxy.wait_empty()
@@ -55,13 +53,12 @@ def test_only_what_ran_on_it_is_lost_and_the_waiters_run_on_the_other(replica, p
 
 
 def test_the_waiters_of_a_single_replica_run_when_it_is_back(replica):
-    fake = replica()
+    fake = replica(handler=lambda request: None if request.id == "0" else request.respond())
     proxy = Proxy(proxy_config([fake]))
     with H2Client(proxy.address) as client:
         streams = send(client, 5)
         proxy.wait_queue(waiting=4, in_flight=1)
         fake.wait_count(1)
-        fake.handler = lambda request: request.respond()
         fake.hang_up(abrupt=True)
         assert streams["0"].response().status == 502
         for number in range(1, 5):

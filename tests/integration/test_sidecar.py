@@ -13,7 +13,7 @@ from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body
 from support.programs import Sidecar
-from support.waiting import SLOWNESS, equals
+from support.waiting import SLOWNESS, equals, eventually
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_unknown_paths_methods_and_bodies(sidecar):
 
 def test_the_second_wall_refuses_what_is_too_much_as_not_executed(sidecar):
     with H2Client(sidecar.address) as client:
-        body = stages_body(predict_ms=int(300 * SLOWNESS))
+        body = stages_body(predict_ms=int(1000 * SLOWNESS))
         running = [client.request(path="/predict", body=body) for _ in range(3)]
         equals(lambda: sidecar.metric("penstock_in_flight"), 3)
         refused = client.fetch(path="/predict", body=body)
@@ -90,4 +90,4 @@ def test_it_starts_only_when_the_body_is_complete(sidecar):
 def test_requests_are_counted_by_stage_and_outcome(sidecar):
     before = sidecar.metric("penstock_requests_total") or 0
     assert fetch(sidecar.address, "POST", "/predict", body=stages_body()).status == 200
-    assert sidecar.metric("penstock_requests_total") > before
+    eventually(lambda: sidecar.metric("penstock_requests_total") > before)

@@ -29,7 +29,7 @@ def sidecar():
 
 def test_predict_runs_in_the_order_in_which_preprocessing_ended(sidecar):
     with H2Client(sidecar.address) as client:
-        blocker = predict(client, predict_ms=8 * UNIT_MS)
+        blocker = predict(client, predict_ms=20 * UNIT_MS)
         equals(lambda: sidecar.metric("penstock_gate_in_predict"), 1)
         spans = {"late": 5, "early": 1, "middle": 3}
         streams = {name: predict(client, preprocess_ms=span * UNIT_MS, predict_ms=10, echo=name)
@@ -62,7 +62,7 @@ def test_as_many_as_the_predict_concurrency_are_in_predict(lanes, tmp_path):
 
 def test_a_waiter_whose_deadline_passes_leaves_without_predict(sidecar):
     with H2Client(sidecar.address) as client:
-        blocker = predict(client, predict_ms=8 * UNIT_MS)
+        blocker = predict(client, predict_ms=20 * UNIT_MS)
         equals(lambda: sidecar.metric("penstock_gate_in_predict"), 1)
         hurried = predict(client, [("x-request-timeout-ms", str(2 * UNIT_MS))])
         answer = hurried.response()
@@ -77,10 +77,10 @@ def test_a_waiter_whose_deadline_passes_leaves_without_predict(sidecar):
 @pytest.mark.parametrize("how", ["reset", "connection"])
 def test_a_waiter_whose_client_goes_leaves_at_once(sidecar, how):
     with H2Client(sidecar.address) as client:
-        blocker = predict(client, predict_ms=8 * UNIT_MS)
+        blocker = predict(client, predict_ms=20 * UNIT_MS)
         equals(lambda: sidecar.metric("penstock_gate_in_predict"), 1)
         other = H2Client(sidecar.address)
-        leaver = predict(other, predict_ms=20 * UNIT_MS)
+        leaver = predict(other, predict_ms=40 * UNIT_MS)
         stayer = predict(client)
         equals(lambda: sidecar.metric("penstock_gate_waiting"), 2)
         if how == "reset":
@@ -90,7 +90,8 @@ def test_a_waiter_whose_client_goes_leaves_at_once(sidecar, how):
         equals(lambda: sidecar.metric("penstock_in_flight"), 2)
         assert not blocker.ended
         ended = times(blocker.response(), "predict")[1]
-        assert times(stayer.response(), "predict")[0] - ended < 0.05 * SLOWNESS + 0.05
+        # Long before the leaver would have been through.
+        assert times(stayer.response(), "predict")[0] - ended < 10 * UNIT_MS / 1000
         other.close()
 
 
@@ -117,8 +118,8 @@ def test_a_flood_of_slow_preprocessing_does_not_delay_who_is_in_predict(sidecar)
         streams = [predict(flood, preprocess_ms=3 * UNIT_MS) for _ in range(100)]
         first, second = one.response(), two.response()
         for answer in (first, second):
-            assert times(answer, "postprocess")[0] - times(answer, "predict")[1] < UNIT_MS / 2000
-        assert times(second, "predict")[0] - times(first, "predict")[1] < UNIT_MS / 2000
+            assert times(answer, "postprocess")[0] - times(answer, "predict")[1] < 2 * UNIT_MS / 1000
+        assert times(second, "predict")[0] - times(first, "predict")[1] < 2 * UNIT_MS / 1000
         for stream in streams:
             assert stream.response(60).status == 200
 

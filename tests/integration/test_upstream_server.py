@@ -164,7 +164,7 @@ def test_a_server_that_does_not_end_a_request_is_waited_for_no_longer_than_the_h
     server.reset_ends_work = False
     sidecar = front(server, on_client_gone="wait", hang_timeout="100ms")
     with H2Client(sidecar.address) as client:
-        hanging = post(client, "hanging", headers=[("x-request-timeout-ms", "200")])
+        hanging = post(client, "hanging", headers=[("x-request-timeout-ms", "1000")])
         server.by_id("hanging")
         wait_gate(sidecar, 0, 1)
         following = post(client, "following")
@@ -176,7 +176,7 @@ def test_a_server_that_does_not_end_a_request_is_waited_for_no_longer_than_the_h
 
 
 def test_the_gate_bounds_waiting_in_number_and_time(server, front):
-    sidecar = front(server, max_waiting=1, gate_timeout=f"{int(300 * SLOWNESS)}ms")
+    sidecar = front(server, max_waiting=1, gate_timeout=f"{int(1500 * SLOWNESS)}ms")
     with H2Client(sidecar.address) as client:
         held = post(client, "held")
         server.by_id("held")

@@ -18,7 +18,7 @@ from support.programs import Proxy, Sidecar
 from support.waiting import SLOWNESS, equals
 
 # Spans that the replica is asked to take; margins are a share of them.
-UNIT_MS = int(120 * max(1, SLOWNESS))
+UNIT_MS = int(240 * max(1, SLOWNESS))
 UNIT = UNIT_MS / 1000
 
 

@@ -228,14 +228,25 @@ class Replica:
         return not request.control
 
     def completed(self, request):
+        """Called by the connections. Under one lock it is decided who answers the request."""
         with self.lock:
             if request.connection.life != self.life:
                 return
+            handler = self.handler
+            request.complete.set()
             self.changed.notify_all()
-        if self.handler and self.threaded:
-            threading.Thread(target=self.handler, args=(request,), daemon=True).start()
-        elif self.handler:
-            self.handler(request)
+        if handler and self.threaded:
+            threading.Thread(target=handler, args=(request,), daemon=True).start()
+        elif handler:
+            handler(request)
+
+    def answer_all(self, handler=lambda request: request.respond()):
+        """From now on every request is answered so, and each that is held already."""
+        with self.lock:
+            self.handler = handler
+            held = [r for r in self.requests if r.working and r.complete.is_set()]
+        for request in held:
+            handler(request)
 
     def work_ended(self, request):
         with self.lock:

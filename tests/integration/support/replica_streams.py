@@ -132,7 +132,6 @@ class H1Exchange(Exchange):
             self.trailers = wire.chunks(self.body.extend)
         else:
             wire.counted(int(find(self.headers, "content-length", 0)), self.body.extend)
-        self.complete.set()
 
     def informational(self, status, headers=()):
         self.connection.write(head_bytes(f"HTTP/1.1 {status} Informational", headers))
@@ -270,7 +269,6 @@ class H2ReplicaConnection(H2Endpoint):
         elif isinstance(event, h2.events.TrailersReceived):
             exchange.trailers = event.headers
         elif isinstance(event, h2.events.StreamEnded):
-            exchange.complete.set()
             self.replica.completed(exchange)
         elif isinstance(event, h2.events.StreamReset):
             exchange.reset_code = int(event.error_code)
