@@ -181,6 +181,29 @@ http::Headers makeGrpcTrailers(Reason reason, std::string_view detail) {
   return trailers;
 }
 
+http::GrpcStatus grpcStatusOf(int http_status) {
+  switch (http_status) {
+    case 404:
+    case 405:
+    case 501:
+      return kUnimplemented;
+    case 413:
+    case 429:
+    case 431:
+      return kResourceExhausted;
+    case 499:
+      return kCancelled;
+    case 502:
+    case 503:
+      return kUnavailable;
+    case 408:
+    case 504:
+      return kDeadlineExceeded;
+    default:
+      return kInternal;
+  }
+}
+
 LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message) {
   LocalReply reply;
   reply.head.status = 200;

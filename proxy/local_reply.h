@@ -72,6 +72,9 @@ http::ResponseHead makeOptionsReply();
 // The trailers that end a gRPC response which has begun already.
 http::Headers makeGrpcTrailers(Reason reason, std::string_view detail);
 
+// What a gRPC client takes an HTTP status for that came without a status of gRPC's own.
+http::GrpcStatus grpcStatusOf(int http_status);
+
 // A trailers-only reply with a status of gRPC's own.
 LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message);
 

@@ -24,6 +24,8 @@ http::Limits connectionLimits() {
   http::Limits limits;
   // A proxy resets for all its clients.
   limits.client_resets = {.burst = 10'000, .per_second = 1'000};
+  // Its clients are proxies, which end their direction only when they give a request up.
+  limits.half_close = http::HalfClose::kDeparture;
   return limits;
 }
 

@@ -69,6 +69,7 @@ class Exchange final : public http::RequestHandler {
   // What is buffered and not sent on yet.
   net::Buffer& requestBody() { return body_; }
   bool isWebSocket() const { return kind_ == Kind::kWebSocket; }
+  bool isGrpc() const { return kind_ == Kind::kGrpc; }
   // A WebSocket or gRPC: client and replica may speak in turns, and either may be the first. So its
   // body is not waited for before a replica has it.
   bool isDuplex() const { return kind_ != Kind::kPlain; }

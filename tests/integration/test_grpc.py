@@ -276,6 +276,36 @@ def test_more_than_the_request_buffer_is_sent_once_and_its_client_is_not_held_ba
     proxy.wait_empty()
 
 
+@pytest.mark.parametrize("status, reason, told", [
+    (502, "server_connection_lost", UNAVAILABLE), (503, "model_overloaded", UNAVAILABLE),
+    (504, "deadline_exceeded", DEADLINE_EXCEEDED), (413, "body_too_large", RESOURCE_EXHAUSTED)])
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "open"])
+def test_what_a_sidecar_refuses_in_http_is_a_status_too(replica, status, reason, told, complete):
+    fake = replica("h2", sidecar=True)
+    proxy = Proxy(proxy_config([fake]))
+    with H2Client(proxy.address) as client:
+        stream = begin(client)
+        stream.send(b"ping", end=complete)
+        fake.by_id("a").wait_body(4)
+        fake.by_id("a").respond(status, [("x-penstock-reason", reason)], b'{"error": {}}')
+        answer = stream.end()
+        assert (answer.status, answer.body, answer.reason) == (200, b"", reason)
+        assert status_of(answer) == told and answer.header("grpc-message").endswith(reason)
+        proxy.wait_queue(0, 0)
+    proxy.wait_empty()
+
+
+def test_another_servers_own_answer_in_http_passes_as_it_is(replica):
+    fake = replica("h2")
+    proxy = Proxy(proxy_config([fake]))
+    with H2Client(proxy.address) as client:
+        stream = begin(client, body=b"ping")
+        fake.by_id("a").respond(404, [("content-type", "text/plain")], b"no such thing")
+        answer = stream.end()
+        assert (answer.status, answer.body, status_of(answer)) == (404, b"no such thing", None)
+    proxy.wait_empty()
+
+
 @pytest.mark.parametrize("sidecar", [False, True], ids=["server", "sidecar"])
 def test_a_client_that_cancels_in_mid_call_ends_it_at_the_replica(replica, sidecar):
     fake = replica("h2", sidecar=sidecar)

@@ -50,7 +50,7 @@ def test_waiters_are_served_the_moment_a_replica_becomes_healthy(replica):
         proxy.wait_queue(waiting=5, in_flight=0)
         fake.ready = True
         assert [stream.response().status for stream in streams] == [200] * 5
-    assert proxy.logged("replica ready", cluster="m", address=fake.address)
+    proxy.wait_log("replica ready", cluster="m", address=fake.address)
 
 
 def test_a_running_request_outlives_its_replicas_health(replica):

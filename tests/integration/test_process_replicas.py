@@ -54,7 +54,7 @@ def test_it_starts_its_replica_waits_for_it_and_passes_its_log_on():
     ready = proxy.wait_log("replica ready", cluster="m")
     assert proxy.cluster()["replicas"][0]["address"] == ready["address"]
     assert proxy.cluster()["replicas"][0]["state"] == "ready"
-    assert proxy.logged("model ready", program="penstock-sidecar"), proxy.tail()
+    proxy.wait_log("model ready", program="penstock-sidecar")
     pids = children(proxy.pid)
     assert len(pids) == 1
     assert proxy.stop() == 0
@@ -109,7 +109,7 @@ def test_restarts_back_off(tmp_path):
     times = [float(start) for start in starts()]
     gaps = [after - before for before, after in zip(times, times[1:])]
     assert gaps[0] > 0.8 and gaps[1] > 1.7, gaps
-    assert proxy.logged("listening", listener="ingress"), "the proxy itself is up"
+    proxy.wait_log("listening", listener="ingress")
     assert proxy.stop() == 0
 
 

@@ -114,7 +114,7 @@ def test_an_exception_in_a_stage_is_that_requests_own(served, what):
     assert served.fetch(body(id=1)).json() == {"id": 1}
     assert served.worker() == worker
     sentence = {"raise": "RuntimeError: on request", "sys.exit": "SystemExit: 3"}[what]
-    assert len(served.sidecar.logged(f"predict raised {sentence}")) == 1
+    equals(lambda: len(served.sidecar.logged(f"predict raised {sentence}")), 1)
 
 
 CONTENT = """
@@ -188,7 +188,7 @@ def test_a_worker_that_ends_costs_only_what_it_ran(served, what):
     assert served.sidecar.metric("penstock_worker_restarts_total") == 1
     assert [note for note in served.stage.notes("predict") if note[1] == "dies"] == [["predict", "dies"]]
     if what == "garbage":
-        assert served.sidecar.logged("the model's worker broke the protocol and is killed")
+        served.sidecar.wait_log("the model's worker broke the protocol and is killed")
 
 
 def test_who_only_waits_when_the_worker_is_killed_is_run_by_the_next(served):

@@ -111,6 +111,22 @@ TEST(LocalReply, PercentEncodesTheGrpcMessage) {
   EXPECT_EQ(reply.head.headers.get("grpc-message"), "50%25 %C3%A9%0A~");
 }
 
+TEST(LocalReply, EndsABegunGrpcResponseWithTheSameStatus) {
+  const http::Headers trailers = makeGrpcTrailers(Reason::kReplicaTimeout, "");
+  EXPECT_EQ(trailers.get("grpc-status"), "4");
+  EXPECT_EQ(trailers.get("grpc-message"), "the replica did not answer in time");
+  EXPECT_EQ(trailers.get("x-penstock-reason"), "replica_timeout");
+}
+
+TEST(LocalReply, HasAGrpcStatusForEachOfHttp) {
+  EXPECT_EQ(grpcStatusOf(503), http::GrpcStatus::kUnavailable);
+  EXPECT_EQ(grpcStatusOf(504), http::GrpcStatus::kDeadlineExceeded);
+  EXPECT_EQ(grpcStatusOf(499), http::GrpcStatus::kCancelled);
+  EXPECT_EQ(grpcStatusOf(413), http::GrpcStatus::kResourceExhausted);
+  EXPECT_EQ(grpcStatusOf(404), http::GrpcStatus::kUnimplemented);
+  EXPECT_EQ(grpcStatusOf(500), http::GrpcStatus::kInternal);
+}
+
 TEST(LocalReply, AsksForAtLeastOneSecondOfPatience) {
   const auto patience = [](Duration wait) {
     const LocalReply reply = makeLocalReply(Reason::kQueueFull, "", "", false, wait);

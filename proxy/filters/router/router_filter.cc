@@ -1,9 +1,11 @@
 #include "proxy/filters/router/router_filter.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/load_report/load_report_header.h"
+#include "net/http/grpc.h"
 #include "proxy/http/client_fields.h"
 #include "proxy/http/request_deadline.h"
 
@@ -176,12 +178,27 @@ void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
     exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));
   }
   accountBacklog();
+  if (translateRefusal(head)) {
+    return;
+  }
   exchange_.sendResponseHead(std::move(head), end_stream);
   if (end_stream) {
     endEarly();
   } else if (exchange_.isTunnel()) {
     forwardBody();
   }
+}
+
+bool RouterFilter::translateRefusal(const http::ResponseHead& head) {
+  const auto reason = head.headers.get("x-penstock-reason");
+  if (!exchange_.isGrpc() || !reason || http::isGrpc(head.headers)) {
+    return false;
+  }
+  LocalReply refusal = makeGrpcReply(grpcStatusOf(head.status),
+                                     "the replica refused the request: " + std::string(*reason));
+  refusal.head.headers.add("x-penstock-reason", *reason);
+  exchange_.sendResponseHead(std::move(refusal.head), true);
+  return true;
 }
 
 void RouterFilter::onUpstreamData(std::span<const std::uint8_t> data, bool end_stream) {

@@ -34,6 +34,8 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   void onUpstreamEnd() override;
 
   void askForLoadReport(http::Headers& headers);
+  // A sidecar refuses in HTTP's words. True: its gRPC client has been told in gRPC's.
+  bool translateRefusal(const http::ResponseHead& head);
   void forwardBody();
   // Of a piece of the body that is about to go out.
   void keepCopy(const net::Buffer& piece, bool complete);
