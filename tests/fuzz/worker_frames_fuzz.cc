@@ -1,5 +1,6 @@
 // Frames of a Python worker that has been sent four requests: whatever it says, each listener hears
-// of its request in order and of its end once.
+// of its request in order and of its end once. The first byte says whether the model has a
+// preprocess.
 
 #include <array>
 #include <cstddef>
@@ -63,16 +64,18 @@ class MemoryFile {
   net::UniqueFd fd_;
 };
 
-std::string greeting() {
+std::string greeting(std::string_view loaded) {
   std::string bytes;
   FrameWriter(bytes, FrameType::kHello, 0).put(std::uint32_t{2});
-  FrameWriter(bytes, FrameType::kLoaded, 0)
-      .put(std::string_view(R"({"operations":["predict","websocket"]})"));
+  FrameWriter(bytes, FrameType::kLoaded, 0).put(loaded);
   return bytes;
 }
 
-void run(std::string_view frames) {
-  static const MemoryFile greets(greeting());
+void run(bool preprocess, std::string_view frames) {
+  static const MemoryFile without(greeting(R"({"operations":["predict","websocket"]})"));
+  static const MemoryFile with(
+      greeting(R"({"operations":["predict","websocket"],"preprocess":"sync"})"));
+  const MemoryFile& greets = preprocess ? with : without;
   static const SteadyClock clock;
   static Logger log({.level = LogLevel::kError, .program = "fuzz"});
   const MemoryFile says(frames);
@@ -122,6 +125,8 @@ void run(std::string_view frames) {
 }  // namespace penstock::runtime
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  penstock::runtime::run({reinterpret_cast<const char*>(data), size});
+  if (size > 0) {
+    penstock::runtime::run((data[0] & 1) != 0, {reinterpret_cast<const char*>(data) + 1, size - 1});
+  }
   return 0;
 }
