@@ -98,9 +98,12 @@ std::expected<Row, std::string_view> parseRow(std::string_view line, bool tokens
   if (!context || !generated) {
     return std::unexpected("expected a number of tokens, 0 or more");
   }
-  return Row{.at = *at,
-             .service = model.base_seconds + model.per_context_token_seconds * *context +
-                        model.per_generated_token_seconds * *generated};
+  const double service = model.base_seconds + model.per_context_token_seconds * *context +
+                         model.per_generated_token_seconds * *generated;
+  if (service > kLongestSeconds) {
+    return std::unexpected("expected tokens that take ten years at most");
+  }
+  return Row{.at = *at, .service = service};
 }
 
 void chomp(std::string& line) {
@@ -149,6 +152,10 @@ Result<Load> readTrace(const std::string& file, const ServiceModel& model) {
   }
   if (rows.empty()) {
     return failure(fmt::format("{}:2: expected at least one request", file));
+  }
+  const auto [first, last] = std::ranges::minmax(rows, {}, &Row::at);
+  if (last.at - first.at > kLongestSeconds) {
+    return failure(fmt::format("{}: expected a trace of ten years at most", file));
   }
   return toLoad(std::move(rows), tokens);
 }

@@ -76,6 +76,20 @@ TEST_F(TraceTest, SaysWhereItIsWrong) {
   }
 }
 
+TEST_F(TraceTest, RefusesTimesThatNoClockHolds) {
+  const std::string tokens = "TIMESTAMP,ContextTokens,GeneratedTokens\n";
+  EXPECT_EQ(errorOf(tokens + "2023-11-16 18:17:03,1,300000000\n"), "none");
+  const auto slow = [&](double per_token) {
+    folder_.write("slow.csv", tokens + "2023-11-16 18:17:03,300000000,0\n");
+    return readTrace(folder_.path("slow.csv"), {.per_context_token_seconds = per_token});
+  };
+  EXPECT_TRUE(slow(1).has_value());
+  ASSERT_FALSE(slow(86'400).has_value());
+  EXPECT_NE(slow(86'400).error().message.find("take ten years at most"), std::string::npos);
+  EXPECT_EQ(errorOf(tokens + "1023-11-16 18:17:03,1,1\n9023-11-16 18:17:03,1,1\n"),
+            "trace.csv: expected a trace of ten years at most");
+}
+
 TEST_F(TraceTest, NamesAFileThatIsMissing) {
   const auto load = readTrace(folder_.path("none.csv"), {});
   ASSERT_FALSE(load.has_value());
