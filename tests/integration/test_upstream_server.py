@@ -220,6 +220,22 @@ def test_a_server_that_takes_no_connection_did_not_execute(server, front):
     wait_gate(sidecar, 0, 0)
 
 
+def test_an_early_answer_is_read_although_the_rest_of_the_upload_cannot_be_written(server, front):
+    """Whether the sidecar writes or reads first is the kernel's to say, so it is tried often."""
+    sidecar = front(server)
+
+    def refuse(request):
+        request.end_work()
+        request.respond(413, body=b"too much")
+        request.connection.close(abrupt=True)
+    server.on_head = refuse
+    with H2Client(sidecar.address) as client:
+        for _ in range(20):
+            answer = client.fetch("POST", CHAT, body=b"x" * 4_000_000)
+            assert (answer.status, answer.body) == (413, b"too much"), answer
+    wait_gate(sidecar, 0, 0)
+
+
 def test_a_connection_lost_before_the_head_is_a_502(server, front):
     sidecar = front(server)
     with H2Client(sidecar.address) as client:
