@@ -331,14 +331,14 @@ std::unique_ptr<PythonRuntime::Request> PythonRuntime::take(Request& request) {
   return std::move(node.mapped());
 }
 
-void PythonRuntime::finish(Request& request, End end) {
-  count(request, end);
+void PythonRuntime::finish(Request& request, End end, std::uint8_t fault) {
+  count(request, end, fault);
   std::unique_ptr<Request> owned = take(request);
   owned->listener.onEnd(end);
   loop_.destroyLater(std::move(owned));
 }
 
-void PythonRuntime::count(const Request& request, End end) {
+void PythonRuntime::count(const Request& request, End end, std::uint8_t fault) {
   using Kind = Outcome::Kind;
   Outcome outcome;
   const bool was_ready = request.prepared || !request.preprocesses;
@@ -347,7 +347,8 @@ void PythonRuntime::count(const Request& request, End end) {
                                 : Stage::kPreprocess;
   switch (end) {
     case End::kFinished:
-      outcome.kind = Kind::kSucceeded;
+      outcome.kind = fault == 0 ? Kind::kSucceeded : Kind::kModelError;
+      outcome.error.kind = fault == 1 ? ErrorKind::kBadInput : ErrorKind::kInternal;
       break;
     case End::kAborted:
     case End::kUnfit:

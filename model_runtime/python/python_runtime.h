@@ -182,9 +182,10 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   void onDue(Request& request);
   void stop(Request& request, End end);
   void leave(Request& request, End end);
-  void finish(Request& request, End end);
+  // fault: PROTOCOL.md's outcome of a stream that ended.
+  void finish(Request& request, End end, std::uint8_t fault = 0);
   void finishLater(Request& request, End end);
-  void count(const Request& request, End end);
+  void count(const Request& request, End end, std::uint8_t fault);
   std::unique_ptr<Request> take(Request& request);
 
   // What the worker says (python_runtime_frames.cc).

@@ -243,7 +243,7 @@ std::string PythonRuntime::onDone(Request& request, Frame& frame) {
   // A stream that was cancelled, and came to its end all the same, has been given up already.
   constexpr std::array kEnds{End::kCancelled, End::kFinished,         End::kAborted,
                              End::kCancelled, End::kDeadlineExceeded, End::kCancelled};
-  finish(request, request.end_as.value_or(kEnds[kind]));
+  finish(request, request.end_as.value_or(kEnds[kind]), how);
   return {};
 }
 

@@ -142,6 +142,21 @@ TEST_F(WorkerFailuresTest, AFieldsValueIsTheBytesThatItsCodePointsStandFor) {
   EXPECT_EQ(heard.fields[0].second, "\xe9\xff~");
 }
 
+TEST_F(WorkerFailuresTest, AStreamThatEndedIsCountedByItsFault) {
+  start();
+  const std::pair<const char*, const char*> rows[] = {
+      {"0", "succeeded"}, {"1", "bad_input"}, {"2", "failed"}};
+  for (const auto& [fault, outcome] : rows) {
+    Heard heard;
+    submit(heard, R"([["await","go"],["started"],["head",500],["chunk","x"],["ended"],["done",1,)" +
+                      std::string(fault) + "]]");
+    runUntilOver(heard);
+    EXPECT_EQ(heard.end, End::kFinished);
+    EXPECT_THAT(metrics_.render(), HasSubstr("penstock_requests_total{outcome=\"" +
+                                             std::string(outcome) + "\",stage=\"postprocess\"} 1"));
+  }
+}
+
 TEST_F(WorkerFailuresTest, AWebSocketIsGivenUpForWhatCannotBePassedOn) {
   start(kNoPreprocess, {.max_response_body = 100'000});
   const std::pair<const char*, const char*> scripts[] = {
