@@ -74,6 +74,7 @@ Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
       {"state", toString(replica.state)},
       {"incarnation", replica.incarnation},
       {"target", target},
+      {"refusing", replica.refusing},
       {"in_flight", replica.in_flight},
       {"totals",
        {{"requests", replica.requests},

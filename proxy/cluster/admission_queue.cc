@@ -14,7 +14,6 @@ namespace {
 // weighs most.
 struct Objection {
   bool avoided;  // it refused this very request
-  bool leaving;
   std::uint32_t load;
   bool gate_taken;  // or not known to be free
   auto operator<=>(const Objection&) const = default;
@@ -88,7 +87,7 @@ Admission AdmissionQueue::acquire(Ticket& ticket, const Demand& demand) {
   if (queue_.empty() && free_slots_ > 0) {
     ++accepted_;
     ticket.place_ = next_place_++;
-    return Slot(this, &takeSlot(0, change.now()), false);
+    return handOut(takeSlot(0, change.now()), false);
   }
   ++accepted_;
   ticket.place_ = next_place_++;
@@ -99,8 +98,7 @@ Admission AdmissionQueue::acquire(Ticket& ticket, const Demand& demand) {
   return Waiting{};
 }
 
-std::optional<Refusal> AdmissionQueue::putBack(Slot slot, Ticket& ticket, const Demand& demand,
-                                               bool back_off) {
+bool AdmissionQueue::putBack(Slot slot, Ticket& ticket, const Demand& demand, RetryCause cause) {
   Replica* replica = std::exchange(slot.replica_, nullptr);
   Change change(*this);
   PENSTOCK_CHECK(replica != nullptr && ticket.state_ == Ticket::State::kIdle && ticket.place_ != 0,
@@ -109,65 +107,87 @@ std::optional<Refusal> AdmissionQueue::putBack(Slot slot, Ticket& ticket, const 
   giveBack(*replica, slot.retry_);
   const std::uint64_t budget = std::max<std::uint64_t>(
       settings_.min_retries, in_flight_ * settings_.retry_budget_percent / 100);
-  // Trying again what could not be sent costs the replicas nothing: it is not budgeted, so that a
-  // replica that dies costs nobody who waited.
-  if (!back_off && retrying_ >= budget) {
+  // Only running a request again costs a replica something.
+  const bool runs_again = cause == RetryCause::kFailed;
+  if (runs_again && retrying_ >= budget) {
     ++done_;
     grantWaiting(change);
-    return Refusal::kRetryBudget;
+    return false;
   }
-  ticket.retry_ = !back_off;
-  retrying_ += ticket.retry_ ? 1 : 0;
+  ticket.retry_ = runs_again;
+  retrying_ += runs_again ? 1 : 0;
   wait(ticket, demand, change.now());
-  if (back_off) {
+  if (cause == RetryCause::kNotSent) {
     ticket.state_ = Ticket::State::kBackingOff;
     ++backing_off_;
   } else {
     queue_.insertByPlace(ticket);
   }
   grantWaiting(change);
-  return std::nullopt;
+  return true;
 }
 
 Replica& AdmissionQueue::addReplica(const net::Address& address) {
   Change change(*this);
   Entry& entry = *entries_.emplace_back(std::make_unique<Entry>(next_id_++, address));
+  ++staying_;
+  recount();
   inherit(entry.name);
   return entry;
 }
 
 void AdmissionQueue::setAvailable(ReplicaId id, bool available) {
   Change change(*this);
-  Entry* entry = find(id);
-  if (entry == nullptr) {
-    return;
+  if (Entry* entry = find(id)) {
+    edit(*entry,
+         [&] { entry->presence = available ? Presence::kAvailable : Presence::kUnavailable; });
+    grantWaiting(change);
   }
-  free_slots_ -= freeSlots(*entry);
-  entry->available = available;
-  free_slots_ += freeSlots(*entry);
-  grantWaiting(change);
 }
 
 void AdmissionQueue::removeReplica(ReplicaId id) {
   Change change(*this);
-  Entry* entry = find(id);
-  if (entry == nullptr) {
-    return;
+  if (Entry* entry = find(id)) {
+    staying_ -= entry->leaving ? 0 : 1;
+    entry->presence = Presence::kRemoved;
+    recount();
+    afterRemoval(*entry);
+    grantWaiting(change);
   }
-  free_slots_ -= freeSlots(*entry);
-  entry->available = false;
-  entry->removed = true;
-  afterRemoval(*entry);
+}
+
+void AdmissionQueue::setLeaving(ReplicaId id, bool leaving) {
+  Change change(*this);
+  Entry* entry = find(id);
+  if (entry != nullptr && std::exchange(entry->leaving, leaving) != leaving) {
+    leaving ? --staying_ : ++staying_;
+    recount();
+    grantWaiting(change);
+  }
+}
+
+void AdmissionQueue::offerOne(ReplicaId id) {
+  Change change(*this);
+  Entry* entry = find(id);
+  if (entry != nullptr && entry->standing == Standing::kHolding) {
+    stand(*entry, Standing::kTrying);
+    grantWaiting(change);
+  }
+}
+
+void AdmissionQueue::reopen(ReplicaId id) {
+  Change change(*this);
+  if (Entry* entry = find(id)) {
+    stand(*entry, Standing::kOpen);
+    grantWaiting(change);
+  }
 }
 
 void AdmissionQueue::setTarget(std::uint32_t concurrency_target) {
   PENSTOCK_CHECK(concurrency_target >= 1, "a concurrency target is at least 1");
   Change change(*this);
   settings_.concurrency_target = concurrency_target;
-  free_slots_ = 0;
-  for (const auto& entry : entries_) {
-    free_slots_ += freeSlots(*entry);
-  }
+  recount();
   grantWaiting(change);
 }
 
@@ -180,6 +200,27 @@ void AdmissionQueue::setBounds(std::uint64_t max_requests, std::uint64_t max_byt
 void AdmissionQueue::drain() {
   Change change(*this);
   draining_ = true;
+}
+
+std::uint32_t AdmissionQueue::refused(Replica& replica, std::uint64_t slot_number) {
+  Change change(*this);
+  auto& entry = static_cast<Entry&>(replica);
+  if (slot_number < entry.refused_before) {
+    return 0;
+  }
+  entry.refused_before = next_slot_;
+  stand(entry, Standing::kHolding);
+  return ++entry.refusals;
+}
+
+void AdmissionQueue::accepted(Replica& replica, std::uint64_t slot_number) {
+  Change change(*this);
+  auto& entry = static_cast<Entry&>(replica);
+  if (slot_number >= entry.refused_before) {
+    entry.refusals = 0;
+    stand(entry, Standing::kOpen);
+    grantWaiting(change);
+  }
 }
 
 void AdmissionQueue::release(Replica& replica, bool retry) {
@@ -251,7 +292,7 @@ bool AdmissionQueue::collect(Inbox& inbox, std::size_t max) {
       inbox.answered_.remove(*ticket);
       if (std::exchange(ticket->state_, Ticket::State::kIdle) == Ticket::State::kGranted) {
         --undelivered_;
-        slot = Slot(this, std::exchange(ticket->granted_, nullptr), ticket->retry_);
+        slot = handOut(*std::exchange(ticket->granted_, nullptr), ticket->retry_);
       }
     }
     ticket->waits_ = false;
@@ -270,17 +311,40 @@ void AdmissionQueue::addInbox() {
 
 std::uint64_t AdmissionQueue::freeSlots(const Entry& entry) const {
   const std::uint32_t target = settings_.concurrency_target;
-  return entry.available && entry.load() < target ? target - entry.load() : 0;
+  if (entry.presence != Presence::kAvailable || entry.load() >= target ||
+      entry.standing == Standing::kHolding || (entry.leaving && staying_ > 0)) {
+    return 0;
+  }
+  return entry.standing == Standing::kTrying ? 1 : target - entry.load();
+}
+
+template <typename Edit>
+void AdmissionQueue::edit(Entry& entry, Edit change) {
+  free_slots_ -= freeSlots(entry);
+  change();
+  free_slots_ += freeSlots(entry);
+}
+
+void AdmissionQueue::recount() {
+  free_slots_ = 0;
+  for (const auto& entry : entries_) {
+    free_slots_ += freeSlots(*entry);
+  }
+}
+
+void AdmissionQueue::stand(Entry& entry, Standing standing) {
+  edit(entry, [&] { entry.standing = standing; });
+  entry.refusing.store(standing != Standing::kOpen, std::memory_order_relaxed);
 }
 
 AdmissionQueue::Entry* AdmissionQueue::find(ReplicaId id) {
   const auto it = std::ranges::find_if(
-      entries_, [&](const auto& entry) { return entry->id == id && !entry->removed; });
+      entries_, [&](const auto& entry) { return entry->id == id && !entry->removed(); });
   return it == entries_.end() ? nullptr : it->get();
 }
 
 // Of the replica that is least loaded, and among equals of one whose gate is free, beginning after
-// the one taken last; of the one to avoid, or one that drains, only if no other has a free slot.
+// the one taken last; of the one to avoid only if no other has a free slot.
 AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid, TimePoint now) {
   Entry* best = nullptr;
   std::size_t best_index = 0;
@@ -293,7 +357,6 @@ AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid, TimePoint now) 
     }
     const Objection objection{
         .avoided = entry.id == avoid,
-        .leaving = now < entry.leaving_until.load(std::memory_order_relaxed),
         .load = entry.load(),
         .gate_taken = now >= entry.gate_free_until.load(std::memory_order_relaxed)};
     if (best == nullptr || objection < least) {
@@ -304,20 +367,25 @@ AdmissionQueue::Entry& AdmissionQueue::takeSlot(ReplicaId avoid, TimePoint now) 
   }
   PENSTOCK_CHECK(best != nullptr, "there is a free slot when one is taken");
   rotation_ = best_index;
-  --free_slots_;
-  ++best->in_flight;
+  edit(*best, [&] {
+    ++best->granted;
+    ++best->in_flight;
+    best->standing = best->standing == Standing::kTrying ? Standing::kHolding : best->standing;
+  });
   ++in_flight_;
   return *best;
 }
 
+Slot AdmissionQueue::handOut(Replica& replica, bool retry) {
+  return Slot(this, &replica, retry, next_slot_++);
+}
+
 void AdmissionQueue::giveBack(Replica& replica, bool retry) {
   auto& entry = static_cast<Entry&>(replica);
-  free_slots_ -= freeSlots(entry);
-  --entry.in_flight;
-  free_slots_ += freeSlots(entry);
+  edit(entry, [&] { --entry.in_flight; });
   --in_flight_;
   retrying_ -= retry ? 1 : 0;
-  if (entry.removed) {
+  if (entry.removed()) {
     afterRemoval(entry);
   }
 }
@@ -334,13 +402,11 @@ void AdmissionQueue::afterRemoval(Entry& entry) {
 void AdmissionQueue::inherit(std::string_view address) {
   std::uint32_t still_out = 0;
   for (const auto& entry : entries_) {
-    still_out += entry->removed && entry->name == address ? entry->in_flight : 0;
+    still_out += entry->removed() && entry->name == address ? entry->in_flight : 0;
   }
   for (const auto& entry : entries_) {
-    if (!entry->removed && entry->name == address) {
-      free_slots_ -= freeSlots(*entry);
-      entry->inherited = still_out;
-      free_slots_ += freeSlots(*entry);
+    if (!entry->removed() && entry->name == address) {
+      edit(*entry, [&] { entry->inherited = still_out; });
     }
   }
 }

@@ -16,15 +16,30 @@
 
 namespace penstock::proxy {
 
-enum class Refusal { kQueueFull, kQueueBytesFull, kDraining, kRetryBudget };
+enum class Refusal { kQueueFull, kQueueBytesFull, kDraining };
 struct Waiting {};
 // Exactly one of the three answers to a request for a slot.
 using Admission = std::variant<Slot, Waiting, Refusal>;
 
+// Why a request that had a slot needs another one.
+enum class RetryCause : std::uint8_t {
+  kNotSent,  // the replica could not be connected to
+  kRefused,  // the replica did not take the request: not here, not now
+  kFailed,   // the replica may have run the request, and the route says that it may run again
+};
+
 // The queue in front of the replicas of one cluster: strict about the concurrency target, first
-// come first served, never idle while somebody waits. acquire() decides once, under one lock: a
+// come first served, never idle while a request waits. acquire() decides once, under one lock: a
 // slot (replica chosen and reserved), a wait, or a refusal. A freed slot is handed to the head of
 // the queue, never put back and raced for.
+//
+// A replica that refuses a request has slots that are no use to anybody. Its standing says what of
+// them is offered:
+//   open    → holding  a request sent after the last refusal was refused
+//   holding → trying   offerOne(): a pause is over, one request may try
+//   trying  → holding  that request has been sent
+//   holding, trying → open   a request sent after the refusal was accepted, or reopen()
+// A replica that leaves (it says that it drains) offers nothing while another one is known.
 //
 // Thread-safe. Inside the lock: no I/O, no system call but reading the clock, no allocation but
 // when replicas are added.
@@ -49,11 +64,11 @@ class AdmissionQueue {
   // The ticket must not wait.
   Admission acquire(Ticket& ticket, const Demand& demand);
 
-  // A request whose replica provably did not run it gives its slot back and waits again at its
-  // original place, preferring another replica. With back_off (it could not even be sent) it is
-  // passed over until Ticket::activate(); else it is refused when too many requests are being
-  // retried: then the request has ended. Never refused for the bounds.
-  std::optional<Refusal> putBack(Slot slot, Ticket& ticket, const Demand& demand, bool back_off);
+  // Gives the slot of a request back; the request waits again at its original place, preferring
+  // another replica. One that could not be sent is passed over until Ticket::activate(). One that
+  // may have run counts against the retry budget: false if that is used up, and the request has
+  // ended. The queue's bounds do not apply.
+  bool putBack(Slot slot, Ticket& ticket, const Demand& demand, RetryCause cause);
 
   // A new replica, not available yet; there is none at its address but such as were removed. What
   // these still have counts as its own: an address never has more than the target. The reference is
@@ -63,6 +78,12 @@ class AdmissionQueue {
   void setAvailable(ReplicaId id, bool available);
   // Gets nothing more; is freed when its last slot comes back.
   void removeReplica(ReplicaId id);
+  // The replica says that it drains, or no longer.
+  void setLeaving(ReplicaId id, bool leaving);
+  // A replica that refused gets one request more, to see whether it would take it.
+  void offerOne(ReplicaId id);
+  // Something newer than the refusal says that the replica would take requests.
+  void reopen(ReplicaId id);
   void setTarget(std::uint32_t concurrency_target);
   // Of newcomers; who waits already stays, even beyond them.
   void setBounds(std::uint64_t max_requests, std::uint64_t max_bytes);
@@ -74,7 +95,10 @@ class AdmissionQueue {
     net::Address address;
     bool available;
     bool removed;
+    bool leaving;
+    bool refusing;
     std::uint32_t in_flight;
+    std::uint64_t granted;  // slots since it was added
     std::uint64_t requests;
     std::uint64_t succeeded;
     std::uint64_t failed;
@@ -118,17 +142,27 @@ class AdmissionQueue {
   friend class Ticket;
   class Change;
 
+  enum class Presence : std::uint8_t { kUnavailable, kAvailable, kRemoved };
+  enum class Standing : std::uint8_t { kOpen, kHolding, kTrying };
+
   struct Entry final : Replica {
     using Replica::Replica;
     // What counts against the target.
     std::uint32_t load() const { return in_flight + inherited; }
+    bool removed() const { return presence == Presence::kRemoved; }
 
+    std::uint64_t granted = 0;
     std::uint32_t in_flight = 0;
     std::uint32_t inherited = 0;  // slots of those removed at the same address that are still out
-    bool available = false;
-    bool removed = false;
+    Presence presence = Presence::kUnavailable;
+    bool leaving = false;
+    Standing standing = Standing::kOpen;
+    std::uint32_t refusals = 0;        // in a row, each newer than the one before
+    std::uint64_t refused_before = 0;  // slots with a lower number were out at the last refusal
   };
 
+  std::uint32_t refused(Replica& replica, std::uint64_t slot_number);
+  void accepted(Replica& replica, std::uint64_t slot_number);
   void release(Replica& replica, bool retry);
   void leave(Ticket& ticket);
   void activate(Ticket& ticket);
@@ -138,8 +172,15 @@ class AdmissionQueue {
   // All below: with the lock held.
   std::optional<Refusal> refusalOf(std::uint64_t bytes) const;
   std::uint64_t freeSlots(const Entry& entry) const;
+  // Changes what entry offers: free_slots_ stays the sum over all.
+  template <typename Edit>
+  void edit(Entry& entry, Edit change);
+  // The same after something that concerns all.
+  void recount();
+  void stand(Entry& entry, Standing standing);
   Entry* find(ReplicaId id);
   Entry& takeSlot(ReplicaId avoid, TimePoint now);
+  Slot handOut(Replica& replica, bool retry);
   void giveBack(Replica& replica, bool retry);
   void afterRemoval(Entry& entry);
   void inherit(std::string_view address);
@@ -155,8 +196,10 @@ class AdmissionQueue {
   std::size_t inboxes_ = 0;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::size_t rotation_ = 0;
+  std::size_t staying_ = 0;  // replicas that are not removed and do not leave
   ReplicaId next_id_ = 1;
   std::uint64_t next_place_ = 1;
+  std::uint64_t next_slot_ = 1;
   TicketList queue_;
   std::uint64_t free_slots_ = 0;
   std::uint64_t waiting_ = 0;

@@ -29,7 +29,8 @@ AdmissionQueue::Snapshot AdmissionQueue::snapshot() const {
       .in_flight_seconds = in_flight_seconds_ + dt * static_cast<double>(in_flight_),
       .idle_while_waiting_seconds =
           idle_while_waiting_seconds_ + dt * static_cast<double>(undelivered_),
-      .any_available = std::ranges::any_of(entries_, [](const auto& e) { return e->available; }),
+      .any_available = std::ranges::any_of(
+          entries_, [](const auto& e) { return e->presence == Presence::kAvailable; }),
   };
 }
 
@@ -40,9 +41,12 @@ std::vector<AdmissionQueue::ReplicaSnapshot> AdmissionQueue::replicas() const {
   for (const auto& e : entries_) {
     result.push_back({.id = e->id,
                       .address = e->address,
-                      .available = e->available,
-                      .removed = e->removed,
+                      .available = e->presence == Presence::kAvailable,
+                      .removed = e->removed(),
+                      .leaving = e->leaving,
+                      .refusing = e->standing != Standing::kOpen,
                       .in_flight = e->in_flight,
+                      .granted = e->granted,
                       .requests = e->requests.load(std::memory_order_relaxed),
                       .succeeded = e->succeeded.load(std::memory_order_relaxed),
                       .failed = e->failed.load(std::memory_order_relaxed)});

@@ -34,7 +34,9 @@ Cluster::Cluster(const ClusterConfig& config, const Clock& clock, Metrics& metri
       metrics.histogram("penstock_cluster_request_seconds", "Time from a request to its end.",
                         labels, Metrics::latencyBounds());
   retries_ = metrics.counter("penstock_cluster_retries_total",
-                             "Requests sent to a replica again after a failure.", labels);
+                             "Requests put back to be sent again, those refused included.", labels);
+  refusals_ = metrics.counter("penstock_cluster_replica_refusals_total",
+                              "Requests that a replica refused without running them.", labels);
   limit_exceeded_ = metrics.counter(
       "penstock_cluster_limit_exceeded_total",
       "Refusals by a replica that counted more requests than its limit; stays 0.", labels);
@@ -153,6 +155,14 @@ void Cluster::countLimitExceeded() {
   limit_exceeded_.add();
 }
 
+void Cluster::replicaRefused(Slot& slot) {
+  refusals_.add();
+  const ReplicaId id = slot.replica().id;
+  if (const std::uint32_t in_a_row = slot.refused(); in_a_row > 0 && on_refusal_) {
+    on_refusal_(id, in_a_row);
+  }
+}
+
 void Cluster::replicaAnswered(Replica& replica) {
   // Most answers follow an answer: do not make the cache line move for them.
   if (replica.consecutive_failures.load(std::memory_order_relaxed) != 0) {
@@ -218,6 +228,11 @@ void Cluster::setWaitingListener(std::move_only_function<void() const> listener)
 
 void Cluster::setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener) {
   on_unreachable_ = std::move(listener);
+}
+
+void Cluster::setRefusalListener(
+    std::move_only_function<void(ReplicaId, std::uint32_t in_a_row) const> listener) {
+  on_refusal_ = std::move(listener);
 }
 
 void Cluster::setFailureListener(std::move_only_function<void(ReplicaId) const> listener) {

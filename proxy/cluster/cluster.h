@@ -62,6 +62,9 @@ class Cluster {
   void setWaitingListener(std::move_only_function<void() const> listener);
   // The replica refused a request because it counted more than its limit.
   void countLimitExceeded();
+  // The replica refused the request of this slot: it gets no other for now, and the listener is
+  // notified, who decides when the next may try.
+  void replicaRefused(Slot& slot);
 
   // Passive health: the replica answered (anything below 502), or failed (could not be connected
   // to, broke the connection or the protocol). Too many failures in a row tell the listener, once.
@@ -80,6 +83,8 @@ class Cluster {
   void setReportListener(std::move_only_function<void(ReplicaId, std::string) const> listener);
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
   void setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener);
+  void setRefusalListener(
+      std::move_only_function<void(ReplicaId, std::uint32_t in_a_row) const> listener);
 
  private:
   void publishQueue();
@@ -96,6 +101,7 @@ class Cluster {
   http::PoolFigures connection_figures_;
   std::move_only_function<void(ReplicaId) const> on_failing_;
   std::move_only_function<void(ReplicaId) const> on_unreachable_;
+  std::move_only_function<void(ReplicaId, std::uint32_t in_a_row) const> on_refusal_;
   std::move_only_function<void(ReplicaId) const> on_sidecar_;
   std::move_only_function<void(ReplicaId, std::string) const> on_report_;
   std::move_only_function<void() const> on_waiting_;
@@ -103,6 +109,7 @@ class Cluster {
   Histogram waiting_seconds_;
   Histogram request_seconds_;
   Counter retries_;
+  Counter refusals_;
   Counter limit_exceeded_;
   std::mutex outcomes_mutex_;
   // By status 0 … 999 for answers of replicas, by reason for local replies; made when first needed.

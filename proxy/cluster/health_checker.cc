@@ -12,12 +12,13 @@ constexpr Duration kMaxEagerDelay = std::chrono::seconds(1);
 }  // namespace
 
 HealthChecker::HealthChecker(net::EventLoop& loop, const net::Address& address,
-                             const Settings& settings, Verdict verdict,
+                             const Settings& settings, Verdict verdict, Passed passed,
                              std::move_only_function<void()> found_sidecar)
     : loop_(loop),
       address_(address),
       settings_(settings),
       verdict_(std::move(verdict)),
+      passed_(std::move(passed)),
       found_sidecar_(std::move(found_sidecar)),
       timer_(loop, [this] { ask(); }),
       eager_delay_(kEagerDelay) {
@@ -25,6 +26,7 @@ HealthChecker::HealthChecker(net::EventLoop& loop, const net::Address& address,
 }
 
 void HealthChecker::ask() {
+  asked_at_ = loop_.now();
   probe_.emplace(loop_, address_, settings_.probe,
                  [this](const http::HealthProbe::Answer& answer) { onAnswer(answer); });
 }
@@ -51,6 +53,9 @@ void HealthChecker::onAnswer(const http::HealthProbe::Answer& answer) {
     against_ = 0;
   }
   timer_.armAfter(nextDelay());
+  if (healthy) {
+    passed_(asked_at_);
+  }
   if (changes) {
     verdict_(healthy, why);
   }

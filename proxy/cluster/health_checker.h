@@ -11,9 +11,10 @@
 
 namespace penstock::proxy {
 
-// Asks one replica again and again whether it is healthy, and tells when the verdict changes. Until
-// the first verdict it asks more often, so that a replica that starts is used soon after it is
-// ready. Tells, too, that the replica is a sidecar. Loop thread only.
+// Asks one replica again and again whether it is healthy, and reports when the verdict changes, and
+// each check that the replica passes. Until the first verdict it asks more often, so that a replica
+// that starts is used soon after it is ready. Reports, too, that the replica is a sidecar. Loop
+// thread only.
 class HealthChecker {
  public:
   struct Settings {
@@ -26,10 +27,11 @@ class HealthChecker {
   };
   // why: what was answered last, valid during the call.
   using Verdict = std::move_only_function<void(bool healthy, std::string_view why)>;
+  using Passed = std::move_only_function<void(TimePoint asked_at)>;
 
   // The first question is asked in the next turn. found_sidecar is called at each answer of one.
   HealthChecker(net::EventLoop& loop, const net::Address& address, const Settings& settings,
-                Verdict verdict, std::move_only_function<void()> found_sidecar);
+                Verdict verdict, Passed passed, std::move_only_function<void()> found_sidecar);
 
  private:
   void ask();
@@ -40,8 +42,10 @@ class HealthChecker {
   const net::Address address_;
   Settings settings_;
   Verdict verdict_;
+  Passed passed_;
   std::move_only_function<void()> found_sidecar_;
   net::Timer timer_;
+  TimePoint asked_at_{};
   std::optional<http::HealthProbe> probe_;
   std::optional<bool> healthy_;
   std::uint32_t against_ = 0;  // answers in a row that contradict the verdict

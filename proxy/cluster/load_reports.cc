@@ -16,6 +16,10 @@ bool gateIsFree(const LoadReport& report) {
          *report.predict_in_flight + report.gate_waiting.value_or(0) < *report.predict_concurrency;
 }
 
+bool takesMore(const LoadReport& report) {
+  return !report.draining && report.in_flight.value_or(0) < report.limit.value_or(UINT32_MAX);
+}
+
 // Nothing that the replica or its container can be blamed for.
 bool isOrdinary(LoadReportsEnd end) {
   return end == LoadReportsEnd::kFinished || end == LoadReportsEnd::kLost ||
@@ -37,7 +41,10 @@ std::string_view toString(LoadReportSource source) {
 }
 
 struct LoadReports::Entry final : LoadReportSubscription::Listener {
-  Entry(LoadReports& owner, Replica& its_replica) : reports(owner), replica(its_replica) {}
+  Entry(LoadReports& owner, Replica& its_replica)
+      : reports(owner),
+        replica(its_replica),
+        leaving_is_over(owner.loop_, [this] { reports.setLeaving(*this, false); }) {}
   void onLoadReport(const ParsedLoadReport& report) override {
     reports.take(*this, LoadReportSource::kStream, report);
   }
@@ -50,6 +57,7 @@ struct LoadReports::Entry final : LoadReportSubscription::Listener {
 
   LoadReports& reports;
   Replica& replica;
+  net::Timer leaving_is_over;
   std::optional<LoadReport> latest;
   LoadReportSource latest_source = LoadReportSource::kOwn;
   TimePoint latest_at{};
@@ -174,6 +182,10 @@ void LoadReports::reject(Entry& entry, LoadReportFault fault) {
 void LoadReports::onStreamEnd(Entry& entry, LoadReportsEnd end, Duration pause) {
   streams_ended_[static_cast<std::size_t>(end)].add();
   entry.stream_ended = end;
+  if (end == LoadReportsEnd::kLost) {
+    // The process that drained is gone; another may be at its address.
+    setLeaving(entry, false);
+  }
   const bool announced =
       end == LoadReportsEnd::kFinished && entry.latest.has_value() && entry.latest->draining;
   if (!announced && entry.told_of_end != end) {
@@ -191,8 +203,19 @@ void LoadReports::prefer(Entry& entry, const LoadReport& report) {
   const TimePoint now = loop_.now();
   entry.replica.gate_free_until.store(gateIsFree(report) ? now + kStaleAfter : TimePoint::min(),
                                       std::memory_order_relaxed);
-  entry.replica.leaving_until.store(report.draining ? now + kLeavingHolds : TimePoint::min(),
-                                    std::memory_order_relaxed);
+  setLeaving(entry, report.draining);
+  if (entry.replica.refusing.load(std::memory_order_relaxed) && takesMore(report)) {
+    cluster_.queue().reopen(entry.replica.id);
+  }
+}
+
+void LoadReports::setLeaving(Entry& entry, bool leaving) {
+  if (leaving) {
+    entry.leaving_is_over.armAfter(kLeavingHolds);
+  } else {
+    entry.leaving_is_over.disarm();
+  }
+  cluster_.queue().setLeaving(entry.replica.id, leaving);
 }
 
 void LoadReports::noteTarget() {

@@ -36,15 +36,15 @@ struct LoadReportStatus {
 };
 
 // What the replicas of one cluster say of their load: subscribes to the stream of each, takes what
-// their answers carry while there is no stream, and makes of it what the admission queue prefers by
-// (Replica::gate_free_until, leaving_until), figures, metrics and warnings. A report counts for
-// three intervals; missing, stale and wrong ones never stop anything. Loop thread only; its
-// replicas outlive their being here.
+// their answers carry while there is no stream, and makes of it what the admission queue chooses by
+// (Replica::gate_free_until, AdmissionQueue::setLeaving, reopen), figures, metrics and warnings. A
+// report counts for three intervals; missing, stale and wrong ones never stop anything. Loop thread
+// only; its replicas outlive their being here.
 class LoadReports {
  public:
   static constexpr Duration kInterval = std::chrono::seconds(1);
   static constexpr Duration kStaleAfter = 3 * kInterval;
-  // One that drains says so and then no more; longer than the longest pause between subscriptions.
+  // A replica that drains reports that once; longer than the longest pause between subscriptions.
   static constexpr Duration kLeavingHolds = std::chrono::seconds(60);
 
   // subscription: its interval and silence are set here.
@@ -76,6 +76,7 @@ class LoadReports {
   void reject(Entry& entry, LoadReportFault fault);
   void prefer(Entry& entry, const LoadReport& report);
   void updateAllowed(Entry& entry, std::uint32_t target);
+  void setLeaving(Entry& entry, bool leaving);
   void compareWithTarget(Entry& entry, const LoadReport& report, std::uint32_t target);
   void compareConcurrency(std::uint32_t target);
 

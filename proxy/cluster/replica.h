@@ -38,11 +38,12 @@ struct Replica {
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> succeeded{0};  // answered below 500
   std::atomic<std::uint64_t> failed{0};
-  // What its load reports say to whoever chooses a replica. Each holds until a point in time, so
-  // that nobody has to notice that reports have ceased; a word in its favour or against it, never
-  // a right or a ban, since it may be wrong.
+  // It refused a request, and nothing newer says that it would take one. Written by the admission
+  // queue.
+  std::atomic<bool> refusing{false};
+  // A load report's word in its favour. It holds until a point in time, so that nobody has to
+  // notice that reports have ceased, and only decides between equals, since it may be wrong.
   std::atomic<TimePoint> gate_free_until{TimePoint::min()};
-  std::atomic<TimePoint> leaving_until{TimePoint::min()};  // it drains
   // Until then its stream of reports says enough; after that its answers are asked for one each,
   // and from in_band_due on the next is read.
   std::atomic<TimePoint> stream_holds_until{TimePoint::min()};

@@ -12,6 +12,13 @@ namespace {
 
 // An ejection lasts at most so many base times.
 constexpr std::uint32_t kMaxEjectionFactor = 10;
+constexpr Duration kFirstRefusalPause = std::chrono::milliseconds(10);
+constexpr Duration kLongestRefusalPause = std::chrono::seconds(1);
+
+Duration pauseAfter(std::uint32_t refusals_in_a_row) {
+  const std::uint32_t doublings = std::min(refusals_in_a_row - 1, 10u);
+  return std::min(kFirstRefusalPause * (1u << doublings), kLongestRefusalPause);
+}
 
 http::UpstreamProtocol wireProtocol(UpstreamProtocol protocol) {
   switch (protocol) {
@@ -48,8 +55,10 @@ std::string_view toString(ReplicaState state) {
 }
 
 struct ReplicaHealth::Entry {
-  Entry(net::EventLoop& loop, Replica& the_replica, std::move_only_function<void()> ejection_over)
-      : replica(the_replica), ejection_end(loop, std::move(ejection_over)) {}
+  Entry(ReplicaHealth& owner, Replica& the_replica)
+      : replica(the_replica),
+        ejection_end(owner.loop_, [this, &owner] { owner.readmit(*this); }),
+        next_offer(owner.loop_, [this, &owner] { owner.offerOne(*this); }) {}
 
   ReplicaState judged() const {
     if (draining) {
@@ -73,6 +82,10 @@ struct ReplicaHealth::Entry {
   Duration last_ejection{};
   TimePoint readmitted_at{};
   net::Timer ejection_end;
+  // While it refuses requests.
+  net::Timer next_offer;
+  Duration offer_pause{};
+  TimePoint refused_at{};
   std::optional<HealthChecker> checker;
   std::optional<ReachabilityProbe> unreachable;  // while it cannot be connected to
   std::move_only_function<void()> on_ready;
@@ -92,6 +105,9 @@ ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::
   cluster.setFailureListener([this](ReplicaId id) { loop_.post([this, id] { onFailing(id); }); });
   cluster.setUnreachableListener(
       [this](ReplicaId id) { loop_.post([this, id] { onUnreachable(id); }); });
+  cluster.setRefusalListener([this](ReplicaId id, std::uint32_t in_a_row) {
+    loop_.post([this, id, in_a_row] { onRefusal(id, in_a_row); });
+  });
   cluster.setSidecarListener([this](ReplicaId id) { loop_.post([this, id] { onSidecar(id); }); });
   cluster.setReportListener([this](ReplicaId id, std::string report) {
     loop_.post([this, id, report = std::move(report)] {
@@ -104,12 +120,7 @@ ReplicaHealth::~ReplicaHealth() = default;
 
 ReplicaHealth::Entry& ReplicaHealth::insert(const net::Address& address) {
   Replica& replica = cluster_.queue().addReplica(address);
-  entries_.push_back(std::make_unique<Entry>(loop_, replica, [this, id = replica.id] {
-    if (Entry* entry = find(id)) {
-      readmit(*entry);
-    }
-  }));
-  return *entries_.back();
+  return *entries_.emplace_back(std::make_unique<Entry>(*this, replica));
 }
 
 ReplicaHealth::Entry* ReplicaHealth::find(ReplicaId id) const {
@@ -157,6 +168,7 @@ void ReplicaHealth::startChecks(Entry& entry, const HealthCheckConfig& check, bo
   entry.checker.emplace(
       loop_, entry.replica.address, checkSettings(check, starting),
       [this, &entry](bool healthy, std::string_view why) { onVerdict(entry, healthy, why); },
+      [this, &entry](TimePoint asked_at) { onPassed(entry, asked_at); },
       [this, &entry] { cluster_.replicaIsSidecar(entry.replica); });
 }
 
@@ -217,9 +229,37 @@ void ReplicaHealth::onUnreachable(ReplicaId id) {
                              [this, entry] {
                                entry->unreachable.reset();
                                entry->replica.unreachable.store(false);
+                               // A new process, which has refused nothing.
+                               cluster_.queue().reopen(entry->replica.id);
                                update(*entry, "can be connected to");
                              });
   update(*entry, "cannot be connected to");
+}
+
+void ReplicaHealth::onRefusal(ReplicaId id, std::uint32_t in_a_row) {
+  if (Entry* entry = find(id)) {
+    if (in_a_row == 1) {
+      logger_.info("a replica refuses requests",
+                   {{"cluster", cluster_.name()}, {"address", entry->replica.name}});
+    }
+    entry->refused_at = loop_.now();
+    entry->offer_pause = pauseAfter(in_a_row);
+    entry->next_offer.armAfter(entry->offer_pause);
+  }
+}
+
+// Again after a pause of the same length: a replica that takes the request may answer late.
+void ReplicaHealth::offerOne(Entry& entry) {
+  if (entry.replica.refusing.load(std::memory_order_relaxed)) {
+    cluster_.queue().offerOne(entry.replica.id);
+    entry.next_offer.armAfter(entry.offer_pause);
+  }
+}
+
+void ReplicaHealth::onPassed(Entry& entry, TimePoint asked_at) {
+  if (entry.replica.refusing.load(std::memory_order_relaxed) && asked_at > entry.refused_at) {
+    cluster_.queue().reopen(entry.replica.id);
+  }
 }
 
 void ReplicaHealth::onSidecar(ReplicaId id) {
@@ -310,6 +350,7 @@ std::vector<ReplicaStatus> ReplicaHealth::replicas() const {
         .address = replica.address,
         .state = entry == nullptr ? ReplicaState::kDraining : entry->state,
         .incarnation = replica.id,
+        .refusing = replica.refusing,
         .in_flight = replica.in_flight,
         .requests = replica.requests,
         .succeeded = replica.succeeded,

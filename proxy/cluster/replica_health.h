@@ -32,6 +32,7 @@ struct ReplicaStatus {
   net::Address address;
   ReplicaState state;
   ReplicaId incarnation;
+  bool refusing = false;  // refused a request, and gets only a trial now and then
   std::uint32_t in_flight;
   std::uint64_t requests;
   std::uint64_t succeeded;
@@ -43,8 +44,10 @@ struct ReplicaStatus {
 // tell about failed requests, and from the provider that adds and removes them; it alone makes one
 // available (a worker may take one out that cannot be connected to, which is then tried until it
 // can). A replica is ejected for base_time × how often in a row, but never the last one that is
-// available. Reads the load reports of those that turn out to be sidecars. Loop thread only; made
-// before the workers begin and destroyed after they have ended.
+// available. One that refuses requests is offered one again after a pause, which doubles from 10 ms
+// to 1 s with each that it refuses then, and is open to all once a check that was begun after the
+// refusal has passed. Reads the load reports of those that turn out to be sidecars. Loop thread
+// only; made before the workers begin and destroyed after they have ended.
 class ReplicaHealth {
  public:
   // tls, for the checks and reports, may be null; it and the cluster outlive this.
@@ -84,6 +87,9 @@ class ReplicaHealth {
   void onVerdict(Entry& entry, bool healthy, std::string_view why);
   void onFailing(ReplicaId id);
   void onUnreachable(ReplicaId id);
+  void onRefusal(ReplicaId id, std::uint32_t in_a_row);
+  void offerOne(Entry& entry);
+  void onPassed(Entry& entry, TimePoint asked_at);
   void onSidecar(ReplicaId id);
   void eject(Entry& entry);
   void readmit(Entry& entry);

@@ -9,7 +9,8 @@ namespace penstock::proxy {
 Slot::Slot(Slot&& other) noexcept
     : queue_(other.queue_),
       replica_(std::exchange(other.replica_, nullptr)),
-      retry_(other.retry_) {}
+      retry_(other.retry_),
+      number_(other.number_) {}
 
 Slot& Slot::operator=(Slot&& other) noexcept {
   if (this != &other) {
@@ -17,8 +18,20 @@ Slot& Slot::operator=(Slot&& other) noexcept {
     queue_ = other.queue_;
     replica_ = std::exchange(other.replica_, nullptr);
     retry_ = other.retry_;
+    number_ = other.number_;
   }
   return *this;
+}
+
+std::uint32_t Slot::refused() {
+  return queue_->refused(*replica_, number_);
+}
+
+void Slot::accepted() {
+  // Most replicas have refused nothing: no lock for them.
+  if (replica_->refusing.load(std::memory_order_relaxed)) {
+    queue_->accepted(*replica_, number_);
+  }
 }
 
 void Slot::release() {

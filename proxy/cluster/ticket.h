@@ -43,14 +43,22 @@ class Slot {
   Replica& replica() const { return *replica_; }
   void release();
 
+  // The replica refused the request: it gets no other until something newer says that it would
+  // take one (AdmissionQueue::offerOne, reopen). Returns how many refusals that makes in a row; 0
+  // if this one is no news, since the request was sent before the last refusal.
+  std::uint32_t refused();
+  // The replica has begun to answer. If the request was sent after the last refusal, that is over.
+  void accepted();
+
  private:
   friend class AdmissionQueue;
-  Slot(AdmissionQueue* queue, Replica* replica, bool retry)
-      : queue_(queue), replica_(replica), retry_(retry) {}
+  Slot(AdmissionQueue* queue, Replica* replica, bool retry, std::uint64_t number)
+      : queue_(queue), replica_(replica), retry_(retry), number_(number) {}
 
   AdmissionQueue* queue_ = nullptr;
   Replica* replica_ = nullptr;
   bool retry_ = false;
+  std::uint64_t number_ = 0;  // rises from one slot handed out to the next
 };
 
 // Where a queue leaves what it granted to the waiters of one worker. The wake function is called

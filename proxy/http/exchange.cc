@@ -220,15 +220,17 @@ void Exchange::onTimer() {
 }
 
 void Exchange::replyOutOfTime() {
-  if (report_.attempts == 0 ||
-      (position_ + 1 == filters_.size() && !filters_.back()->mayHaveBegun())) {
-    // Not executed, for want of a slot or of the rest of the request.
-    reply(!request_complete_ && !isDuplex()            ? Reason::kRequestTimeout
-          : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
-                                                       : Reason::kNoReplica);
-  } else {
+  if (admitted() && filters_.back()->mayHaveBegun()) {
     reply(deadline_is_clients_ ? Reason::kDeadlineExceeded : Reason::kReplicaTimeout);
+  } else {
+    replyNotAdmitted(!request_complete_ && !isDuplex()            ? Reason::kRequestTimeout
+                     : cluster_->cluster().queue().anyAvailable() ? Reason::kQueueTimeout
+                                                                  : Reason::kNoReplica);
   }
+}
+
+void Exchange::replyNotAdmitted(Reason reason) {
+  reply(report_.failed_attempt == Reason::kNone ? reason : report_.failed_attempt);
 }
 
 Slot Exchange::takeSlot() {
@@ -236,9 +238,9 @@ Slot Exchange::takeSlot() {
   return std::move(slot_);
 }
 
-bool Exchange::putBack(Slot& slot, bool back_off) {
+bool Exchange::putBack(Slot& slot, RetryCause cause) {
   for (std::size_t i = position_; i-- > 0;) {
-    if (filters_[i]->onPutBack(slot, back_off)) {
+    if (filters_[i]->onPutBack(slot, cause)) {
       position_ = i;
       return true;
     }
@@ -247,8 +249,8 @@ bool Exchange::putBack(Slot& slot, bool back_off) {
 }
 
 void Exchange::refuseIfNotAdmitted() {
-  if (report_.attempts == 0 && !dropped_) {
-    reply(Reason::kDraining);
+  if (!admitted() && !dropped_) {
+    replyNotAdmitted(Reason::kDraining);
   }
 }
 

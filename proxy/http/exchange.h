@@ -99,8 +99,8 @@ class Exchange final : public http::RequestHandler {
   void setSlot(Slot slot) { slot_ = std::move(slot); }
   // From now on a replica has the request, and what is left of it may come slowly.
   Slot takeSlot();
-  // See Filter::onPutBack. If nobody takes it on, slot still holds the slot.
-  bool putBack(Slot& slot, bool back_off);
+  // See Filter::onPutBack. If no filter takes the slot back, slot still holds it.
+  bool putBack(Slot& slot, RetryCause cause);
 
   // --- for filters: the response
   // Ends the exchange with an answer of our own; after the response has begun, by a gRPC status
@@ -108,6 +108,9 @@ class Exchange final : public http::RequestHandler {
   void reply(Reason reason, std::string_view detail = {});
   // The same, because deadline() has passed.
   void replyOutOfTime();
+  // The same for a request that gets no slot (again): with reason, which promises that no replica
+  // ran it, or with how its last attempt failed, if one may have.
+  void replyNotAdmitted(Reason reason);
   bool responseStarted() const { return response_ != Response::kNone; }
   // A WebSocket that the replica has accepted: has no deadline any more.
   bool isTunnel() const { return response_ == Response::kTunnel; }
@@ -119,7 +122,8 @@ class Exchange final : public http::RequestHandler {
     return stream_ == nullptr ? 0 : stream_->unsentBytes();
   }
 
-  // The time to be admitted is over: a request without a slot is refused.
+  // The time to be admitted is over: a request without a slot is refused, whether it never had one
+  // or was put back.
   void refuseIfNotAdmitted();
   // Cuts off an accepted WebSocket, which knows no end of its own.
   void endTunnel();
@@ -142,6 +146,8 @@ class Exchange final : public http::RequestHandler {
   };
 
   static Kind kindOf(const http::RequestHead& head);
+  // The last filter has the request, and its slot.
+  bool admitted() const { return position_ + 1 == filters_.size(); }
   bool acceptHead();
   void prepareHead();
   void endBegunResponse(Reason reason, std::string_view detail);

@@ -26,10 +26,9 @@ class Filter {
   virtual void onRequestBody() {}
   // The final response's head, before it is sent; also that of a local reply.
   virtual void onResponseHead(http::ResponseHead&) {}
-  // The replica that held this slot provably did not run the request, whose body is still whole:
-  // whoever gave the slot may find another, and then continues the request. Returns whether it
-  // takes that on.
-  virtual bool onPutBack(Slot&, bool /*back_off*/) { return false; }
+  // The request needs another slot than this one, and its body is still whole. The filter that gave
+  // the slot takes it back, continues the request once there is another, and returns true.
+  virtual bool onPutBack(Slot&, RetryCause) { return false; }
   // Of the last filter: whether a replica may have begun the request.
   virtual bool mayHaveBegun() const { return true; }
   // The time asked for by Exchange::setTimer() has come.

@@ -26,6 +26,10 @@ UpstreamRequest::Failure failureOf(http::StreamEnd end) {
   return UpstreamRequest::Failure::kConnectionLost;
 }
 
+bool saysNotExecuted(const http::ResponseHead& head) {
+  return head.status == 503 && head.headers.get("x-penstock-not-executed") == "true";
+}
+
 void learnKind(Cluster& cluster, Replica& replica, const http::ResponseHead& head) {
   ReplicaKind known = replica.kind.load(std::memory_order_relaxed);
   if (known == ReplicaKind::kSidecar) {
@@ -162,6 +166,11 @@ void UpstreamRequest::onInformational(http::ResponseHead head) {
 void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
   Replica& replica = slot_.replica();
   learnKind(cluster_.cluster(), replica, head);
+  if (saysNotExecuted(head)) {
+    onRefusalHead(head);
+    return;
+  }
+  slot_.accepted();
   if (const auto report = wants_load_report_ ? head.headers.get(kLoadReportHeader) : std::nullopt) {
     cluster_.cluster().replicaReported(replica, *report, cluster_.loop().now());
   }
@@ -175,6 +184,21 @@ void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
     owner_->onUpstreamHead(std::move(head), end_stream);
   } else if (end_stream) {
     onAnswered();
+  }
+}
+
+// Its load report is not read: it may be older than the decision to refuse.
+void UpstreamRequest::onRefusalHead(const http::ResponseHead& head) {
+  Cluster& cluster = cluster_.cluster();
+  if (head.headers.get("x-penstock-reason") == "concurrency_limit") {
+    cluster.countLimitExceeded();
+  }
+  cluster.replicaAnswered(slot_.replica());
+  cluster.replicaRefused(slot_);
+  if (owner_ == nullptr) {
+    finishAbandoned();
+  } else {
+    owner_->onUpstreamFailed(Failure::kRefused);
   }
 }
 
@@ -212,6 +236,10 @@ void UpstreamRequest::onSendReady() {
 
 void UpstreamRequest::onEnd(http::StreamEnd end) {
   stream_ = nullptr;
+  const Failure failure = failureOf(end);
+  if (failure == Failure::kRefused) {
+    cluster_.cluster().replicaRefused(slot_);
+  }
   if (owner_ == nullptr) {
     finishAbandoned();
     return;
@@ -221,7 +249,6 @@ void UpstreamRequest::onEnd(http::StreamEnd end) {
     owner_->onUpstreamEnd();
     return;
   }
-  const Failure failure = failureOf(end);
   if (!provablyNotExecuted(failure) && failure != Failure::kTooLarge) {
     slot_.replica().failed.fetch_add(1, std::memory_order_relaxed);
     cluster_.cluster().replicaFailed(slot_.replica());

@@ -25,9 +25,10 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   // How an attempt failed. Not executed: the replica provably did not run it.
   enum class Failure {
     kConnectFailed,  // not executed
-    kRefused,        // not executed: REFUSED_STREAM, GOAWAY, lost before a byte was written, no
-                     // stream allowed in time
-    kReset,          // the replica reset the stream
+    // Not executed: the replica said so (503, REFUSED_STREAM, GOAWAY), its connection was lost
+    // before a byte was written, or it allowed no stream in time.
+    kRefused,
+    kReset,  // the replica reset the stream
     kConnectionLost,
     kProtocolError,
     kTooLarge,  // not executed: the request's fields are more than the replica takes
@@ -96,6 +97,7 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   void finishAbandoned();
   // The replica has ended its answer to an abandoned request.
   void onAnswered();
+  void onRefusalHead(const http::ResponseHead& head);
 
   UpstreamCluster& cluster_;
   Slot slot_;

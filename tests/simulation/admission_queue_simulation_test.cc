@@ -1,7 +1,8 @@
 // The invariants of the admission queue under random events: arrive, cancel, expire, complete, put
 // back, replica added, lost, back at its old address, made available or not, target and bounds up
-// and down, replicas that say true and false things of themselves, several workers that look into
-// their inboxes late. Time is driven by hand; a failure prints its seed.
+// and down, replicas that refuse, accept, leave and say true and false things of themselves,
+// several workers that look into their inboxes late. Time is driven by hand; a failure prints its
+// seed.
 
 #include <algorithm>
 #include <array>
@@ -29,6 +30,7 @@ struct Request final : Ticket::Owner {
   Simulation& simulation;
   std::size_t worker;
   Slot slot;
+  std::uint64_t sent = 0;  // when it got its slot, in slots handed out
   bool backing_off = false;
   bool over = false;
   Ticket ticket;
@@ -49,7 +51,7 @@ class Simulation {
 
   void run(std::size_t events) {
     for (std::size_t i = 0; i < events && !::testing::Test::HasFailure(); ++i) {
-      const auto before = inFlightByReplica();
+      const auto before = byReplica();
       const auto before_at = inFlightByPort();
       const std::uint32_t old_target = target_;
       event();
@@ -76,6 +78,10 @@ class Simulation {
   std::size_t swayed() const { return swayed_; }
   // Times that a replica was back while requests of the one before it were still running.
   std::size_t comebacks() const { return comebacks_; }
+  std::size_t replica_refusals() const { return replica_refusals_; }
+  // Slots that a replica was given to see whether it still refuses.
+  std::size_t trials() const { return trials_; }
+  std::uint64_t nextSent() { return ++sent_; }
 
  private:
   static constexpr std::uint64_t kMaxRequests = 40;
@@ -83,10 +89,15 @@ class Simulation {
   static constexpr std::uint16_t kPorts = 6;  // 1 … 6
   using ByPort = std::array<std::uint32_t, kPorts + 1>;
 
+  // What a replica may be given, as it follows from the events.
+  enum class Offers { kAll, kOne, kNothing };
   struct Said {
     TimePoint gate_free_until = TimePoint::min();
-    TimePoint leaving_until = TimePoint::min();
+    bool leaving = false;
+    Offers offers = Offers::kAll;
+    std::uint64_t refused_at = 0;  // in slots handed out
   };
+  using ByReplica = std::map<ReplicaId, AdmissionQueue::ReplicaSnapshot>;
 
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
 
@@ -125,10 +136,22 @@ class Simulation {
       case 20:
       case 21:
         return report();
+      case 22:
+      case 23:
+      case 24:
+        return withRandom(&Simulation::refuse);
+      case 25:
+        return withRandom(&Simulation::accept);
+      case 26:
+      case 27:
+      case 28:
+        return offer();
+      case 29:
+        return leave();
       default:
-        if (dice < 32)
+        if (dice < 38)
           return advance();
-        if (dice < 55)
+        if (dice < 58)
           return collect(pick(inboxes_.size()));
         if (dice < (busy ? 85u : 65u))
           return arrive();
@@ -154,6 +177,7 @@ class Simulation {
       EXPECT_FALSE(anyone_waits) << "a newcomer overtook";
       checkChoice(slot->replica().id, replicas, loads);
       request->slot = std::move(*slot);
+      request->sent = nextSent();
     } else if (std::holds_alternative<Waiting>(admission)) {
       eligible_.emplace(request->ticket.place(), request.get());
     } else {
@@ -180,8 +204,7 @@ class Simulation {
     EXPECT_EQ(std::holds_alternative<Refusal>(admission), too_many || too_large);
   }
 
-  // Of those with a free slot: one that leaves only if all do; then the least loaded; among equals
-  // one whose gate is free.
+  // Of those with a free slot: the least loaded; among equals one whose gate is free.
   void checkChoice(ReplicaId id, const std::vector<AdmissionQueue::ReplicaSnapshot>& before,
                    const ByPort& loads) {
     const auto chosen = std::ranges::find(before, id, &AdmissionQueue::ReplicaSnapshot::id);
@@ -190,17 +213,10 @@ class Simulation {
     const Said of_chosen = said_[id];
     bool swayed = false;
     for (const AdmissionQueue::ReplicaSnapshot& other : before) {
-      if (!other.available || loadOf(other) >= target_) {
+      if (!other.available || offered(other, loadOf(other)) == 0) {
         continue;
       }
       const Said of_other = said_[other.id];
-      const bool chosen_leaves = clock_.now() < of_chosen.leaving_until;
-      const bool other_leaves = clock_.now() < of_other.leaving_until;
-      EXPECT_LE(chosen_leaves, other_leaves) << "one that leaves was preferred";
-      swayed = swayed || chosen_leaves != other_leaves;
-      if (chosen_leaves != other_leaves) {
-        continue;
-      }
       EXPECT_LE(loadOf(*chosen), loadOf(other)) << "a replica with more in flight was chosen";
       if (loadOf(*chosen) == loadOf(other)) {
         const bool chosen_free = clock_.now() < of_chosen.gate_free_until;
@@ -243,18 +259,66 @@ class Simulation {
     if (!request.slot.valid()) {
       return;
     }
-    const bool back_off = pick(2) == 0;
+    putBack(request, pick(2) == 0 ? RetryCause::kNotSent : RetryCause::kFailed);
+  }
+  void putBack(Request& request, RetryCause cause) {
     const std::uint64_t place = request.ticket.place();
-    if (queue_.putBack(std::move(request.slot), request.ticket, {.bytes = pick(300)}, back_off)) {
+    if (!queue_.putBack(std::move(request.slot), request.ticket, {.bytes = pick(300)}, cause)) {
+      EXPECT_EQ(cause, RetryCause::kFailed) << "a request that was not run was given up";
       request.over = true;
       return;
     }
     ++put_backs_;
     EXPECT_EQ(request.ticket.place(), place) << "a request put back keeps its place";
-    request.backing_off = back_off;
-    if (!back_off) {
+    request.backing_off = cause == RetryCause::kNotSent;
+    if (!request.backing_off) {
       eligible_.emplace(place, &request);
     }
+  }
+  // Most who are refused wait again; some have gone meanwhile.
+  void refuse(Request& request) {
+    if (!request.slot.valid()) {
+      return;
+    }
+    Said& said = said_[request.slot.replica().id];
+    const bool news = request.sent >= said.refused_at;
+    const std::uint32_t in_a_row = request.slot.refused();
+    EXPECT_EQ(in_a_row > 0, news);
+    if (news) {
+      said.refused_at = sent_ + 1;
+      said.offers = Offers::kNothing;
+      ++replica_refusals_;
+    }
+    if (pick(4) == 0) {
+      complete(request);
+    } else {
+      putBack(request, RetryCause::kRefused);
+    }
+  }
+  void accept(Request& request) {
+    if (request.slot.valid()) {
+      Said& said = said_[request.slot.replica().id];
+      if (request.sent >= said.refused_at) {
+        said.offers = Offers::kAll;
+      }
+      request.slot.accepted();
+    }
+  }
+  void offer() {
+    const ReplicaId id = replicas_[pick(replicas_.size())];
+    Offers& offers = said_[id].offers;
+    if (pick(3) == 0) {
+      offers = Offers::kAll;
+      queue_.reopen(id);
+    } else {
+      offers = offers == Offers::kNothing ? Offers::kOne : offers;
+      queue_.offerOne(id);
+    }
+  }
+  void leave() {
+    const ReplicaId id = replicas_[pick(replicas_.size())];
+    said_[id].leaving = pick(2) == 0;
+    queue_.setLeaving(id, said_[id].leaving);
   }
   void activate(Request& request) {
     if (request.backing_off) {
@@ -305,14 +369,9 @@ class Simulation {
     const TimePoint until = pick(8) == 0 ? TimePoint::max()
                                          : clock_.now() + std::chrono::milliseconds(pick(400)) -
                                                std::chrono::milliseconds(pick(200));
-    Said& said = said_[id];
-    if (pick(4) == 0) {
-      said.leaving_until = pick(2) == 0 ? until : TimePoint::min();
-      by_id_[id]->leaving_until = said.leaving_until;
-    } else {
-      said.gate_free_until = pick(3) == 0 ? TimePoint::min() : until;
-      by_id_[id]->gate_free_until = said.gate_free_until;
-    }
+    TimePoint& gate_free_until = said_[id].gate_free_until;
+    gate_free_until = pick(3) == 0 ? TimePoint::min() : until;
+    by_id_[id]->gate_free_until = gate_free_until;
   }
   void changeTarget() {
     target_ = 1 + static_cast<std::uint32_t>(pick(5));
@@ -331,12 +390,36 @@ class Simulation {
     EXPECT_EQ(after.done, before.done);
   }
 
-  std::map<ReplicaId, std::uint32_t> inFlightByReplica() const {
-    std::map<ReplicaId, std::uint32_t> result;
+  ByReplica byReplica() const {
+    ByReplica result;
     for (const auto& replica : queue_.replicas()) {
-      result[replica.id] = replica.in_flight;
+      result.emplace(replica.id, replica);
     }
     return result;
+  }
+
+  // How many slots an available replica offers, with so many out at its address.
+  std::uint64_t offered(const AdmissionQueue::ReplicaSnapshot& replica, std::uint32_t load) {
+    const Said& said = said_[replica.id];
+    const bool another_stays =
+        std::ranges::any_of(replicas_, [&](ReplicaId id) { return !said_[id].leaving; });
+    if (load >= target_ || said.offers == Offers::kNothing || (said.leaving && another_stays)) {
+      return 0;
+    }
+    return said.offers == Offers::kOne ? 1 : target_ - load;
+  }
+
+  // RefusalIsNotAFreeSlot: after a refusal nothing, or the one slot that was offered since.
+  void checkOffers(const AdmissionQueue::ReplicaSnapshot& replica, std::uint64_t granted) {
+    Said& said = said_[replica.id];
+    if (said.offers == Offers::kNothing) {
+      EXPECT_EQ(granted, 0u) << "a replica that refused got another request";
+    } else if (said.offers == Offers::kOne) {
+      EXPECT_LE(granted, 1u) << "more than one tried";
+      said.offers = granted == 0 ? said.offers : Offers::kNothing;
+      trials_ += granted;
+    }
+    EXPECT_EQ(replica.refusing, said.offers != Offers::kAll);
   }
 
   ByPort inFlightByPort() const {
@@ -354,8 +437,7 @@ class Simulation {
     }
   }
 
-  void check(const std::map<ReplicaId, std::uint32_t>& before, std::uint32_t old_target,
-             const ByPort& at_port) {
+  void check(const ByReplica& before, std::uint32_t old_target, const ByPort& at_port) {
     const AdmissionQueue::Snapshot s = queue_.snapshot();
     // Whoever left the queue in this event left from its head.
     while (eligible_.size() > s.waiting - s.backing_off) {
@@ -367,7 +449,8 @@ class Simulation {
     for (const auto& replica : queue_.replicas()) {
       in_flight += replica.in_flight;
       const auto it = before.find(replica.id);
-      const std::uint32_t had = it == before.end() ? 0 : it->second;
+      const std::uint32_t had = it == before.end() ? 0 : it->second.in_flight;
+      checkOffers(replica, replica.granted - (it == before.end() ? 0 : it->second.granted));
       // NeverMoreThanTarget: above it only what was there before the target fell.
       EXPECT_LE(replica.in_flight, std::max(target_, std::min(had, std::max(had, old_target))));
       if (replica.in_flight > target_) {
@@ -376,8 +459,8 @@ class Simulation {
       const std::uint32_t at_address = at_port[replica.address.port()];
       if (!replica.available) {
         EXPECT_LE(replica.in_flight, had) << "a replica that is not available got a request";
-      } else if (at_address < target_) {
-        free += target_ - at_address;
+      } else {
+        free += offered(replica, at_address);
       }
     }
     std::uint64_t held = 0;
@@ -434,11 +517,15 @@ class Simulation {
   std::size_t beyond_bounds_ = 0;
   std::size_t swayed_ = 0;
   std::size_t comebacks_ = 0;
+  std::size_t replica_refusals_ = 0;
+  std::size_t trials_ = 0;
+  std::uint64_t sent_ = 0;
 };
 
 void Request::onGranted(Slot granted) {
   simulation.delivered(*this, true);
   slot = std::move(granted);
+  sent = simulation.nextSent();
 }
 void Request::onExpired() {
   simulation.delivered(*this, false);
@@ -456,8 +543,10 @@ TEST(AdmissionQueueSimulation, KeepsEveryInvariantThroughAMillionEvents) {
     EXPECT_GT(simulation.put_backs(), 100u);
     EXPECT_GT(simulation.refusals(), 10u);
     EXPECT_GT(simulation.beyond_bounds(), 10u);
-    EXPECT_GT(simulation.swayed(), 100u);
+    EXPECT_GT(simulation.swayed(), 30u);
     EXPECT_GT(simulation.comebacks(), 10u);
+    EXPECT_GT(simulation.replica_refusals(), 100u);
+    EXPECT_GT(simulation.trials(), 100u);
     if (HasFailure()) {
       return;
     }

@@ -17,11 +17,9 @@ Reason reasonOf(Refusal refusal) {
     case Refusal::kQueueBytesFull:
       return Reason::kQueueBytesFull;
     case Refusal::kDraining:
-      return Reason::kDraining;
-    case Refusal::kRetryBudget:
       break;
   }
-  return Reason::kOverloaded;
+  return Reason::kDraining;
 }
 
 }  // namespace
@@ -77,17 +75,17 @@ AdmissionQueue::Demand ConcurrencyTargetFilter::demand() const {
           .deadline = std::min(queue_deadline_, exchange_.deadline())};
 }
 
-bool ConcurrencyTargetFilter::onPutBack(Slot& slot, bool back_off) {
+bool ConcurrencyTargetFilter::onPutBack(Slot& slot, RetryCause cause) {
   const TimePoint now = exchange_.loop().now();
-  if (queue().putBack(std::move(slot), *ticket_, demand(), back_off)) {
+  if (!queue().putBack(std::move(slot), *ticket_, demand(), cause)) {
     return false;
   }
   waiting_since_ = now;
-  backing_off_ = back_off;
+  backing_off_ = cause == RetryCause::kNotSent;
   const Duration pause = std::chrono::milliseconds(
       std::uniform_int_distribution(kMinBackOffMs, kMaxBackOffMs)(jitter_));
-  exchange_.setTimer(
-      *this, back_off ? std::min(Deadline::after(now, pause), queue_deadline_) : queue_deadline_);
+  exchange_.setTimer(*this, backing_off_ ? std::min(Deadline::after(now, pause), queue_deadline_)
+                                         : queue_deadline_);
   return true;
 }
 
@@ -102,7 +100,7 @@ void ConcurrencyTargetFilter::onGranted(Slot slot) {
 
 void ConcurrencyTargetFilter::onExpired() {
   exchange_.report().waited += exchange_.loop().now() - waiting_since_;
-  exchange_.reply(queue().anyAvailable() ? Reason::kQueueTimeout : Reason::kNoReplica);
+  exchange_.replyNotAdmitted(queue().anyAvailable() ? Reason::kQueueTimeout : Reason::kNoReplica);
 }
 
 void ConcurrencyTargetFilter::onTimer() {

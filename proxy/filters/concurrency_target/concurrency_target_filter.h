@@ -17,7 +17,7 @@ class ConcurrencyTargetFilter final : public Filter, public Ticket::Owner {
 
   FilterStatus onRequestHead(http::RequestHead& head) override;
   void onRequestBody() override;
-  bool onPutBack(Slot& slot, bool back_off) override;
+  bool onPutBack(Slot& slot, RetryCause cause) override;
   void onTimer() override;
   void onRequestDropped() override;
 

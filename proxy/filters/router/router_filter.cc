@@ -14,13 +14,11 @@ namespace {
 
 using Failure = UpstreamRequest::Failure;
 
-// sent_whole: not only its beginning was refused, so that another attempt would have been possible.
-Reason reasonOf(Failure failure, bool sent_whole) {
+Reason reasonOf(Failure failure) {
   switch (failure) {
     case Failure::kConnectFailed:
       return Reason::kNoReplica;
     case Failure::kRefused:
-      return sent_whole ? Reason::kOverloaded : Reason::kReplicaRefusedAfterSend;
     case Failure::kReset:
       return Reason::kReplicaRefusedAfterSend;
     case Failure::kConnectionLost:
@@ -33,8 +31,10 @@ Reason reasonOf(Failure failure, bool sent_whole) {
   return Reason::kReplicaProtocolError;
 }
 
-bool saysNotExecuted(const http::ResponseHead& head) {
-  return head.status == 503 && head.headers.get("x-penstock-not-executed") == "true";
+RetryCause causeOf(Failure failure) {
+  return failure == Failure::kConnectFailed ? RetryCause::kNotSent
+         : failure == Failure::kRefused     ? RetryCause::kRefused
+                                            : RetryCause::kFailed;
 }
 
 }  // namespace
@@ -127,9 +127,8 @@ void RouterFilter::forwardBody() {
 // A copy is kept of a whole body, and of the beginning of one that goes out as it comes as long as
 // that fits the request's buffer.
 void RouterFilter::keepCopy(const net::Buffer& piece, bool complete) {
-  if (!body_touched_ && !exchange_.responseStarted()) {
-    sent_whole_ = complete;
-    replay_kept_ = sendings() < exchange_.cluster().config().retry.max_attempts;
+  if (!body_touched_) {
+    replay_kept_ = !exchange_.responseStarted();
   }
   if (replay_kept_ &&
       (complete || replay_.size() + piece.size() <= exchange_.route().request_buffer.count)) {
@@ -157,15 +156,6 @@ void RouterFilter::onUpstreamInformational(http::ResponseHead head) {
 }
 
 void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
-  if (saysNotExecuted(head)) {
-    if (head.headers.get("x-penstock-reason") == "concurrency_limit") {
-      exchange_.cluster().cluster().countLimitExceeded();
-    }
-    if (!retry(false)) {
-      exchange_.reply(reasonOf(Failure::kRefused, sentWhole()));
-    }
-    return;
-  }
   replay_.clear();
   replay_kept_ = false;
   exchange_.report().replica_time = exchange_.loop().now() - dispatched_;
@@ -244,26 +234,36 @@ void RouterFilter::onUpstreamFailed(Failure failure) {
   const bool may_retry = failure != Failure::kTooLarge && !exchange_.responseStarted() &&
                          (UpstreamRequest::provablyNotExecuted(failure) ||
                           (exchange_.route().idempotent && !exchange_.isWebSocket()));
-  const bool could_not_connect = failure == Failure::kConnectFailed;
-  connect_failures_ += could_not_connect ? 1 : 0;
-  if (may_retry && retry(could_not_connect)) {
+  const RetryCause cause = causeOf(failure);
+  connect_failures_ += cause == RetryCause::kNotSent ? 1 : 0;
+  if (cause == RetryCause::kFailed) {
+    ++failures_;
+    exchange_.report().failed_attempt = reasonOf(failure);
+  }
+  if (may_retry && retry(cause)) {
     return;
   }
   discardUpstream();
-  exchange_.reply(reasonOf(failure, sentWhole()));
+  exchange_.replyNotAdmitted(reasonOf(failure));
 }
 
-std::uint32_t RouterFilter::sendings() const {
-  return exchange_.report().attempts - connect_failures_;
-}
-
-bool RouterFilter::retry(bool could_not_connect) {
+bool RouterFilter::mayTryAgain(RetryCause cause) const {
   const ClusterConfig& config = exchange_.cluster().config();
+  switch (cause) {
+    case RetryCause::kNotSent:
+      return connect_failures_ < config.max_connect_attempts;
+    case RetryCause::kFailed:
+      return failures_ < config.retry.max_attempts;
+    case RetryCause::kRefused:
+      break;
+  }
+  return true;
+}
+
+bool RouterFilter::retry(RetryCause cause) {
   Slot slot = upstream_->takeSlot();
   discardUpstream();
-  const bool exhausted = could_not_connect ? connect_failures_ >= config.max_connect_attempts
-                                           : sendings() >= config.retry.max_attempts;
-  if (exhausted || !bodyIsWhole()) {
+  if (!mayTryAgain(cause) || !bodyIsWhole()) {
     return false;
   }
   if (replay_kept_) {
@@ -274,9 +274,8 @@ bool RouterFilter::retry(bool could_not_connect) {
   request_sent_ = false;
   body_touched_ = false;
   replay_kept_ = false;
-  sent_whole_ = false;
   exchange_.setUpstreamBacklog(0);
-  if (!exchange_.putBack(slot, could_not_connect)) {
+  if (!exchange_.putBack(slot, cause)) {
     return false;
   }
   exchange_.cluster().cluster().countRetry();

@@ -45,12 +45,11 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   // When something of this attempt has to have come.
   Deadline due() const;
   bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
-  // Of the last attempt allowed, no copy is kept.
-  bool sentWhole() const { return !body_touched_ || sent_whole_; }
-  // Attempts without those that could not connect, which have a bound of their own.
-  std::uint32_t sendings() const;
+  // Whether the request may have another attempt after one that ended for this cause. A refusal
+  // uses up none: it is bounded by the deadline and the queue's timeout alone.
+  bool mayTryAgain(RetryCause cause) const;
   // Whether the request waits for another slot now. Takes the attempt's slot in any case.
-  bool retry(bool could_not_connect);
+  bool retry(RetryCause cause);
   // The replica answered before it had the whole request, and wants no more of it.
   void endEarly();
   void discardUpstream();
@@ -60,13 +59,14 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
 
   Exchange& exchange_;
   std::unique_ptr<UpstreamRequest> upstream_;
+  // Attempts by how they ended; each kind has a bound of its own, or none.
   std::uint32_t connect_failures_ = 0;
+  std::uint32_t failures_ = 0;
   bool asked_for_report_ = false;  // in this attempt, and the client had not
   bool ready_ = false;             // the upstream stream is open
   bool request_sent_ = false;      // to its end
   bool body_touched_ = false;      // some of the body is no longer in the exchange
   bool replay_kept_ = false;       // but a copy of all of it is here
-  bool sent_whole_ = false;        // all of the body was there when this attempt's went out
   net::Buffer replay_;
   std::size_t unconsumed_ = 0;  // of the response
   TimePoint dispatched_{};

@@ -102,20 +102,46 @@ TEST_F(QueueWithReplicas, AWaiterGetsAFreeGateToo) {
   EXPECT_EQ(&callers[8]->slot.replica(), &free);
 }
 
-TEST_F(QueueWithReplicas, AReplicaThatLeavesGetsOnlyWhatNobodyElseHasASlotFor) {
+TEST_F(QueueWithReplicas, AReplicaThatLeavesGetsNothingWhileAnotherIsKnown) {
   Replica& leaving = readyReplica();
   Replica& staying = readyReplica();
   leaving.gate_free_until = TimePoint::max();
-  leaving.leaving_until = clock.now() + 1s;
-  const auto callers = arrive(4);
+  queue.setLeaving(leaving.id, true);
+  const auto callers = arrive(3);
   EXPECT_EQ(&callers[0]->slot.replica(), &staying);
   EXPECT_EQ(&callers[1]->slot.replica(), &staying);
-  EXPECT_EQ(&callers[2]->slot.replica(), &leaving) << "it may be wrong: nobody waits for it";
-  EXPECT_EQ(&callers[3]->slot.replica(), &leaving);
-  callers[2]->slot.release();
-  callers[3]->slot.release();
-  clock.advance(1s);
-  EXPECT_EQ(&arrive()->slot.replica(), &leaving) << "its word held until then";
+  EXPECT_TRUE(callers[2]->ticket.waits());
+  queue.setAvailable(staying.id, false);
+  EXPECT_TRUE(callers[2]->ticket.waits()) << "the other one is still known";
+  queue.setLeaving(leaving.id, false);
+  collect();
+  ASSERT_TRUE(callers[2]->hasSlot());
+  EXPECT_EQ(&callers[2]->slot.replica(), &leaving);
+}
+
+TEST_F(QueueWithReplicas, ThatAllLeaveIsNoReasonToServeNobody) {
+  Replica& one = readyReplica();
+  Replica& other = readyReplica();
+  queue.setLeaving(one.id, true);
+  queue.setLeaving(other.id, true);
+  const auto callers = arrive(5);
+  EXPECT_TRUE(callers[3]->hasSlot());
+  ASSERT_TRUE(callers[4]->ticket.waits());
+  Replica& staying = readyReplica();
+  collect();
+  ASSERT_TRUE(callers[4]->hasSlot());
+  EXPECT_EQ(&callers[4]->slot.replica(), &staying);
+}
+
+TEST_F(QueueWithReplicas, WhenTheOnlyOneThatStaysIsRemovedThoseThatLeaveServe) {
+  Replica& leaving = readyReplica();
+  Replica& staying = readyReplica();
+  queue.setLeaving(leaving.id, true);
+  const auto callers = arrive(3);
+  ASSERT_TRUE(callers[2]->ticket.waits());
+  queue.removeReplica(staying.id);
+  collect();
+  EXPECT_TRUE(callers[2]->hasSlot());
 }
 
 TEST_F(QueueWithReplicas, WhoWasRefusedByAReplicaGoesToAnotherWhateverItsGateSays) {
@@ -126,7 +152,7 @@ TEST_F(QueueWithReplicas, WhoWasRefusedByAReplicaGoesToAnotherWhateverItsGateSay
   Replica& other = readyReplica();
   const auto load = arrive();
   ASSERT_EQ(&load->slot.replica(), &other);
-  EXPECT_EQ(queue.putBack(std::move(caller->slot), caller->ticket, {}, false), std::nullopt);
+  EXPECT_TRUE(queue.putBack(std::move(caller->slot), caller->ticket, {}, RetryCause::kFailed));
   collect();
   ASSERT_TRUE(caller->hasSlot());
   EXPECT_EQ(&caller->slot.replica(), &other);

@@ -16,9 +16,15 @@ class QueueWithRetries : public AdmissionQueueTest {
                             .retry_budget_percent = 50,
                             .min_retries = 1}) {}
 
-  std::optional<Refusal> putBack(Caller& caller, bool back_off = false,
-                                 const AdmissionQueue::Demand& demand = {}) {
-    return queue.putBack(std::move(caller.slot), caller.ticket, demand, back_off);
+  bool putBack(Caller& caller, RetryCause cause = RetryCause::kFailed,
+               const AdmissionQueue::Demand& demand = {}) {
+    return queue.putBack(std::move(caller.slot), caller.ticket, demand, cause);
+  }
+  // As the proxy does when a replica says no.
+  std::uint32_t refuse(Caller& caller) {
+    const std::uint32_t in_a_row = caller.slot.refused();
+    EXPECT_TRUE(putBack(caller, RetryCause::kRefused));
+    return in_a_row;
   }
 };
 
@@ -27,7 +33,7 @@ TEST_F(QueueWithRetries, ARequestPutBackKeepsItsOriginalPlace) {
   const auto callers = arrive(3);
   const std::uint64_t place = callers[0]->ticket.place();
   queue.setAvailable(replica.id, false);
-  EXPECT_EQ(putBack(*callers[0]), std::nullopt);
+  EXPECT_TRUE(putBack(*callers[0]));
   EXPECT_EQ(callers[0]->ticket.place(), place);
   EXPECT_EQ(now().head_place, place);
   EXPECT_EQ(now().waiting, 3u);
@@ -43,7 +49,7 @@ TEST_F(QueueWithRetries, PlacesAreKeptAmongSeveralThatArePutBack) {
   auto callers = arrive(3);
   queue.setAvailable(replica.id, false);
   // The budget is one at this load; a later one leaves first.
-  ASSERT_EQ(putBack(*callers[1]), std::nullopt);
+  ASSERT_TRUE(putBack(*callers[1]));
   queue.setTarget(1);
   const auto newcomer = arrive();
   callers[0]->slot.release();
@@ -62,7 +68,7 @@ TEST_F(QueueWithRetries, PrefersAnotherReplicaThanTheOneThatRefused) {
   const auto busy = arrive();
   ASSERT_EQ(&busy->slot.replica(), &other);
   // Once the slot is back, the refusing one is the less loaded of the two.
-  ASSERT_EQ(putBack(*caller), std::nullopt);
+  ASSERT_TRUE(putBack(*caller));
   collect();
   ASSERT_TRUE(caller->hasSlot());
   EXPECT_EQ(&caller->slot.replica(), &other);
@@ -72,7 +78,7 @@ TEST_F(QueueWithRetries, PrefersAnotherReplicaThanTheOneThatRefused) {
 TEST_F(QueueWithRetries, TakesTheRefusingReplicaIfNoOtherHasASlot) {
   Replica& only = readyReplica();
   const auto caller = arrive();
-  ASSERT_EQ(putBack(*caller), std::nullopt);
+  ASSERT_TRUE(putBack(*caller));
   collect();
   ASSERT_TRUE(caller->hasSlot());
   EXPECT_EQ(&caller->slot.replica(), &only);
@@ -82,7 +88,7 @@ TEST_F(QueueWithRetries, PassesOverWhoBacksOffUntilItIsActive) {
   readyReplica();
   const auto caller = arrive();
   const auto next = arrive();
-  ASSERT_EQ(putBack(*caller, true), std::nullopt);
+  ASSERT_TRUE(putBack(*caller, RetryCause::kNotSent));
   EXPECT_EQ(now().backing_off, 1u);
   EXPECT_EQ(now().waiting, 1u);
   collect();
@@ -101,7 +107,7 @@ TEST_F(QueueWithRetries, AnActivatedRequestStandsWhereItStood) {
   const auto caller = arrive();
   const auto next = arrive();
   queue.setAvailable(replica.id, false);
-  ASSERT_EQ(putBack(*caller, true), std::nullopt);
+  ASSERT_TRUE(putBack(*caller, RetryCause::kNotSent));
   caller->ticket.activate();
   caller->ticket.activate();
   queue.setAvailable(replica.id, true);
@@ -113,7 +119,7 @@ TEST_F(QueueWithRetries, AnActivatedRequestStandsWhereItStood) {
 TEST_F(QueueWithRetries, MayLeaveWhileItBacksOff) {
   readyReplica();
   auto caller = arrive();
-  ASSERT_EQ(putBack(*caller, true), std::nullopt);
+  ASSERT_TRUE(putBack(*caller, RetryCause::kNotSent));
   caller.reset();
   EXPECT_EQ(now().backing_off, 0u);
   EXPECT_EQ(now().waiting, 0u);
@@ -125,7 +131,7 @@ TEST_F(QueueWithRetries, IsNotRefusedForTheBounds) {
   const auto running = arrive();
   const auto waiting = arrive(3);
   ASSERT_EQ(arrive()->refusal, Refusal::kQueueFull);
-  EXPECT_EQ(putBack(*running, true, {.bytes = 5000}), std::nullopt);
+  EXPECT_TRUE(putBack(*running, RetryCause::kNotSent, {.bytes = 5000}));
   EXPECT_EQ(now().waiting_bytes, 5000u);
   running->ticket.leave();
   collect();
@@ -143,9 +149,9 @@ TEST_F(QueueWithRetries, RefusesOnePastTheBudget) {
   }
   ASSERT_EQ(granted, 9u);
   for (std::size_t i = 0; i < 4; ++i) {
-    EXPECT_EQ(putBack(*callers[i]), std::nullopt) << i;
+    EXPECT_TRUE(putBack(*callers[i])) << i;
   }
-  EXPECT_EQ(putBack(*callers[4]), Refusal::kRetryBudget);
+  EXPECT_FALSE(putBack(*callers[4]));
   EXPECT_FALSE(callers[4]->ticket.waits());
   EXPECT_EQ(now().accepted, now().waiting + now().in_flight + now().done);
 }
@@ -155,21 +161,21 @@ TEST_F(QueueWithRetries, WhatCouldNotBeSentIsNotBudgeted) {
   readyReplica();
   const auto callers = arrive(9);
   for (const auto& caller : callers) {
-    ASSERT_EQ(putBack(*caller, true), std::nullopt);
+    ASSERT_TRUE(putBack(*caller, RetryCause::kNotSent));
   }
   EXPECT_EQ(now().waiting, 9u);
   callers.front()->ticket.leave();
   callers.back()->ticket.activate();
   collect();
   EXPECT_TRUE(callers.back()->hasSlot());
-  EXPECT_EQ(putBack(*callers.back()), std::nullopt) << "nothing counts as a retry so far";
+  EXPECT_TRUE(putBack(*callers.back())) << "nothing counts as a retry so far";
   collect();
 }
 
 TEST_F(QueueWithRetries, AlwaysAllowsSoManyRetries) {
   readyReplica();
   const auto caller = arrive();
-  EXPECT_EQ(putBack(*caller), std::nullopt) << "nothing else is in flight, one is allowed";
+  EXPECT_TRUE(putBack(*caller)) << "nothing else is in flight, one is allowed";
 }
 
 TEST_F(QueueWithRetries, ARetryCountsUntilItHasEnded) {
@@ -177,13 +183,13 @@ TEST_F(QueueWithRetries, ARetryCountsUntilItHasEnded) {
   readyReplica();
   const auto first = arrive();
   const auto second = arrive();
-  ASSERT_EQ(putBack(*first), std::nullopt);
+  ASSERT_TRUE(putBack(*first));
   collect();
   ASSERT_TRUE(first->hasSlot());
-  EXPECT_EQ(putBack(*second), Refusal::kRetryBudget) << "the first retry still runs";
+  EXPECT_FALSE(putBack(*second)) << "the first retry still runs";
   const auto third = arrive();
   first->slot.release();
-  EXPECT_EQ(putBack(*third), std::nullopt);
+  EXPECT_TRUE(putBack(*third));
   collect();
 }
 
@@ -191,7 +197,7 @@ TEST_F(QueueWithRetries, ARequestMayBePutBackAgain) {
   readyReplica();
   const auto caller = arrive();
   for (int i = 0; i < 3; ++i) {
-    ASSERT_EQ(putBack(*caller), std::nullopt) << i;
+    ASSERT_TRUE(putBack(*caller)) << i;
     collect();
     ASSERT_TRUE(caller->hasSlot());
   }
@@ -203,7 +209,7 @@ TEST_F(QueueWithRetries, IsServedWhileTheQueueDrains) {
   readyReplica();
   const auto caller = arrive();
   queue.drain();
-  EXPECT_EQ(putBack(*caller), std::nullopt);
+  EXPECT_TRUE(putBack(*caller));
   collect();
   EXPECT_TRUE(caller->hasSlot());
 }
@@ -214,12 +220,82 @@ TEST_F(QueueWithRetries, TheFreedSlotGoesToTheNextWhenAPutBackIsRefused) {
   const auto first = arrive();
   const auto second = arrive();
   const auto waiter = arrive();
-  ASSERT_EQ(putBack(*first), std::nullopt);
+  ASSERT_TRUE(putBack(*first));
   collect();
   ASSERT_TRUE(first->hasSlot());
-  ASSERT_EQ(putBack(*second), Refusal::kRetryBudget);
+  ASSERT_FALSE(putBack(*second));
   collect();
   EXPECT_TRUE(waiter->hasSlot());
+}
+
+TEST_F(QueueWithRetries, ARefusalIsNotAFreeSlot) {
+  Replica& only = readyReplica();
+  const auto callers = arrive(3);
+  EXPECT_EQ(refuse(*callers[0]), 1u);
+  collect();
+  EXPECT_EQ(now().waiting, 3u) << "the replica got another request";
+  EXPECT_EQ(now().free_slots, 0u);
+  EXPECT_TRUE(queue.replicas()[0].refusing);
+  queue.offerOne(only.id);
+  collect();
+  EXPECT_TRUE(callers[0]->hasSlot()) << "it kept its place";
+  EXPECT_EQ(now().waiting, 2u);
+}
+
+TEST_F(QueueWithRetries, RefusalsUseUpNoBudgetAndNoPlace) {
+  Replica& only = readyReplica();
+  const auto callers = arrive(2);
+  for (std::uint32_t i = 1; i <= 20; ++i) {
+    ASSERT_EQ(refuse(*callers[0]), i) << "in a row";
+    queue.offerOne(only.id);
+    collect();
+    ASSERT_TRUE(callers[0]->hasSlot()) << i;
+  }
+  callers[0]->slot.accepted();
+  callers[0]->slot.release();
+  collect();
+  EXPECT_TRUE(callers[1]->hasSlot());
+  EXPECT_EQ(refuse(*callers[1]), 1u) << "counted from the last one accepted";
+}
+
+TEST_F(QueueWithRetries, OneRequestTriesUntilOneIsAccepted) {
+  queue.setTarget(3);
+  Replica& only = readyReplica();
+  const auto callers = arrive(5);
+  EXPECT_EQ(refuse(*callers[0]), 1u);
+  EXPECT_EQ(refuse(*callers[1]), 0u) << "it was sent before the replica was known to refuse";
+  callers[2]->slot.accepted();
+  collect();
+  EXPECT_EQ(now().in_flight, 1u) << "so was the one that is answered: no news";
+  queue.offerOne(only.id);
+  collect();
+  ASSERT_EQ(now().in_flight, 2u);
+  callers[0]->slot.accepted();
+  collect();
+  EXPECT_EQ(now().in_flight, 3u);
+}
+
+TEST_F(QueueWithRetries, ANewcomerDoesNotGetWhatWasRefused) {
+  Replica& only = readyReplica();
+  auto caller = arrive();
+  caller->slot.refused();
+  caller.reset();
+  const auto newcomer = arrive();
+  EXPECT_TRUE(newcomer->ticket.waits());
+  queue.reopen(only.id);
+  collect();
+  EXPECT_TRUE(newcomer->hasSlot());
+}
+
+TEST_F(QueueWithRetries, AnotherReplicaTakesWhatOneRefused) {
+  Replica& refusing = readyReplica();
+  const auto caller = arrive();
+  Replica& other = readyReplica();
+  ASSERT_EQ(&caller->slot.replica(), &refusing);
+  EXPECT_EQ(refuse(*caller), 1u);
+  collect();
+  ASSERT_TRUE(caller->hasSlot());
+  EXPECT_EQ(&caller->slot.replica(), &other);
 }
 
 }  // namespace

@@ -116,9 +116,19 @@ class Worker {
   }
   void putBack(Request& request) {
     replicas_.at(request.slot.replica().id).leave();
-    if (queue_.putBack(std::move(request.slot), request.ticket, {.bytes = 10}, false)) {
+    const ReplicaId id = request.slot.replica().id;
+    const bool refused = random_() % 2 == 0;
+    if (refused) {
+      request.slot.refused();
+    }
+    if (!queue_.putBack(std::move(request.slot), request.ticket, {.bytes = 10},
+                        refused ? RetryCause::kRefused : RetryCause::kFailed)) {
       request.over = true;
       ++served_;
+    }
+    if (refused) {
+      queue_.offerOne(id);
+      queue_.reopen(id);
     }
   }
   void wake() {

@@ -21,7 +21,7 @@ class HealthCheckerTest : public ::testing::Test {
           verdicts.push_back(healthy);
           last_reason = why;
         },
-        [this] { ++sidecars_found; });
+        [this](TimePoint) { ++passed; }, [this] { ++sidecars_found; });
   }
   bool runUntil(const std::function<bool()>& done) { return net::runUntil(loop, done); }
   bool runUntilVerdicts(std::size_t count) {
@@ -37,6 +37,7 @@ class HealthCheckerTest : public ::testing::Test {
   std::optional<HealthChecker> checker;
   std::vector<bool> verdicts;
   std::string last_reason;
+  int passed = 0;
   int sidecars_found = 0;
 };
 
@@ -123,9 +124,22 @@ TEST_F(HealthCheckerTest, TellsThatAReplicaIsASidecarWhateverItsHealth) {
   EXPECT_TRUE(runUntil([&] { return sidecars_found > 0; }));
 }
 
+TEST_F(HealthCheckerTest, ReportsEachCheckThatIsPassedAndNoOther) {
+  check({.interval = 1ms, .unhealthy_threshold = 1000});
+  ASSERT_TRUE(runUntil([&] { return passed >= 3; }));
+  server.status = 503;
+  ASSERT_TRUE(runUntilAsked(1));
+  const int before = passed;
+  ASSERT_TRUE(runUntilAsked(3));
+  EXPECT_LE(passed, before + 1) << "one may have been answered already";
+  EXPECT_EQ(verdicts, std::vector<bool>{true});
+}
+
 TEST_F(HealthCheckerTest, RemembersThatAReplicaSpeaksHttp1) {
   http::FakeReplica old(loop, http::FakeReplica::Speaks::kHttp1Only);
-  HealthChecker other(loop, old.address(), {.interval = 1ms}, [](bool, std::string_view) {}, [] {});
+  HealthChecker other(
+      loop, old.address(), {.interval = 1ms}, [](bool, std::string_view) {}, [](TimePoint) {},
+      [] {});
   ASSERT_TRUE(runUntil([&] { return old.asked >= 4; }));
   EXPECT_LE(old.connections, old.asked + 2) << "HTTP/2 is tried once, not each time";
 }

@@ -63,7 +63,7 @@ class LoadReportsTest : public ::testing::Test {
   }
   // As a slot would have it now.
   bool gateIsFree() { return clock.now() < its().gate_free_until.load(); }
-  bool leaves() { return clock.now() < its().leaving_until.load(); }
+  bool leaves() { return cluster.queue().replicas().at(0).leaving; }
   LoadReportStatus status() { return reports.status(its().id).value(); }
   bool metric(const std::string& line) {
     return ("\n" + metrics.render()).find("\n" + line + "\n") != std::string::npos;
@@ -207,6 +207,36 @@ TEST_F(LoadReportsTest, AnEndThatWasAnnouncedIsNoNews) {
   server.subscriber(0).finish("0");
   ASSERT_TRUE(net::turnUntil(loop, [&] { return status().stream_ended.has_value(); }));
   EXPECT_TRUE(logged("no stream of load reports from a replica", 0).empty());
+}
+
+TEST_F(LoadReportsTest, ALostStreamSaysThatTheProcessThatDrainedIsGone) {
+  replica.emplace(addReplica(true));
+  LoadReport leaving;
+  leaving.draining = true;
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return server.asked(0); }));
+  server.subscriber(0).accept();
+  server.subscriber(0).sendMessage(toMessage(leaving));
+  const auto itLeaves = [&] { return cluster.queue().replicas().at(1).leaving; };
+  ASSERT_TRUE(net::turnUntil(loop, itLeaves));
+  server.hangUp();
+  EXPECT_TRUE(net::turnUntil(loop, [&] { return !itLeaves(); }));
+}
+
+TEST_F(LoadReportsTest, AReportThatTheReplicaWouldTakeMoreEndsItsRefusing) {
+  holdSlots(1);
+  const auto refuses = [&] { return cluster.queue().replicas().at(0).refusing; };
+  slots.at(0).refused();
+  LoadReport report = withInFlight(2);
+  report.limit = 2;
+  take(report);
+  EXPECT_TRUE(refuses()) << "it is at its limit";
+  report.in_flight = 1;
+  report.draining = true;
+  take(report);
+  EXPECT_TRUE(refuses()) << "it drains";
+  report.draining = false;
+  take(report);
+  EXPECT_FALSE(refuses());
 }
 
 TEST_F(LoadReportsTest, WhoIsNotHereIsIgnored) {
