@@ -217,11 +217,11 @@ class Proxy(Program):
 
 
 class Sidecar(Program):
-    """penstock-sidecar with a model directory on a free loopback port."""
+    """penstock-sidecar with a model directory, on a free loopback port or where it is told."""
 
-    def __init__(self, model, arguments=(), ready=True, environment=None):
+    def __init__(self, model, arguments=(), ready=True, environment=None, listen="127.0.0.1:0"):
         super().__init__([binary("penstock-sidecar"), "--model", model,
-                          "--listen", "127.0.0.1:0", *arguments], environment)
+                          "--listen", listen, *arguments], environment)
         if ready:
             self.wait_log("model ready")
 
