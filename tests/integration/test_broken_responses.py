@@ -15,7 +15,7 @@ import pytest
 from support.h2_client import H2Client
 from support.model_servers import CHAT, post, wait_gate
 from support.truss import Served, truss
-from support.waiting import equals
+from support.waiting import SLOWNESS, equals
 
 INTERNAL_ERROR, CANCEL = 2, 8
 
@@ -37,6 +37,10 @@ MODEL = """
 """
 
 
+def milliseconds(count):
+    return str(int(count * SLOWNESS))
+
+
 def broken(sidecar, reason):
     """The stream has broken off for that reason, and for no other."""
     equals(lambda: sidecar.metric("penstock_responses_broken_total", reason=reason), 1)
@@ -45,8 +49,9 @@ def broken(sidecar, reason):
 
 
 @pytest.fixture
-def served(tmp_path):
-    started = Served(truss(tmp_path, MODEL, runtime={"streaming_read_timeout": 1}), "direct-h2")
+def served(tmp_path, then):
+    runtime = {"streaming_read_timeout": 1 if then == "silence" else 60}
+    started = Served(truss(tmp_path, MODEL, runtime=runtime), "direct-h2")
     yield started
     started.stage.release("the rest", "end")
     started.wait_idle()
@@ -66,7 +71,7 @@ def begin(served, then, headers=()):
     ("deadline", CANCEL, "deadline_exceeded"),
 ])
 def test_a_models_stream(served, then, code, reason):
-    headers = {"deadline": [("x-request-timeout-ms", "1500")],
+    headers = {"deadline": [("x-request-timeout-ms", milliseconds(1500))],
                "cancel": [("x-penstock-attempt-id", "a-1")]}.get(then, [])
     with begin(served, then, headers) as call:
         if then == "kill":
@@ -79,8 +84,9 @@ def test_a_models_stream(served, then, code, reason):
     broken(served.sidecar, reason)
 
 
-def test_an_exception_in_the_middle_is_logged_with_its_request(served):
-    with begin(served, "raise") as call:
+@pytest.mark.parametrize("then", ["raise"])
+def test_an_exception_in_the_middle_is_logged_with_its_request(served, then):
+    with begin(served, then) as call:
         call.cut_off()
     served.sidecar.wait_log("predict raised RuntimeError: in the middle while it streamed", request_id="r-1")
 
@@ -127,11 +133,11 @@ def test_a_deadline_before_an_answer_that_is_waited_for_is_told(replica, front):
     server = replica("h1")
     sidecar = front(server, on_client_gone="wait")
     with H2Client(sidecar.address) as client:
-        stream = post(client, "a", CHAT, [("x-request-timeout-ms", "300")])
+        stream = post(client, "a", CHAT, [("x-request-timeout-ms", milliseconds(1000))])
         request = server.by_id("a")
         equals(lambda: sidecar.metric("penstock_gate_in_predict"), 1)
         with H2Client(sidecar.address) as other:
-            waiter = post(other, "b", CHAT, [("x-request-timeout-ms", "400")])
+            waiter = post(other, "b", CHAT, [("x-request-timeout-ms", milliseconds(1100))])
             assert waiter.response().status == 504, "by then the first one's deadline has passed too"
         request.respond(200, body=b"late")
         answer = stream.response()
