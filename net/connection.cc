@@ -198,6 +198,13 @@ Connection::Connection(EventLoop& loop, UniqueFd fd, const Address& peer, const 
   if (tls != nullptr) {
     state_->setTls(*tls);
   }
+  if (state_->fd.valid()) {
+    setKeepAlive(state_->fd.get());
+  }
+}
+
+void Connection::requireProgress() {
+  setUserTimeout(state_->fd.get(), state_->options.write_timeout);
 }
 
 std::unique_ptr<Connection> Connection::connect(EventLoop& loop, const Address& peer,

@@ -59,7 +59,8 @@ class ConnectionHandler {
 
 // One stream connection, plain or TLS, non-blocking, with an output buffer that is written at most
 // once per turn (and when the socket becomes writable). Reads into a buffer that all connections of
-// the thread share, so an idle connection owns no buffer. Loop thread only.
+// the thread share, so an idle connection owns no buffer. A peer that has vanished without a word
+// is noticed by TCP itself, which the loop sees as a reset. Loop thread only.
 class Connection {
  public:
   struct Options {
@@ -76,6 +77,10 @@ class Connection {
                                              Options options);
   ~Connection();
 
+  // From now on TCP ends the connection when the peer acknowledges nothing, or takes nothing, of
+  // what is in the kernel's buffer for the write timeout. Not for a server that leaves a request
+  // unread while it works on another, as those over HTTP/1 do.
+  void requireProgress();
   // Names the handler and begins. The handler outlives the connection or is its owner.
   void start(ConnectionHandler& handler);
 

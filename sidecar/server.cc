@@ -22,6 +22,9 @@ constexpr auto kLastBytes = 5s;
 
 http::Limits connectionLimits() {
   http::Limits limits;
+  // What the proxy takes from its clients by default, and what it adds.
+  limits.max_header_bytes += 16 * 1024;
+  limits.max_header_fields += 28;
   // A proxy resets for all its clients.
   limits.client_resets = {.burst = 10'000, .per_second = 1'000};
   // Its clients are proxies, which end their direction only when they give a request up.

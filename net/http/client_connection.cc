@@ -32,6 +32,7 @@ class NegotiatedClientConnection final : public ClientConnection,
   std::size_t activeStreams() const override {
     return codec_ != nullptr ? codec_->activeStreams() : 0;
   }
+  bool inDoubt() const override { return codec_ != nullptr && codec_->inDoubt(); }
   bool takesWebSockets() const override { return codec_ != nullptr && codec_->takesWebSockets(); }
   void close() override {
     if (codec_ != nullptr) {

@@ -53,6 +53,9 @@ class ClientConnection {
   // Handler lives until its onEnd or its own reset().
   virtual ClientStream& newStream(ResponseHandler& handler) = 0;
   virtual std::size_t activeStreams() const = 0;
+  // canOpen() is false only until the peer has shown that it lives: onCapacity, or
+  // onConnectionClosed, follows within 2 s.
+  virtual bool inDoubt() const { return false; }
   // Whether a request for a WebSocket may be sent. HTTP/2: the peer has announced RFC 8441.
   virtual bool takesWebSockets() const = 0;
   // Closes now; streams get onEnd(kLocal). No callback to the owner.

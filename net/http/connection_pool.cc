@@ -51,7 +51,7 @@ void ConnectionPool::wait(StreamWaiter& waiter) {
 }
 
 bool ConnectionPool::mayConnect() const {
-  const std::size_t connecting = count(Phase::kConnecting);
+  const std::size_t connecting = count(Phase::kConnecting) + inDoubt();
   const std::size_t cap = settings_.max_connections;
   if (connecting >= (shares() ? std::min<std::size_t>(waiters_.size(), 1) : waiters_.size()) ||
       (cap > 0 && connections_.size() >= cap) || !back_off_.allows(loop_.now())) {
@@ -72,7 +72,9 @@ void ConnectionPool::attend() {
     connect();
   }
   // A connection in the making has bounds of its own.
-  const bool for_stream = count(Phase::kConnecting) == 0 || (shares() && count(Phase::kReady) > 0);
+  const std::size_t doubted = inDoubt();
+  const bool for_stream =
+      count(Phase::kConnecting) + doubted == 0 || (shares() && count(Phase::kReady) > doubted);
   if (!for_stream) {
     connected_since_.reset();
   } else if (!connected_since_) {
@@ -238,6 +240,11 @@ std::unique_ptr<ClientConnection> ConnectionPool::remove(const ClientConnection&
 std::size_t ConnectionPool::count(Phase phase) const {
   return static_cast<std::size_t>(
       std::ranges::count(connections_, phase, [](const Pooled& pooled) { return pooled.phase; }));
+}
+
+std::size_t ConnectionPool::inDoubt() const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      connections_, [](const Pooled& pooled) { return pooled.connection->inDoubt(); }));
 }
 
 std::size_t ConnectionPool::activeStreams() const {

@@ -102,6 +102,9 @@ class ConnectionPool final : public ClientConnection::Owner {
   Pooled& find(const ClientConnection& connection);
   std::unique_ptr<ClientConnection> remove(const ClientConnection& connection);
   std::size_t count(Phase phase) const;
+  // Connections that have to show that they live; they may serve a waiter as soon as one that is
+  // made.
+  std::size_t inDoubt() const;
   std::size_t activeStreams() const;
   // Whether a ready connection has no stream and allows none.
   bool anyStuck() const;

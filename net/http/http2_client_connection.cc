@@ -1,6 +1,7 @@
 #include "net/http/http2_client_connection.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -22,6 +23,11 @@ std::unique_ptr<ClientCodec> makeHttp2ClientConnection(net::EventLoop& loop,
 
 namespace {
 
+// A shorter silence says nothing about a connection whose request is given up.
+constexpr std::chrono::milliseconds kSilence(500);
+// How long a connection in doubt has to answer.
+constexpr std::chrono::seconds kSignOfLife(2);
+
 bool takesWebSockets(const Http2Session& session) {
   return nghttp2_session_get_remote_settings(session.native(),
                                              NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
@@ -33,6 +39,7 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
   PENSTOCK_CHECK(!head_sent_, "a request is sent once");
   head_sent_ = true;
   send_ended_ = end_stream;
+  sent_at_ = session_.loop().now();
   if (!listed_) {
     return;
   }
@@ -75,6 +82,18 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
   session_.flushLater();
 }
 
+void Http2ClientStream::reset(ResetReason reason) {
+  doubt();
+  resetNow(reason);
+}
+
+void Http2ClientStream::doubt() {
+  if (listed_ && started_) {
+    doubted_at_ = session_.loop().now();
+    connection_.doubt(sent_at_);
+  }
+}
+
 Http2ClientConnection::Http2ClientConnection(net::EventLoop& loop,
                                              std::unique_ptr<net::Connection> connection,
                                              bool detect, const Limits& limits, Owner& owner)
@@ -85,7 +104,8 @@ Http2ClientConnection::Http2ClientConnection(net::EventLoop& loop,
       detect_(detect) {}
 
 bool Http2ClientConnection::canOpen() const {
-  return ready_ && !draining_ && session_.isOpen() && session_.streams().size() < streamLimit() &&
+  return ready_ && !draining_ && !inDoubt() && session_.isOpen() &&
+         session_.streams().size() < streamLimit() &&
          nghttp2_session_check_request_allowed(session_.native()) != 0;
 }
 
@@ -100,7 +120,7 @@ bool Http2ClientConnection::takesWebSockets() const {
 
 ClientStream& Http2ClientConnection::newStream(ResponseHandler& handler) {
   PENSTOCK_CHECK(canOpen(), "streams are opened only when canOpen()");
-  auto stream = std::make_unique<Http2ClientStream>(session_, handler);
+  auto stream = std::make_unique<Http2ClientStream>(*this, session_, handler);
   Http2ClientStream& opened = *stream;
   session_.add(std::move(stream));
   return opened;
@@ -109,6 +129,7 @@ ClientStream& Http2ClientConnection::newStream(ResponseHandler& handler) {
 void Http2ClientConnection::onConnected() {
   connected_ = true;
   connected_at_ = session_.loop().now();
+  session_.connection().requireProgress();
   session_.start();
   session_.due(connected_at_, session_.limits().preface_timeout);
 }
@@ -118,7 +139,34 @@ void Http2ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
     // A SETTINGS frame is shorter than 2^16 and so begins with zero; "HTTP/1.1 400" does not.
     return;
   }
+  heard_at_ = session_.loop().now();
+  const bool was_in_doubt = std::exchange(doubted_at_, std::nullopt).has_value();
   if (!session_.receive(bytes)) {
+    finish(StreamEnd::kConnectionLost, net::CloseReason::kLocal);
+  } else if (was_in_doubt && canOpen()) {
+    owner_.onCapacity(*this);
+  }
+}
+
+void Http2ClientConnection::doubt(TimePoint sent_at) {
+  const TimePoint now = session_.loop().now();
+  if (!session_.isOpen() || heard_at_ > sent_at || now - heard_at_ < kSilence) {
+    return;
+  }
+  if (!doubted_at_.has_value()) {
+    nghttp2_submit_ping(session_.native(), NGHTTP2_FLAG_NONE, nullptr);
+    doubted_at_ = now;
+    session_.flushLater();
+  }
+  session_.due(*doubted_at_, kSignOfLife);
+}
+
+void Http2ClientConnection::giveUpInDoubt() {
+  stopOpening();
+  const bool awaited = std::ranges::any_of(session_.streams(), [](const auto& stream) {
+    return !static_cast<const Http2ClientStream&>(*stream).doubted_at_.has_value();
+  });
+  if (!awaited && session_.isOpen()) {
     finish(StreamEnd::kConnectionLost, net::CloseReason::kLocal);
   }
 }
@@ -245,6 +293,9 @@ void Http2ClientConnection::acceptHead(Http2ClientStream& stream, bool end_strea
 void Http2ClientConnection::onStreamsEnded() {
   if (session_.streams().empty()) {
     session_.due(session_.idleSince(), session_.limits().idle_timeout);
+    if (doubted_at_.has_value()) {
+      session_.due(*doubted_at_, kSignOfLife);
+    }
   }
   if (nghttp2_session_check_request_allowed(session_.native()) == 0) {
     stopOpening();  // GOAWAY, or all stream ids are used up
@@ -266,6 +317,12 @@ TimePoint Http2ClientConnection::onTimer(TimePoint now) {
     }
     return deadline.passed(now);
   };
+  if (doubted_at_.has_value() && passed(*doubted_at_, kSignOfLife)) {
+    giveUpInDoubt();
+    if (!session_.isOpen()) {
+      return next;
+    }
+  }
   if (!ready_ && passed(connected_at_, limits.preface_timeout)) {
     if (!giveUpHttp2(NotHttp2::kSaid)) {
       finish(StreamEnd::kTimeout, net::CloseReason::kLocal);

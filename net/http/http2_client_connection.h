@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -10,18 +11,26 @@
 
 namespace penstock::http {
 
+class Http2ClientConnection;
+
 // A request that we make on an HTTP/2 connection.
 class Http2ClientStream final : public Http2StreamOf<ClientStream> {
  public:
-  Http2ClientStream(Http2Session& session, ResponseHandler& handler)
-      : Http2StreamOf(session, &handler), response_handler_(handler) {}
+  Http2ClientStream(Http2ClientConnection& connection, Http2Session& session,
+                    ResponseHandler& handler)
+      : Http2StreamOf(session, &handler), connection_(connection), response_handler_(handler) {}
 
   void sendHead(const RequestHead& head, bool end_stream) override;
+  void reset(ResetReason reason) override;
+  void doubt() override;
   bool started() const override { return started_; }
 
  private:
   friend class Http2ClientConnection;
 
+  Http2ClientConnection& connection_;
+  TimePoint sent_at_{};
+  std::optional<TimePoint> doubted_at_;  // by whoever waited for the answer
   ResponseHandler& response_handler_;  // the same as handler_, which tells whether it still listens
   int informational_ = 0;
   bool is_websocket_ = false;
@@ -38,6 +47,9 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   ClientStream& newStream(ResponseHandler& handler) override;
   std::size_t activeStreams() const override { return session_.streams().size(); }
   bool takesWebSockets() const override;
+  bool inDoubt() const override { return doubted_at_.has_value() && !draining_; }
+  // Nobody waits any longer for the answer to a request that was sent then.
+  void doubt(TimePoint sent_at);
   void close() override { session_.close(StreamEnd::kLocal); }
   Protocol protocol() const override { return Protocol::kHttp2; }
   const net::Connection& connection() const override { return session_.connection(); }
@@ -60,6 +72,9 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   void onStreamsEnded() override;
   TimePoint onTimer(TimePoint now) override;
 
+  // The peer has not shown in time that it lives: the connection takes no stream, and is closed
+  // once nobody waits for those that it has.
+  void giveUpInDoubt();
   void acceptHead(Http2ClientStream& stream, bool end_stream);
   std::size_t streamLimit() const;
   // Ends requests that nghttp2 holds back because the peer has lowered its limit since they were
@@ -75,6 +90,8 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   Http2ResponseBlock block_;
   Http2FieldBlock trailers_;
   TimePoint connected_at_{};
+  TimePoint heard_at_{};                 // when bytes last came
+  std::optional<TimePoint> doubted_at_;  // a PING is out, and nothing has come since
   const bool detect_;
   bool connected_ = false;
   bool any_bytes_ = false;

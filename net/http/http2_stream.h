@@ -86,7 +86,7 @@ class Http2StreamOf : public Interface, public Http2Stream {
   using Http2Stream::Http2Stream;
   void sendData(net::Buffer& data, bool end_stream) final { queueData(data, end_stream); }
   void sendTrailers(const Headers& trailers) final { queueTrailers(trailers); }
-  void reset(ResetReason reason) final { resetNow(reason); }
+  void reset(ResetReason reason) override { resetNow(reason); }
   bool fits(const Headers& fields) const final { return fitsPeer(fields); }
   std::size_t unsentBytes() const final { return unsent_.size(); }
   void setHighWatermark(std::size_t bytes) final { high_watermark_ = bytes; }

@@ -34,6 +34,7 @@ class NegotiatedServerConnection final : public ServerConnection,
 
   void start() {
     net::Connection& connection = *connection_;
+    connection.requireProgress();
     connection.start(*this);
     started_ = true;
   }

@@ -124,6 +124,7 @@ void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline
     ended();
     return;
   }
+  r.stream_->doubt();
   r.ended_ = std::move(ended);
   r.give_up_.emplace(r.cluster_.loop(), [&r] { r.finishAbandoned(); });
   r.give_up_->arm(give_up.when());

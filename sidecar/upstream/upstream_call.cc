@@ -340,6 +340,7 @@ void UpstreamCall::abandon(Refusal why) {
   }
   timer_.arm(Deadline::after(work_.deadline.when(), shared_.model.hang_timeout).when());
   abandoned_ = why;
+  stream_->doubt();
   stream_->consume(std::exchange(unconsumed_, 0));
 }
 

@@ -137,3 +137,13 @@ def test_a_sidecar_says_that_a_server_does_not_take_the_requests_fields(replica,
         refused = client.fetch("POST", CHAT, MODERATE, b"{}")
         assert (refused.status, refused.reason) == (431, "headers_too_large")
     equals(lambda: sidecar.metric("penstock_in_flight"), 0)
+
+
+def test_what_the_proxy_takes_by_default_the_sidecar_takes_too(replica, front):
+    sidecar = front(replica("h1", handler=lambda request: request.respond()))
+    proxy = Proxy(proxy_config([sidecar]))
+    with H2Client(proxy.address) as client:
+        many = [(f"x-{n}", "v") for n in range(99)]
+        large = [("x-large", "v" * (64 * KIB - 300))]
+        for fields in (many, large):
+            assert client.fetch("GET", "/", fields).status == 200

@@ -1,5 +1,7 @@
+#include <array>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -9,6 +11,7 @@
 #include "net/listener.h"
 #include "net/socket.h"
 #include "tests/net/recording_handler.h"
+#include "tests/net/socket_options.h"
 #include "tests/support/loop_runner.h"
 #include "tests/support/manual_clock.h"
 
@@ -50,6 +53,24 @@ TEST_F(ConnectTest, ConnectsAndThenTells) {
   connection_->flushLater();
   EXPECT_TRUE(turnUntil([&] { return handler_.connected == 1; }));
   EXPECT_EQ(connection_->peer().port(), boundAddress(listening.get()).port());
+}
+
+TEST_F(ConnectTest, NoticesAPeerThatHasVanished) {
+  const UniqueFd listening = listenOn(Address::loopback(0), false).value();
+  connectTo(boundAddress(listening.get()));
+  ASSERT_TRUE(turnUntil([&] { return handler_.connected == 1; }));
+  const SocketOptions made(connection_->local(), connection_->peer());
+  ASSERT_TRUE(made.found());
+  EXPECT_EQ(made.keepAlive(), (std::array{1, 60, 10, 3}));
+  EXPECT_EQ(made.userTimeoutMs(), 0);
+  connection_->requireProgress();
+  EXPECT_EQ(made.userTimeoutMs(), 30'000);
+
+  UniqueFd accepted(::accept(listening.get(), nullptr, nullptr));
+  const Connection taken(loop_, std::move(accepted), connection_->local(), nullptr, {});
+  const SocketOptions of_accepted(connection_->peer(), connection_->local());
+  ASSERT_TRUE(of_accepted.found());
+  EXPECT_EQ(of_accepted.keepAlive(), (std::array{1, 60, 10, 3}));
 }
 
 TEST_F(ConnectTest, TellsARefusalAfterStart) {

@@ -1,11 +1,19 @@
 #include "net/http/connection_pool.h"
 
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
+#include "net/listener.h"
 #include "tests/net/http/fake_replica.h"
+#include "tests/net/http/http2_frames.h"
+#include "tests/net/socket_options.h"
 #include "tests/support/loop_runner.h"
+#include "tests/support/manual_clock.h"
 
 namespace penstock::http {
 namespace {
@@ -13,11 +21,15 @@ namespace {
 using namespace std::chrono_literals;
 
 struct Waiter final : StreamWaiter {
-  void onConnection(ClientConnection& connection) override { protocol = connection.protocol(); }
+  void onConnection(ClientConnection& connection) override {
+    protocol = connection.protocol();
+    local = connection.connection().local();
+  }
   void onConnectFailed(net::CloseReason) override { failed = true; }
   void onNoStream() override { no_stream = true; }
 
   std::optional<Protocol> protocol;
+  net::Address local;
   bool failed = false;
   bool no_stream = false;
 };
@@ -132,6 +144,115 @@ TEST(ConnectBackOff, DoublesFromOneUselessConnectionToTheNextUntilOneIsUsed) {
   EXPECT_TRUE(back_off.allows(now));
   back_off.onUseless(now);
   EXPECT_EQ(back_off.next(), now + 25ms);
+}
+
+// A server over HTTP/1 may leave a request unread while it works on another.
+TEST_F(ConnectionPoolTest, OnlyPeersThatReadAtAllTimesHaveToTakeWhatIsSent) {
+  for (const auto speaks : {FakeReplica::Speaks::kHttp2AndHttp1, FakeReplica::Speaks::kHttp1Only}) {
+    FakeReplica replica(loop, speaks);
+    ConnectionPool pool(loop, replica.address(), settings);
+    Waiter waiter;
+    pool.wait(waiter);
+    ASSERT_TRUE(net::runUntil(loop, [&] { return waiter.protocol.has_value(); }));
+    const bool http2 = speaks == FakeReplica::Speaks::kHttp2AndHttp1;
+    const net::SocketOptions client(waiter.local, replica.address());
+    ASSERT_TRUE(client.found());
+    EXPECT_EQ(client.userTimeoutMs(), http2 ? 30'000 : 0);
+    const net::SocketOptions server(replica.address(), waiter.local);
+    ASSERT_TRUE(server.found());
+    EXPECT_EQ(server.userTimeoutMs(), http2 ? 30'000 : 0) << "a raw socket is no server of ours";
+  }
+}
+
+// Opens a stream and asks as soon as it may.
+struct Asking final : StreamWaiter, ResponseHandler {
+  ~Asking() override {
+    if (stream != nullptr) {
+      stream->reset(ResetReason::kCancel);
+    }
+  }
+  void onConnection(ClientConnection& connection) override {
+    stream = &connection.newStream(*this);
+    RequestHead head;
+    head.method = "GET";
+    head.scheme = "http";
+    head.authority = "a";
+    head.path = "/";
+    stream->sendHead(head, true);
+  }
+  void onConnectFailed(net::CloseReason) override { ADD_FAILURE(); }
+  void onNoStream() override { ADD_FAILURE(); }
+  void onInformational(ResponseHead) override {}
+  void onResponseHead(ResponseHead, bool) override {}
+  void onData(std::span<const std::uint8_t>, bool) override {}
+  void onTrailers(Headers) override {}
+  void onSendReady() override {}
+  void onEnd(StreamEnd) override { stream = nullptr; }
+
+  ClientStream* stream = nullptr;
+};
+
+class DoubtedConnectionTest : public ::testing::Test {
+ protected:
+  DoubtedConnectionTest() {
+    settings_.protocol = UpstreamProtocol::kHttp2;
+    settings_.connect_timeout = std::chrono::seconds(5);
+  }
+  // The server's end of the next connection, once it is made.
+  std::unique_ptr<FramePeer> accept() {
+    int fd = -1;
+    EXPECT_TRUE(net::turnUntil(loop_, [&] {
+      fd = ::accept4(listening_.get(), nullptr, nullptr, SOCK_NONBLOCK);
+      return fd >= 0;
+    }));
+    auto peer = std::make_unique<FramePeer>(net::UniqueFd(fd));
+    peer->skipPreface();
+    peer->send(settingsFrame({}) + makeFrame(kSettingsFrame, kAck, 0, ""));
+    return peer;
+  }
+  bool turnUntilAsked(const Asking& waiter) {
+    return net::turnUntil(loop_,
+                          [&] { return waiter.stream != nullptr && waiter.stream->started(); });
+  }
+  void giveUpAfterASecond(Asking& waiter) {
+    clock_.advance(1s);
+    std::exchange(waiter.stream, nullptr)->reset(ResetReason::kCancel);
+  }
+
+  ManualClock clock_;
+  net::EventLoop loop_{clock_};
+  PoolSettings settings_;
+  net::UniqueFd listening_ = net::listenOn(net::Address::loopback(0), false).value();
+  ConnectionPool pool_{loop_, net::boundAddress(listening_.get()), settings_};
+};
+
+TEST_F(DoubtedConnectionTest, ServesItsWaitersOnceItHasAnswered) {
+  Asking first, second;
+  pool_.wait(first);
+  const auto peer = accept();
+  ASSERT_TRUE(turnUntilAsked(first));
+  giveUpAfterASecond(first);
+  pool_.wait(second);
+  EXPECT_EQ(second.stream, nullptr);
+  peer->send(makeFrame(kPingFrame, kAck, 0, std::string(8, '\0')));
+  EXPECT_TRUE(turnUntilAsked(second));
+  EXPECT_LT(::accept(listening_.get(), nullptr, nullptr), 0) << "no other connection was made";
+}
+
+TEST_F(DoubtedConnectionTest, IsReplacedIfItDoesNotAnswer) {
+  Asking first, second;
+  pool_.wait(first);
+  const auto dead = accept();
+  ASSERT_TRUE(turnUntilAsked(first));
+  giveUpAfterASecond(first);
+  pool_.wait(second);
+  clock_.advance(2s);
+  const auto alive = accept();
+  EXPECT_TRUE(turnUntilAsked(second));
+  EXPECT_TRUE(net::turnUntil(loop_, [&] {
+    dead->poll();
+    return dead->sawEnd();
+  }));
 }
 
 }  // namespace
