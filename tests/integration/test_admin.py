@@ -75,7 +75,8 @@ def test_clusters(served):
         "queue": {"max_requests": 7, "max_bytes": 256 * 1024 * 1024, "bytes": 0,
                   "timeout_seconds": 90}}
     assert replicas == [{
-        "address": fake.address, "state": "ready", "incarnation": 1, "target": 3, "in_flight": 0,
+        "address": fake.address, "state": "ready", "incarnation": 1, "target": 3,
+        "refusing": False, "in_flight": 0,
         "totals": {"requests": 4, "succeeded": 4, "failed": 0},
         "load_report": {"source": "own", "rejected": 0, "target_exceeded": 0}}]
 

@@ -233,7 +233,7 @@ class Replica:
             if request.connection.life != self.life:
                 return
             handler = self.handler
-            request.complete.set()
+            request.came_whole()
             self.changed.notify_all()
         if handler and self.threaded:
             threading.Thread(target=handler, args=(request,), daemon=True).start()

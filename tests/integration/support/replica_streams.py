@@ -37,6 +37,9 @@ class Exchange:
     def header(self, name, default=None):
         return find(self.headers, name, default)
 
+    def came_whole(self):
+        self.complete.set()
+
     def whole(self, timeout=10):
         assert self.complete.wait(patience(timeout)), f"{self}: {len(self.body)} bytes of body"
         return bytes(self.body)
@@ -116,9 +119,12 @@ class H1Exchange(Exchange):
         self.closes = False
         self.tunnel = False  # an accepted WebSocket: the body is what comes after its head
 
+    def came_whole(self):
+        if not self.tunnel:
+            super().came_whole()
+
     def accept(self, headers=()):
         """Accepts a WebSocket; work until one of the endings."""
-        self.complete.clear()
         self.tunnel = self.closes = True
         accept = websocket_accept(self.header("sec-websocket-key"))
         self._write(head_bytes("HTTP/1.1 101 Switching", self._mark([

@@ -107,7 +107,7 @@ TEST_F(AdminPagesTest, ClustersTellsQueueAndReplicas) {
     "name":"m","concurrency_target":2,"predict_concurrency":2,"warnings":[],"waiting":3,"in_flight":1,"oldest_wait_seconds":1.5,
     "queue":{"max_requests":7,"max_bytes":1000,"bytes":99,"timeout_seconds":90.0},
     "replicas":[{"address":"127.0.0.1:8090","state":"ejected","incarnation":4,"target":2,
-      "in_flight":1,"totals":{"requests":12,"succeeded":10,"failed":2},
+      "refusing":false,"in_flight":1,"totals":{"requests":12,"succeeded":10,"failed":2},
       "load_report":{"source":"own","rejected":0,"target_exceeded":0}}]}]})"));
 }
 
