@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "net/address.h"
@@ -14,6 +15,12 @@ namespace penstock::net {
 // A bound, listening, non-blocking, close-on-exec socket. reuse_port: several may share the
 // address.
 Result<UniqueFd> listenOn(const Address& address, bool reuse_port, int backlog = 4096);
+// `count` of them at one address, among which the kernel spreads connections: for the threads of
+// one program. shared: other programs of the same user may do so too; otherwise it is an error if
+// any socket listens there, and nobody can begin to who does not ask for sharing.
+Result<std::vector<UniqueFd>> listenOnEach(const Address& address, std::size_t count, bool shared);
+// Whether that is why an address could not be listened on.
+bool isInUse(const Error& error);
 // The address it is bound to (for port 0).
 Address boundAddress(int fd);
 

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <netinet/in.h>
@@ -14,6 +16,11 @@
 #include "net/unique_fd.h"
 
 namespace penstock::net {
+namespace {
+
+constexpr const char* kInUse = "another program listens there; end it, or choose another address";
+
+}  // namespace
 
 void UniqueFd::reset() {
   if (fd_ >= 0) {
@@ -66,10 +73,38 @@ Result<UniqueFd> listenOn(const Address& address, bool reuse_port, int backlog) 
   }
   if (::bind(fd->get(), address.sockaddrPointer(), address.size()) != 0 ||
       ::listen(fd->get(), backlog) != 0) {
-    return failure(
-        fmt::format("cannot listen on {}: {}", address.toString(), std::strerror(errno)));
+    return failure(fmt::format("cannot listen on {}: {}", address.toString(),
+                               errno == EADDRINUSE ? kInUse : std::strerror(errno)));
   }
   return fd;
+}
+
+bool isInUse(const Error& error) {
+  return error.message.ends_with(kInUse);
+}
+
+// SO_REUSEPORT lets sockets share an address, those of any program of the same user. So the first
+// one does without it until it listens, which the kernel allows one socket only; from then on it
+// admits this program's others, and refuses each program that begins as this one did.
+Result<std::vector<UniqueFd>> listenOnEach(const Address& address, std::size_t count, bool shared) {
+  std::vector<UniqueFd> sockets;
+  // With port 0 the first socket decides the port that the others share.
+  Address bound = address;
+  while (sockets.size() < count) {
+    Result<UniqueFd> socket = listenOn(bound, shared || !sockets.empty());
+    if (!socket) {
+      return std::unexpected(socket.error());
+    }
+    if (sockets.empty()) {
+      bound = boundAddress(socket->get());
+      const int on = 1;
+      if (count > 1) {
+        ::setsockopt(socket->get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+      }
+    }
+    sockets.push_back(std::move(*socket));
+  }
+  return sockets;
 }
 
 Address boundAddress(int fd) {

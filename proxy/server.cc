@@ -41,6 +41,20 @@ std::vector<net::Address> parsed(const std::vector<std::string>& addresses) {
   return result;
 }
 
+// One for each worker.
+Result<std::vector<net::UniqueFd>> openSockets(const ListenerConfig& config, std::size_t workers) {
+  const auto address = net::Address::parse(config.address);
+  if (!address) {
+    return std::unexpected(address.error());
+  }
+  auto sockets = net::listenOnEach(*address, workers, config.reuse_port);
+  if (!sockets && net::isInUse(sockets.error())) {
+    return failure(sockets.error().message +
+                   ", or say `reuse_port: true` at the listener of each proxy that is to share it");
+  }
+  return sockets;
+}
+
 Result<std::string> readAdminToken(const AdminConfig& admin) {
   return admin.token_file.empty() ? std::string() : readToken(admin.token_file);
 }
@@ -151,23 +165,15 @@ Result<void> Server::openListeners(std::uint32_t workers) {
       return std::unexpected(shared.error());
     }
     listeners_.push_back(std::move(*shared));
-    auto address = net::Address::parse(config.address);
-    for (auto& of_worker : sockets) {
-      if (!address) {
-        break;
-      }
-      // With port 0 the first socket decides the port that the others share.
-      auto socket = net::listenOn(*address, true);
-      if (!socket) {
-        return failure("listener \"" + config.name + "\": " + socket.error().message);
-      }
-      address = net::boundAddress(socket->get());
-      of_worker.push_back(std::move(*socket));
+    auto opened = openSockets(config, workers);
+    if (!opened) {
+      return failure("listener \"" + config.name + "\": " + opened.error().message);
     }
-    if (!address) {
-      return failure("listener \"" + config.name + "\": " + address.error().message);
+    const std::string address = net::boundAddress(opened->front().get()).toString();
+    for (std::size_t i = 0; i < workers; ++i) {
+      sockets[i].push_back(std::move((*opened)[i]));
     }
-    log_.info("listening", {{"listener", config.name}, {"address", address->toString()}});
+    log_.info("listening", {{"listener", config.name}, {"address", address}});
   }
   for (auto& of_worker : sockets) {
     workers_.push_back(std::make_unique<Worker>(worker_context_, std::move(of_worker)));

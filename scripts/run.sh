@@ -29,7 +29,7 @@ configured_addresses() {
   sed -n 's/#.*//; s/.*address: *"\{0,1\}\([^ ,}"]*:[0-9]\{1,5\}\).*/\1/p' "$config"
 }
 
-# Two proxies of one user may share a port (SO_REUSEPORT) and would take each other's requests.
+# The proxy itself says so as well, but only after the build.
 check_ports_free() {
   local address port
   while read -r address; do

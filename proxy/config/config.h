@@ -81,7 +81,8 @@ enum class HalfClose { kAnswer, kDeparture };
 
 struct ListenerConfig {
   std::string name;
-  std::string address;  // ip:port; port 0 takes a free one
+  std::string address;      // ip:port; port 0 takes a free one
+  bool reuse_port = false;  // other proxies may listen there too, if they say so as well
   std::optional<ListenerTlsConfig> tls;
   // Peers that are believed what they say of the client: x-forwarded-proto and the like.
   std::vector<net::AddressRange> trusted_proxies;

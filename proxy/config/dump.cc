@@ -55,6 +55,7 @@ Json dump(const RateConfig& rate) {
 
 Json dump(const ListenerConfig& listener) {
   Json json{{"name", listener.name}, {"address", listener.address}};
+  json["reuse_port"] = listener.reuse_port;
   if (listener.tls) {
     json["tls"] = dump(*listener.tls);
   }

@@ -196,6 +196,7 @@ std::vector<ListenerConfig> readListeners(const YamlValue& value,
         listener.address = std::move(*text);
       }
     }
+    map.optional("reuse_port", listener.reuse_port);
     if (const auto tls = map.find("tls")) {
       listener.tls = readTls(*tls);
     }

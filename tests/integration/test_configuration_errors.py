@@ -2,7 +2,8 @@
 
 Promised: an unknown key, a duplicate key, a wrong unit, a value out of range, a reference to nothing is an
 error "file:line:col: what was expected"; exit code 1, before any port is opened; `--mode validate` checks and
-exits 0 or 1. The sidecar treats a model's config.yaml alike.
+exits 0 or 1. The sidecar treats a model's config.yaml alike. An address at which another program listens is an error,
+unless each of the two proxies says `reuse_port: true`.
 
 Shown: each file below is right but for one thing; files that it names are told by name; the place of the fault is marked with ⟦⟧ right in
 front of it, and the mark gives the expected line and column.
@@ -16,7 +17,11 @@ import pytest
 import yaml
 
 from support.certificates import Certificates
-from support.programs import SOURCE, binary, run_to_end
+from support.configs import proxy_config
+from support.h2_client import H2Client
+from support.models import EXAMPLES
+from support.programs import SOURCE, Proxy, Sidecar, binary, run_to_end
+from support.waiting import eventually
 
 GOOD = """\
 admin: { address: 127.0.0.1:0 }
@@ -157,6 +162,50 @@ def test_an_address_in_use_is_an_error_not_a_crash(tmp_path):
         file.write_text(change("    address: 127.0.0.1:0", f"    address: {address}"), "utf-8")
         code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file])
     assert code == 1 and address in errors
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("place", ["the listener", "the listener, by another name", "admin"])
+def test_a_second_proxy_at_the_same_address_does_not_start(replica, workers, place):
+    fake = replica()
+    first = Proxy(proxy_config([fake]), workers)
+    taken = first.admin if place == "admin" else first.address
+    address = ("0.0.0.0:%d" % taken[1]) if "another name" in place else "%s:%d" % taken
+    config = proxy_config([fake])
+    (config["admin"] if place == "admin" else config["listeners"][0])["address"] = address
+    for _ in range(3):
+        second = Proxy(config, workers, ready=False)
+        assert second.wait() == 1
+        error = second.wait_log("cannot start")["error"]
+        assert address in error and "another program listens there" in error
+        assert ("reuse_port: true" in error) == (place != "admin"), "what to do if it is meant"
+    with H2Client(first.address) as client:
+        stream = client.request()
+        fake.request(0).respond()
+        assert stream.response().status == 200
+
+
+def test_a_second_sidecar_at_the_same_address_does_not_start():
+    first = Sidecar(EXAMPLES / "stages")
+    code, _, errors = run_to_end([binary("penstock-sidecar"), "--model", EXAMPLES / "stages",
+                                  "--listen", first.text_address])
+    assert code == 1 and first.text_address in errors and "another program listens there" in errors
+
+
+def test_proxies_share_an_address_if_each_says_so(replica):
+    fake = replica(handler=lambda request: request.respond())
+    first = Proxy(proxy_config([fake], listener={"reuse_port": True}), 2)
+    at = {"address": "%s:%d" % first.address, "reuse_port": True}
+    second = Proxy(proxy_config([fake], listener=at), 2)
+
+    def served(proxy):
+        return proxy.metric("penstock_listener_connections_total", listener="ingress")
+
+    def both():
+        with H2Client(first.address) as client:
+            assert client.fetch("GET", "/").status == 200
+        return served(first) and served(second)
+    eventually(both, "the kernel gives connections to both")
 
 
 @pytest.mark.parametrize("file", sorted((SOURCE / "configs").glob("*.yaml")),

@@ -1,7 +1,10 @@
 #include "net/listener.h"
 
+#include <barrier>
 #include <functional>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -9,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -142,6 +146,65 @@ TEST_F(ListenerTest, BacksOffWhenOutOfDescriptorsInsteadOfSpinning) {
   clock_.advance(std::chrono::milliseconds(100));
   EXPECT_TRUE(accepts(1));
   EXPECT_EQ(exhausted_, 2);
+}
+
+TEST(ListenOnEach, SpreadsConnectionsOverItsSockets) {
+  for (const bool shared : {false, true}) {
+    const auto sockets = listenOnEach(Address::loopback(0), 2, shared);
+    ASSERT_TRUE(sockets.has_value());
+    const Address address = boundAddress(sockets->front().get());
+    std::vector<UniqueFd> clients;
+    std::vector<bool> reached(2, false);
+    while (clients.size() < 1000 && !(reached[0] && reached[1])) {
+      clients.push_back(streamSocket(address).value());
+      ::connect(clients.back().get(), address.sockaddrPointer(), address.size());
+      pollfd entries[] = {{.fd = (*sockets)[0].get(), .events = POLLIN, .revents = 0},
+                          {.fd = (*sockets)[1].get(), .events = POLLIN, .revents = 0}};
+      ASSERT_GT(::poll(entries, 2, 10'000), 0);
+      for (std::size_t i : {0u, 1u}) {
+        reached[i] = reached[i] || entries[i].revents != 0;
+      }
+    }
+    EXPECT_TRUE(reached[0] && reached[1]);
+  }
+}
+
+TEST(ListenOnEach, HasItsAddressToItselfUnlessItIsShared) {
+  for (const bool first_shared : {false, true}) {
+    for (const std::size_t count : {1, 2}) {
+      const auto first = listenOnEach(Address::loopback(0), count, first_shared);
+      ASSERT_TRUE(first.has_value());
+      const Address address = boundAddress(first->front().get());
+      const Address wildcard = *Address::parse("0.0.0.0:" + std::to_string(address.port()));
+      for (const Address& second : {address, wildcard}) {
+        for (const std::size_t other : {1, 2}) {
+          const auto refused = listenOnEach(second, other, false);
+          ASSERT_FALSE(refused.has_value());
+          EXPECT_TRUE(isInUse(refused.error())) << refused.error().message;
+        }
+        EXPECT_FALSE(listenOn(second, false).has_value());
+      }
+      EXPECT_EQ(listenOnEach(address, 2, true).has_value(), first_shared || count > 1);
+    }
+  }
+}
+
+// Both begin before either listens.
+TEST(ListenOnEach, OfTwoThatBeginTogetherOneGetsTheAddress) {
+  for (int round = 0; round < 50; ++round) {
+    const Address address = boundAddress(listenOn(Address::loopback(0), false).value().get());
+    std::optional<Result<std::vector<UniqueFd>>> mine;
+    std::optional<Result<std::vector<UniqueFd>>> theirs;
+    std::barrier together(2);
+    std::thread other([&] {
+      together.arrive_and_wait();
+      theirs.emplace(listenOnEach(address, 3, false));
+    });
+    together.arrive_and_wait();
+    mine.emplace(listenOnEach(address, 3, false));
+    other.join();
+    EXPECT_NE(mine->has_value(), theirs->has_value());
+  }
 }
 
 TEST(ListenOn, SharesAnAddressOnlyWhenAskedTo) {

@@ -132,6 +132,7 @@ TEST(ConfigLoader, ReadsWhoIsTrustedAndWhatAHalfCloseMeans) {
 TEST(ConfigLoader, GivesListenersTheDocumentedDefaults) {
   const ListenerConfig listener = load(minimalText()).listeners.at(0);
   EXPECT_FALSE(listener.tls);
+  EXPECT_FALSE(listener.reuse_port);
   EXPECT_EQ(listener.max_connections, 10'000U);
   EXPECT_EQ(listener.max_streams, 100U);
   EXPECT_EQ(listener.stream_window, 256_KiB);
