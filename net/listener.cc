@@ -15,6 +15,8 @@ namespace {
 // In one turn; the rest waits for the next, so that a flood of connections does not starve those
 // that are open.
 constexpr int kAcceptsPerTurn = 64;
+// As a bound only; the kernel's backlog is shorter.
+constexpr int kMaxBacklog = 65'536;
 constexpr Duration kBackOff = std::chrono::milliseconds(100);
 
 bool outOfResources(int error) {
@@ -29,7 +31,7 @@ struct Listener::State {
         address(boundAddress(the_fd.get())),
         fd(std::move(the_fd)),
         retry(loop, [this] { endBackOff(); }) {
-    watch.emplace(loop, fd.get(), [this](FdWatch::Ready) { acceptSome(); });
+    watch.emplace(loop, fd.get(), [this](FdWatch::Ready) { acceptSome(kAcceptsPerTurn); });
     updateWatch();
   }
 
@@ -39,8 +41,8 @@ struct Listener::State {
     }
   }
 
-  void acceptSome() {
-    for (int i = 0; i < kAcceptsPerTurn && accepting && watch; ++i) {
+  void acceptSome(int most) {
+    for (int i = 0; i < most && accepting && watch; ++i) {
       sockaddr_storage storage{};
       socklen_t size = sizeof storage;
       auto* peer = reinterpret_cast<sockaddr*>(&storage);
@@ -92,6 +94,12 @@ void Listener::setAccepting(bool accepting) {
 
 Address Listener::address() const {
   return state_->address;
+}
+
+void Listener::closeAfterBacklog() {
+  state_->accepting = true;
+  state_->acceptSome(kMaxBacklog);
+  close();
 }
 
 void Listener::close() {

@@ -47,6 +47,9 @@ class Listener {
   Address address() const;
   // Stops for good and closes the socket.
   void close();
+  // Likewise, after handing over what has connected already (at most the backlog's length): closing
+  // alone would reset it.
+  void closeAfterBacklog();
 
  private:
   struct State;

@@ -398,8 +398,20 @@ void Server::stopReplicas() {
   for (const auto& provider : providers_) {
     provider->stop([this] {
       if (++stopped_providers_ == providers_.size()) {
-        stop(0);
+        refuseNewcomers();
       }
+    });
+  }
+}
+
+void Server::refuseNewcomers() {
+  for (const auto& worker : workers_) {
+    worker->refuseNewcomers([this] {
+      loop_.post([this] {
+        if (++gone_workers_ == workers_.size()) {
+          stop(0);
+        }
+      });
     });
   }
 }

@@ -63,6 +63,7 @@ class Server {
   void drain();
   void onWorkerDrained();
   void stopReplicas();
+  void refuseNewcomers();
   void stop(int exit_status);
 
   const Config config_;  // as of the start, with its overrides
@@ -91,6 +92,7 @@ class Server {
   std::unique_ptr<ScalerServer> scaler_server_;  // null: not configured
   ServerState state_ = ServerState::kStarting;
   std::size_t drained_workers_ = 0;
+  std::size_t gone_workers_ = 0;
   std::size_t stopped_providers_ = 0;
   int exit_status_ = 0;
 };

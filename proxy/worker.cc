@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "proxy/filters/access_log/access_log_filter.h"
 #include "proxy/filters/access_log/access_log_format.h"
@@ -11,6 +12,9 @@ namespace penstock::proxy {
 namespace {
 
 constexpr Duration kDrainCheckInterval = std::chrono::milliseconds(20);
+// For the answers to those who came last: a connection that says nothing is closed after
+// kDrainNotice, and its end takes the client's word for it a second at most.
+constexpr Duration kLastAnswers = std::chrono::seconds(2);
 
 std::string_view nameOf(http::ServerConnection::Flood flood) {
   using Flood = http::ServerConnection::Flood;
@@ -51,12 +55,19 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     }
   }
 
+  // Newcomers still get in: their requests are refused with a reason, and their connections end
+  // with that. Where other proxies share the address, these take the newcomers instead.
   void drain() {
-    listener_.close();
+    first_newcomer_ = next_id_;
+    if (shared_.config().reuse_port) {
+      listener_.closeAfterBacklog();
+    }
     for (DownstreamConnection* connection : all()) {
-      connection->http().drain();
+      connection->http().drain(Idle::kAnswer);
     }
   }
+
+  void refuseNewcomers() { listener_.closeAfterBacklog(); }
 
   // The time of the drain is over for what waits and for what has no end of its own.
   void endDrain() {
@@ -67,9 +78,15 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
   }
 
   bool hasConnections() const { return !connections_.empty(); }
-  bool hasExchanges() const {
+  // Of those that were there when the drain began.
+  bool drainsConnections() const {
     return std::ranges::any_of(connections_,
-                               [](const auto& entry) { return entry.second->exchanges() > 0; });
+                               [this](const auto& entry) { return entry.first < first_newcomer_; });
+  }
+  bool drainsExchanges() const {
+    return std::ranges::any_of(connections_, [this](const auto& entry) {
+      return entry.first < first_newcomer_ && entry.second->exchanges() > 0;
+    });
   }
 
   void onAccept(net::UniqueFd fd, const net::Address& peer) override {
@@ -81,8 +98,12 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
         net::Connection::Options{.write_timeout = shared_.config().write_timeout,
                                  .handshake_timeout = shared_.config().tls_handshake_timeout});
     const DownstreamConnection::Id id = next_id_++;
-    connections_.emplace(id, std::make_unique<DownstreamConnection>(
-                                 id, context_, std::move(transport), shared_.limits(), *this));
+    const auto [entry, inserted] =
+        connections_.emplace(id, std::make_unique<DownstreamConnection>(
+                                     id, context_, std::move(transport), shared_.limits(), *this));
+    if (id >= first_newcomer_) {
+      entry->second->http().drain(Idle::kAnswer);
+    }
   }
 
   // Out of descriptors: connections without a request make room.
@@ -90,12 +111,14 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     shared_.countRejected("out_of_descriptors");
     for (DownstreamConnection* connection : all()) {
       if (connection->exchanges() == 0) {
-        connection->http().drain();
+        connection->http().drain(Idle::kClose);
       }
     }
   }
 
  private:
+  using Idle = http::ServerConnection::Idle;
+
   // Draining may close a connection at once, which changes connections_.
   std::vector<DownstreamConnection*> all() {
     std::vector<DownstreamConnection*> result;
@@ -139,6 +162,8 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
   const ExchangeContext context_;
   std::unordered_map<DownstreamConnection::Id, std::unique_ptr<DownstreamConnection>> connections_;
   DownstreamConnection::Id next_id_ = 1;
+  // Connections from this one on came while draining.
+  DownstreamConnection::Id first_newcomer_ = std::numeric_limits<DownstreamConnection::Id>::max();
   net::Listener listener_;
 };
 
@@ -146,7 +171,8 @@ Worker::Worker(const WorkerContext& context, std::vector<net::UniqueFd> sockets)
     : context_(context),
       loop_(context.clock),
       jitter_(std::random_device()()),
-      drain_timer_(loop_, [this] { checkDrained(); }) {
+      drain_timer_(loop_, [this] { checkDrained(); }),
+      gone_timer_(loop_, [this] { checkGone(); }) {
   if (context.access_log != nullptr) {
     access_log_ = std::make_unique<AccessLog>(loop_, *context.access_log);
   }
@@ -206,7 +232,7 @@ void Worker::drain(std::function<void()> on_drained) {
 
 void Worker::checkDrained() {
   const bool busy =
-      std::ranges::any_of(ports_, [](const auto& port) { return port->hasExchanges(); }) ||
+      std::ranges::any_of(ports_, [](const auto& port) { return port->drainsExchanges(); }) ||
       std::ranges::any_of(clusters_, [](const auto& cluster) { return cluster->abandoned() > 0; });
   if (busy && drain_deadline_.passed(loop_.now())) {
     for (const auto& port : ports_) {
@@ -214,11 +240,32 @@ void Worker::checkDrained() {
     }
   }
   const bool connected =
-      std::ranges::any_of(ports_, [](const auto& port) { return port->hasConnections(); });
+      std::ranges::any_of(ports_, [](const auto& port) { return port->drainsConnections(); });
   if (!busy && (!connected || drain_deadline_.passed(loop_.now()))) {
     on_drained_();
   } else {
     drain_timer_.armAfter(kDrainCheckInterval);
+  }
+}
+
+void Worker::refuseNewcomers(std::function<void()> on_gone) {
+  loop_.post([this, done = std::move(on_gone)]() mutable {
+    on_drained_ = std::move(done);
+    drain_deadline_ = Deadline::after(loop_.now(), kLastAnswers);
+    for (const auto& port : ports_) {
+      port->refuseNewcomers();
+    }
+    checkGone();
+  });
+}
+
+void Worker::checkGone() {
+  const bool connected =
+      std::ranges::any_of(ports_, [](const auto& port) { return port->hasConnections(); });
+  if (!connected || drain_deadline_.passed(loop_.now())) {
+    on_drained_();
+  } else {
+    gone_timer_.armAfter(kDrainCheckInterval);
   }
 }
 

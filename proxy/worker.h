@@ -50,16 +50,20 @@ class Worker {
   // Ends the thread. All workers are stopped before any is destroyed: until then one may still wake
   // another.
   void stop();
-  // Thread-safe. Takes no new connections and lets open ones finish what they have; on_drained is
-  // called once on the worker's thread, when no request is left and the connections are closed (or
-  // after drain_timeout, when their clients do not close them).
+  // Thread-safe. Lets open connections finish what they have, and refuses what else comes;
+  // on_drained is called once on the worker's thread, when no request is left and those connections
+  // are closed (or after drain_timeout, when their clients do not close them).
   void drain(std::function<void()> on_drained);
+  // Thread-safe, after drain(): answers newcomers that have connected already, then lets nobody in.
+  // on_gone is called likewise, when all connections are closed, or after 2 s.
+  void refuseNewcomers(std::function<void()> on_gone);
 
  private:
   class Port;
 
   void makeFilters();
   void checkDrained();
+  void checkGone();
 
   const WorkerContext& context_;
   net::EventLoop loop_;
@@ -72,6 +76,7 @@ class Worker {
   std::function<void()> on_drained_;
   Deadline drain_deadline_ = Deadline::never();
   net::Timer drain_timer_;
+  net::Timer gone_timer_;
   std::thread thread_;
 };
 

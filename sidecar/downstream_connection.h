@@ -33,7 +33,7 @@ class DownstreamConnection final : private http::ServerConnection::Owner {
   Id id() const { return id_; }
   bool idle() const { return http_->activeStreams() == 0; }
   // Finishes what runs, takes no more.
-  void drain() { http_->drain(); }
+  void drain(http::ServerConnection::Idle idle) { http_->drain(idle); }
   void close() { http_->close(); }
 
  private:

@@ -165,14 +165,14 @@ void Server::onTerminate() {
   draining_ = true;
   drain_timer_.emplace(loop_, [this] { onDrainTimeout(); });
   drain_timer_->armAfter(options_.drain_timeout);
-  drainConnections();
+  drainConnections(http::ServerConnection::Idle::kAnswer);
   service_.drain([this] { onDrained(); });
 }
 
 // The last responses are perhaps not written yet; connections that came since were answered
 // "draining".
 void Server::onDrained() {
-  drainConnections();
+  drainConnections(http::ServerConnection::Idle::kAnswer);
   if (connections_.empty()) {
     stop(0, false);
     return;
@@ -187,13 +187,13 @@ void Server::onDrainTimeout() {
   stop(1, true);
 }
 
-void Server::drainConnections() {
+void Server::drainConnections(http::ServerConnection::Idle idle) {
   std::vector<DownstreamConnection*> all;
   for (const auto& [id, connection] : connections_) {
     all.push_back(connection.get());
   }
   for (DownstreamConnection* connection : all) {
-    connection->drain();
+    connection->drain(idle);
   }
 }
 

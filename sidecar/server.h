@@ -62,7 +62,7 @@ class Server final : private net::Listener::Handler,
   void onTerminate();
   void onDrained();
   void onDrainTimeout();
-  void drainConnections();
+  void drainConnections(http::ServerConnection::Idle idle);
   void stop(int exit_status, bool abandon);
   void onStopped();
 

@@ -53,10 +53,14 @@ Http1ServerConnection::Http1ServerConnection(net::EventLoop& loop,
       work_(loop, [this] { onWork(); }),
       idle_since_(loop.now()) {}
 
-void Http1ServerConnection::drain() {
-  draining_ = true;
-  if (!busy() && request_done_ && !reader_.inHead() && input_.empty()) {
+void Http1ServerConnection::drain(Idle idle) {
+  if (!draining_.has_value() || idle == Idle::kClose) {
+    draining_ = {.since = loop_.now(), .idle = idle};
+  }
+  if (endsWhenIdle() && !busy() && request_done_ && !reader_.inHead() && input_.empty()) {
     beginClose();
+  } else {
+    updateTimer();
   }
 }
 
@@ -204,7 +208,7 @@ void Http1ServerConnection::discardBody(std::size_t count) {
     discarding_ = false;
     pace_.stop();
     idle_since_ = loop_.now();
-    if (draining_ && !busy()) {
+    if (endsWhenIdle() && !busy()) {
       beginClose();
     }
   } else if (discarded_ > kDrainedBytes) {
@@ -224,7 +228,7 @@ void Http1ServerConnection::finishIfWritten() {
   connection_->resume(PauseReason::kBodyBuffered);
   idle_since_ = loop_.now();
   stream_.end(response_whole_ ? StreamEnd::kComplete : StreamEnd::kLocal);
-  if (draining_ && request_done_) {
+  if (endsWhenIdle() && request_done_) {
     beginClose();
   }
   if (!closing_ && !input_.empty()) {
@@ -311,12 +315,13 @@ void Http1ServerConnection::onClosed(net::CloseReason reason) {
 bool Http1ServerConnection::mayKeepAlive(bool ends) const {
   const bool readable = request_done_ || !ends || reader_.remaining() <= kDrainedBytes;
   const bool over = half_closed_.has_value() && input_.empty();
-  return keep_alive_ && !draining_ && !over && readable;
+  return keep_alive_ && !draining_.has_value() && !over && readable;
 }
 
 void Http1ServerConnection::onResponseEnded(bool whole) {
   response_whole_ = whole;
-  bool keep = whole && keep_alive_ && !draining_;
+  // A head that was sent before the drain may have said that the connection stays.
+  bool keep = whole && keep_alive_ && !endsWhenIdle();
   if (!request_done_) {
     keep = keep && reader_.remaining() <= kDrainedBytes && !stream_.waitsForContinue();
     discarding_ = true;
@@ -450,7 +455,13 @@ TimePoint Http1ServerConnection::nextDue() const {
   if (!request_done_) {
     return pace_.due();
   }
-  return busy() ? TimePoint::max() : idle_since_ + limits_.idle_timeout;
+  if (busy()) {
+    return TimePoint::max();
+  }
+  const TimePoint idle_until = idle_since_ + limits_.idle_timeout;
+  return draining_.has_value()
+             ? std::min(idle_until, std::max(draining_->since, idle_since_) + kDrainNotice)
+             : idle_until;
 }
 
 void Http1ServerConnection::onTimer() {

@@ -32,7 +32,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   Http1ServerConnection(net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
                         const Limits& limits, Owner& owner);
 
-  void drain() override;
+  void drain(Idle idle) override;
   void close() override;
   std::size_t activeStreams() const override;
   void addLingering(int change) override { lingering_ += change; }
@@ -63,6 +63,8 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void onConsumed(std::size_t count) override;
   void onReset(bool flush) override;
 
+  // Whether a connection that has nothing to do closes now.
+  bool endsWhenIdle() const { return draining_.has_value() && draining_->idle == Idle::kClose; }
   bool busy() const { return stream_.handler() != nullptr; }
   // Takes bytes off the front of input until the request is complete.
   void process(std::string_view& input);
@@ -109,7 +111,11 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   bool tunnel_ = false;      // the request is an accepted WebSocket
   bool discarding_ = false;  // the response ended first
   bool response_whole_ = true;
-  bool draining_ = false;
+  struct Draining {
+    TimePoint since;
+    Idle idle;
+  };
+  std::optional<Draining> draining_;
   bool closing_ = false;  // nothing more is read
   bool closed_ = false;   // the owner is to be told
 };

@@ -11,13 +11,6 @@
 
 namespace penstock::http {
 
-namespace {
-
-// How long a client that does not answer our PING can put off the final GOAWAY.
-constexpr std::chrono::seconds kDrainNotice(1);
-
-}  // namespace
-
 std::unique_ptr<ServerCodec> makeHttp2ServerConnection(net::EventLoop& loop,
                                                        std::unique_ptr<net::Connection> connection,
                                                        const Limits& limits,
@@ -69,10 +62,20 @@ void Http2ServerConnection::addLingering(int change) {
   lingering_ += static_cast<std::size_t>(change);
 }
 
-void Http2ServerConnection::drain() {
-  if (drain_ != Drain::kNo || !session_.isOpen()) {
+void Http2ServerConnection::drain(Idle idle) {
+  if (!session_.isOpen()) {
     return;
   }
+  if (drain_ == Drain::kNo && idle == Idle::kAnswer && requests_ == 0) {
+    drain_ = Drain::kAwaited;
+    drain_since_ = session_.loop().now();
+    session_.due(drain_since_, kDrainNotice);
+  } else if (drain_ < Drain::kNoticed) {
+    sendNotice();
+  }
+}
+
+void Http2ServerConnection::sendNotice() {
   drain_ = Drain::kNoticed;
   drain_since_ = session_.loop().now();
   nghttp2_submit_shutdown_notice(session_.native());
@@ -126,8 +129,8 @@ void Http2ServerConnection::onHeadersBegin(std::int32_t id, bool opens) {
 void Http2ServerConnection::openStream(std::int32_t id) {
   block_.begin();
   ++requests_;
-  if (requests_ == session_.limits().max_requests_per_connection) {
-    drain();
+  if (requests_ == session_.limits().max_requests_per_connection || drain_ == Drain::kAwaited) {
+    drain(Idle::kAnswer);
   }
   if (activeStreams() >= session_.limits().max_streams) {
     nghttp2_submit_rst_stream(session_.native(), NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
@@ -282,6 +285,9 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
     reject(*unfinished, {Rejection::kRequestTimeout, "the header fields came too slowly"});
     head_expired_ = true;
     next = now;  // the answer is written first: nghttp2 says nothing more after GOAWAY
+  }
+  if (drain_ == Drain::kAwaited && passed(drain_since_, kDrainNotice)) {
+    sendNotice();
   }
   if (drain_ == Drain::kNoticed && passed(drain_since_, kDrainNotice)) {
     sendFinalGoaway();

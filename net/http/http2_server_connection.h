@@ -18,7 +18,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   Http2ServerConnection(net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
                         const Limits& limits, Owner& owner);
 
-  void drain() override;
+  void drain(Idle idle) override;
   void close() override { session_.close(StreamEnd::kLocal); }
   std::size_t activeStreams() const override { return session_.streams().size() + lingering_; }
   void addLingering(int change) override;
@@ -32,7 +32,8 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   void onClosed(net::CloseReason reason) override;
 
  private:
-  enum class Drain { kNo, kNoticed, kFinal };
+  // kAwaited: with the first request or after kDrainNotice, so that the first is answered.
+  enum class Drain { kNo, kAwaited, kNoticed, kFinal };
 
   void onHeadersBegin(std::int32_t id, bool opens) override;
   void onHeader(Http2Stream& stream, std::string_view name, std::string_view value) override;
@@ -57,6 +58,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   TimePoint checkStreams(TimePoint now);
   // Checks what concerns the connection as a whole. False: it has been ended.
   bool checkConnection(TimePoint now, TimePoint& next);
+  void sendNotice();
   void sendFinalGoaway();
   void finish(StreamEnd end);
 

@@ -39,11 +39,14 @@ class NegotiatedServerConnection final : public ServerConnection,
     started_ = true;
   }
 
-  void drain() override {
+  void drain(Idle idle) override {
     if (codec_ != nullptr) {
-      codec_->drain();
-    } else {
+      codec_->drain(idle);
+    } else if (idle == Idle::kClose) {
       closeUndecided();
+    } else if (timer_.has_value()) {
+      draining_ = idle;
+      timer_->armAfter(kDrainNotice);
     }
   }
   void close() override {
@@ -94,7 +97,7 @@ class NegotiatedServerConnection final : public ServerConnection,
     if (connection_->isTls()) {
       choose(connection_->alpn() == "h2");
     } else {
-      timer_->armAfter(limits_.header_timeout);
+      timer_->armAfter(draining_.has_value() ? kDrainNotice : limits_.header_timeout);
     }
   }
   void onBytes(std::span<const std::uint8_t> bytes) override {
@@ -149,6 +152,9 @@ class NegotiatedServerConnection final : public ServerConnection,
     codec_ = http2 ? makeHttp2ServerConnection(loop_, std::move(connection_), limits_, *this)
                    : makeHttp1Server(loop_, std::move(connection_), limits_, *this);
     codec_->onConnected();
+    if (draining_.has_value()) {
+      codec_->drain(*draining_);
+    }
   }
 
   // Nothing of a request is known, so nothing is answered.
@@ -169,6 +175,7 @@ class NegotiatedServerConnection final : public ServerConnection,
   std::optional<net::Timer> timer_;  // until the protocol is known
   net::Deferred tell_owner_;         // of the end, when it comes inside one of the owner's calls
   bool started_ = false;
+  std::optional<Idle> draining_;  // before the protocol was known
 };
 
 }  // namespace

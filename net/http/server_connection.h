@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string_view>
@@ -49,9 +50,16 @@ class ServerConnection {
                                                 const Limits& limits, Owner& owner);
   virtual ~ServerConnection() = default;
 
-  // Finishes what runs, takes no more: HTTP/2 GOAWAY twice (first with the highest id), HTTP/1
-  // "connection: close" on the next response, idle connections close at once.
-  virtual void drain() = 0;
+  // What becomes of a connection without a request, when it drains.
+  enum class Idle {
+    kClose,   // room is wanted: HTTP/1 closes at once
+    kAnswer,  // a request may be on its way: HTTP/1 waits for it, for kDrainNotice
+  };
+  static constexpr std::chrono::seconds kDrainNotice{1};
+  // Finishes what runs, takes no more: HTTP/2 GOAWAY twice (first with the highest id, then, when a
+  // PING has come back or kDrainNotice has passed, with that of the last request), HTTP/1
+  // "connection: close" on the next response. Requests that still come go to the owner.
+  virtual void drain(Idle idle) = 0;
   // Closes now; streams get onEnd(kLocal). No onConnectionClosed.
   virtual void close() = 0;
   virtual std::size_t activeStreams() const = 0;

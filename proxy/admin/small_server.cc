@@ -78,11 +78,11 @@ class SmallServer::Connection final : public http::ServerConnection::Owner {
 
   TimePoint now() const { return server_.loop_.now(); }
   SmallServer::Owner& owner() const { return server_.owner_; }
-  void drain() { http_->drain(); }
+  void drain() { http_->drain(http::ServerConnection::Idle::kClose); }
   // An HTTP/1.1 client that is answered early is not waited for: what comes is read by nobody.
   void endAfterAnswer() {
     if (http_->protocol() != http::Protocol::kHttp2) {
-      http_->drain();
+      http_->drain(http::ServerConnection::Idle::kClose);
     }
   }
   void close() {

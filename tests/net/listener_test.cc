@@ -148,6 +148,16 @@ TEST_F(ListenerTest, BacksOffWhenOutOfDescriptorsInsteadOfSpinning) {
   EXPECT_EQ(exhausted_, 2);
 }
 
+TEST_F(ListenerTest, HandsOverWhatHasConnectedBeforeItCloses) {
+  constexpr std::size_t kMany = 200;  // more than in one turn
+  listener_.setAccepting(false);
+  for (std::size_t i = 0; i < kMany; ++i) {
+    connectClient();
+  }
+  listener_.closeAfterBacklog();
+  EXPECT_EQ(accepted_.size(), kMany);
+}
+
 TEST(ListenOnEach, SpreadsConnectionsOverItsSockets) {
   for (const bool shared : {false, true}) {
     const auto sockets = listenOnEach(Address::loopback(0), 2, shared);

@@ -14,6 +14,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -94,9 +95,24 @@ TEST_F(Http1Or2, HalfAPrefaceIsClosedAfterItsTime) {
   EXPECT_EQ(peer_->take(), "");
 }
 
+TEST_F(Http1Or2, WaitsALittleForWhatComesWhenItDrainsWhileUndecided) {
+  start();
+  server_->drain(ServerConnection::Idle::kAnswer);
+  advance(milliseconds(999));
+  EXPECT_FALSE(closed_);
+  advance(milliseconds(1));
+  EXPECT_TRUE(closed_);
+
+  on_head_ = [](HeardRequest& heard) { heard.answer(200, ""); };
+  start();
+  server_->drain(ServerConnection::Idle::kAnswer);
+  EXPECT_THAT(exchange("GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+              HasSubstr("\r\nconnection: close\r\n"));
+}
+
 TEST_F(Http1Or2, DrainsClosesAndLosesItsPeerWhileUndecided) {
   start();
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   EXPECT_FALSE(closed_) << "not inside the owner's own call";
   settle();
   EXPECT_TRUE(closed_);

@@ -349,7 +349,7 @@ TEST_F(Http1Server, MayBeResetFromInsideItsHandler) {
 
 TEST_F(Http1Server, DrainsByFinishingWhatRuns) {
   exchange(get("/"));
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   settle();
   EXPECT_FALSE(peer_->closed());
   last().answer(200, "hi");
@@ -361,16 +361,52 @@ TEST_F(Http1Server, DrainsByFinishingWhatRuns) {
 TEST_F(Http1Server, DrainsAnIdleConnectionAtOnce) {
   answerAtOnce();
   exchange(get("/"));
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   EXPECT_FALSE(closed_) << "not inside the owner's own call";
   settle();
+  EXPECT_TRUE(peer_->closed());
+}
+
+TEST_F(Http1Server, AnswersWhatComesOnAnIdleConnectionAfterTheDrainHasBegun) {
+  answerAtOnce();
+  exchange(get("/"));
+  server_->drain(ServerConnection::Idle::kAnswer);
+  settle();
+  EXPECT_FALSE(peer_->closed());
+  EXPECT_THAT(exchange(get("/")), HasSubstr("\r\nconnection: close\r\n"));
+  EXPECT_EQ(requests_.size(), 2U);
+  EXPECT_TRUE(peer_->closed());
+}
+
+TEST_F(Http1Server, ClosesAnIdleConnectionSomeTimeAfterTheDrainHasBegun) {
+  answerAtOnce();
+  exchange(get("/"));
+  server_->drain(ServerConnection::Idle::kAnswer);
+  advance(ServerConnection::kDrainNotice - std::chrono::milliseconds(1));
+  EXPECT_FALSE(peer_->closed());
+  advance(std::chrono::milliseconds(1));
+  EXPECT_TRUE(peer_->closed());
+}
+
+TEST_F(Http1Server, AResponseThatSaidItsConnectionStaysIsNotFollowedByItsEnd) {
+  exchange(get("/"));
+  last().sendHead(200, false);
+  server_->drain(ServerConnection::Idle::kAnswer);
+  advance(std::chrono::seconds(5));
+  last().send("hi", true);
+  settle();
+  EXPECT_THAT(peer_->take(), EndsWith("2\r\nhi\r\n0\r\n\r\n"));
+  advance(ServerConnection::kDrainNotice - std::chrono::milliseconds(1));
+  EXPECT_FALSE(peer_->closed());
+  answerAtOnce();
+  EXPECT_THAT(exchange(get("/")), HasSubstr("\r\nconnection: close\r\n"));
   EXPECT_TRUE(peer_->closed());
 }
 
 TEST_F(Http1Server, DrainsAfterAResponseWhoseHeadIsSent) {
   exchange(get("/"));
   last().sendHead(200, false);
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   last().send("hi", true);
   settle();
   EXPECT_THAT(peer_->take(), EndsWith("2\r\nhi\r\n0\r\n\r\n"));

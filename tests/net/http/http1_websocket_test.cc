@@ -174,7 +174,7 @@ TEST_F(Http1WebSocketServer, SaysWhichVersionItTakes) {
 
 TEST_F(Http1WebSocketServer, ADrainLetsItEndByItself) {
   accept();
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   exchange("still");
   EXPECT_EQ(last().body, "still");
   last().send("", true);

@@ -302,7 +302,7 @@ TEST_F(Http2ServerTest, RefusesAStreamNobodyWants) {
 TEST_F(Http2ServerTest, DrainsWithTwoGoawaysAndLosesNothingSentMeanwhile) {
   handshake();
   send(headersFrame(1, requestFields("GET", "/"), true));
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   settle();
   auto frames = peer_->take();
   ASSERT_EQ(frames.size(), 2u);
@@ -333,9 +333,31 @@ TEST_F(Http2ServerTest, DrainsWithTwoGoawaysAndLosesNothingSentMeanwhile) {
   EXPECT_TRUE(closed_);
 }
 
+TEST_F(Http2ServerTest, AnswersTheFirstRequestOfAConnectionThatDrains) {
+  handshake();
+  server_->drain(ServerConnection::Idle::kAnswer);
+  settle();
+  EXPECT_TRUE(peer_->take().empty());
+  send(headersFrame(1, requestFields("GET", "/"), true));
+  EXPECT_EQ(count(peer_->take(), kGoawayFrame), 1u);
+  requests_.at(0)->answer(200, "one");
+  settle();
+  EXPECT_EQ(bodyOf(peer_->take(), 1), "one");
+}
+
+TEST_F(Http2ServerTest, DrainsAConnectionWithoutARequestAfterAWhile) {
+  handshake();
+  server_->drain(ServerConnection::Idle::kAnswer);
+  advance(ServerConnection::kDrainNotice);
+  EXPECT_EQ(count(peer_->take(), kGoawayFrame), 1u);
+  EXPECT_FALSE(peer_->sawEnd());
+  advance(ServerConnection::kDrainNotice);
+  EXPECT_TRUE(peer_->sawEnd());
+}
+
 TEST_F(Http2ServerTest, DrainsAnIdleConnectionOfASilentClient) {
   handshake();
-  server_->drain();
+  server_->drain(ServerConnection::Idle::kClose);
   settle();
   EXPECT_FALSE(peer_->sawEnd());
   advance(std::chrono::seconds(1));
