@@ -15,6 +15,14 @@ namespace penstock::net {
 // A bound, listening, non-blocking, close-on-exec socket. reuse_port: several may share the
 // address.
 Result<UniqueFd> listenOn(const Address& address, bool reuse_port, int backlog = 4096);
+// Bound, and not listening.
+Result<UniqueFd> bindTo(const Address& address);
+// Makes one listen that another program has bound and handed over. An error if its address is
+// another one.
+Result<UniqueFd> listenOn(UniqueFd bound, const Address& address, int backlog = 4096);
+// The socket that another program handed to this one, as systemd does (LISTEN_PID, LISTEN_FDS);
+// none if it did not. To be called once, before any descriptor is opened.
+UniqueFd takeInheritedSocket();
 // `count` of them at one address, among which the kernel spreads connections: for the threads of
 // one program. shared: other programs of the same user may do so too; otherwise it is an error if
 // any socket listens there, and nobody can begin to who does not ask for sharing.

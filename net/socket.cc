@@ -2,10 +2,14 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -77,6 +81,46 @@ Result<UniqueFd> listenOn(const Address& address, bool reuse_port, int backlog) 
                                errno == EADDRINUSE ? kInUse : std::strerror(errno)));
   }
   return fd;
+}
+
+Result<UniqueFd> bindTo(const Address& address) {
+  Result<UniqueFd> fd = streamSocket(address);
+  if (!fd) {
+    return fd;
+  }
+  const int on = 1;
+  ::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd->get(), address.sockaddrPointer(), address.size()) != 0) {
+    return failure(fmt::format("cannot bind {}: {}", address.toString(), std::strerror(errno)));
+  }
+  return fd;
+}
+
+Result<UniqueFd> listenOn(UniqueFd bound, const Address& address, int backlog) {
+  const std::string found = boundAddress(bound.get()).toString();
+  if (found != address.toString()) {
+    return failure(fmt::format(
+        "expected a socket bound to {}, got one bound to {} from the program that started this one",
+        address.toString(), found));
+  }
+  ::fcntl(bound.get(), F_SETFD, FD_CLOEXEC);
+  ::fcntl(bound.get(), F_SETFL, ::fcntl(bound.get(), F_GETFL) | O_NONBLOCK);
+  if (::listen(bound.get(), backlog) != 0) {
+    return failure(fmt::format("cannot listen on {}: {}", found, std::strerror(errno)));
+  }
+  return bound;
+}
+
+UniqueFd takeInheritedSocket() {
+  constexpr int kFirst = 3;
+  const char* const pid = std::getenv("LISTEN_PID");
+  const char* const count = std::getenv("LISTEN_FDS");
+  const bool is_ours = pid != nullptr && count != nullptr && std::string_view(count) == "1" &&
+                       pid == std::to_string(::getpid());
+  for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) {
+    ::unsetenv(name);
+  }
+  return UniqueFd(is_ours ? kFirst : -1);
 }
 
 bool isInUse(const Error& error) {

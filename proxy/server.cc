@@ -270,7 +270,7 @@ Result<std::unique_ptr<ReplicaProvider>> Server::makeProvider(std::size_t cluste
   const ClusterConfig& config = clusters_[cluster_index]->config();
   ReplicaHealth& health = *health_[cluster_index];
   if (std::holds_alternative<ProcessReplicas>(config.replicas)) {
-    return std::make_unique<ProcessProvider>(loop_, config, health, metrics_, log_);
+    return std::make_unique<ProcessProvider>(loop_, config, ports_, health, metrics_, log_);
   }
   if (const auto* dns = std::get_if<DnsReplicas>(&config.replicas)) {
     auto lookup = net::DnsLookup::make(loop_, {.name = dns->name,

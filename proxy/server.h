@@ -17,6 +17,7 @@
 #include "proxy/http/buffer_budget.h"
 #include "proxy/listener_shared.h"
 #include "proxy/scaling/autoscaler.h"
+#include "proxy/scaling/loopback_ports.h"
 #include "proxy/scaling/replica_provider.h"
 #include "proxy/scaling/static_provider.h"
 #include "proxy/settings/reload_record.h"
@@ -80,6 +81,7 @@ class Server {
   std::vector<std::unique_ptr<ListenerShared>> listeners_;
   // By cluster.
   std::vector<std::unique_ptr<ReplicaHealth>> health_;
+  LoopbackPorts ports_;  // of process replicas
   std::vector<std::unique_ptr<ReplicaProvider>> providers_;
   std::vector<StaticProvider*> static_providers_;  // null: of another kind
   std::vector<std::unique_ptr<Autoscaler>> autoscalers_;

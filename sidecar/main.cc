@@ -3,12 +3,14 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "net/listener.h"
 #include "sidecar/server.h"
 
 namespace {
@@ -80,6 +82,7 @@ int main(int argc, char** argv) {
     return complain("--listen: " + address.error().message);
   }
   ignoreStraySignals();
+  net::UniqueFd handed_over = net::takeInheritedSocket();
   raiseOpenFileLimit();
   const SteadyClock clock;
   Logger log(
@@ -89,7 +92,7 @@ int main(int argc, char** argv) {
                               .concurrency_limit = line.concurrency_limit,
                               .drain_timeout = std::chrono::duration_cast<Duration>(
                                   std::chrono::duration<double>(line.drain_timeout_s))},
-                             clock, log);
+                             std::move(handed_over), clock, log);
   if (!server) {
     log.error("cannot start", {{"error", server.error().message}});
     return 1;

@@ -34,9 +34,10 @@ http::Limits connectionLimits() {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::make(const Options& options, const Clock& clock,
-                                             Logger& log) {
-  auto socket = net::listenOn(options.listen, false);
+Result<std::unique_ptr<Server>> Server::make(const Options& options, net::UniqueFd handed_over,
+                                             const Clock& clock, Logger& log) {
+  auto socket = handed_over.valid() ? net::listenOn(std::move(handed_over), options.listen)
+                                    : net::listenOn(options.listen, false);
   if (!socket) {
     return std::unexpected(socket.error());
   }

@@ -35,9 +35,10 @@ class Server final : private net::Listener::Handler,
     Duration drain_timeout = std::chrono::seconds(1200);
   };
 
-  // Binds the port; nothing is served yet.
-  static Result<std::unique_ptr<Server>> make(const Options& options, const Clock& clock,
-                                              Logger& log);
+  // Listens; nothing is served yet. handed_over: a socket that is bound to options.listen already;
+  // may be none.
+  static Result<std::unique_ptr<Server>> make(const Options& options, net::UniqueFd handed_over,
+                                              const Clock& clock, Logger& log);
   ~Server() override;
 
   // Serves until SIGTERM (finishes what it has, then 0), a second SIGTERM, SIGINT, or a model that

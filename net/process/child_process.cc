@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/process/listening_process.h"
 #include "net/process/program_path.h"
 
 namespace penstock::net {
@@ -196,6 +197,11 @@ ChildProcess::~ChildProcess() {
   if (!ended_) {
     awaitEnd(kTimeToEndMs);
   }
+}
+
+// By the guard, whose child everything below becomes that has lost its parent.
+bool ChildProcess::mayListenAt(const Address& address) const {
+  return mayListen(guard_.pid, address);
 }
 
 void ChildProcess::terminate() {

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/result.h"
+#include "net/address.h"
 #include "net/event_loop.h"
 #include "net/unique_fd.h"
 
@@ -51,6 +52,8 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
 
   pid_t pid() const { return pid_; }
+  // Whether it, or a process below it, is who listens at an address; see mayListen().
+  bool mayListenAt(const Address& address) const;
   // The reading ends, non-blocking, for who listens. Once.
   Output takeOutput() { return std::move(output_); }
   // Asks the process to end.

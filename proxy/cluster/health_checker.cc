@@ -38,8 +38,9 @@ void HealthChecker::onAnswer(const http::HealthProbe::Answer& answer) {
   if (answer.is_sidecar) {
     found_sidecar_();
   }
-  const bool healthy = answer.healthy();
-  const std::string why = answer.describe();
+  const bool is_it = healthy_.has_value() || !settings_.is_it || settings_.is_it();
+  const bool healthy = answer.healthy() && is_it;
+  const std::string why = is_it ? answer.describe() : "another process listens at its address";
   against_ = healthy_ == healthy ? 0 : against_ + 1;
   std::uint32_t needed = healthy ? settings_.healthy_threshold : settings_.unhealthy_threshold;
   if (!healthy_.has_value()) {

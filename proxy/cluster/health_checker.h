@@ -24,6 +24,9 @@ class HealthChecker {
     std::uint32_t healthy_threshold = 1;    // successes in a row, after a failure
     // The replica is being started: until it has been healthy once, failures are no verdict.
     bool starting = false;
+    // Whether it is that replica who answers at its address; asked until it has been healthy once.
+    // Empty: yes.
+    std::function<bool()> is_it{};
   };
   // why: what was answered last, valid during the call.
   using Verdict = std::move_only_function<void(bool healthy, std::string_view why)>;

@@ -89,6 +89,7 @@ struct ReplicaHealth::Entry {
   std::optional<HealthChecker> checker;
   std::optional<ReachabilityProbe> unreachable;  // while it cannot be connected to
   std::move_only_function<void()> on_ready;
+  std::function<bool()> is_it;
 };
 
 ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::TlsContext* tls,
@@ -141,9 +142,11 @@ ReplicaId ReplicaHealth::add(const net::Address& address) {
 }
 
 ReplicaId ReplicaHealth::addStarting(const net::Address& address,
-                                     std::move_only_function<void()> on_ready) {
+                                     std::move_only_function<void()> on_ready,
+                                     std::function<bool()> is_it) {
   Entry& entry = insert(address);
   entry.on_ready = std::move(on_ready);
+  entry.is_it = std::move(is_it);
   startChecks(entry, cluster_.config().health_check.value_or(HealthCheckConfig{}), true);
   return entry.replica.id;
 }
@@ -165,8 +168,10 @@ HealthChecker::Settings ReplicaHealth::checkSettings(const HealthCheckConfig& ch
 }
 
 void ReplicaHealth::startChecks(Entry& entry, const HealthCheckConfig& check, bool starting) {
+  HealthChecker::Settings settings = checkSettings(check, starting);
+  settings.is_it = entry.is_it;
   entry.checker.emplace(
-      loop_, entry.replica.address, checkSettings(check, starting),
+      loop_, entry.replica.address, settings,
       [this, &entry](bool healthy, std::string_view why) { onVerdict(entry, healthy, why); },
       [this, &entry](TimePoint asked_at) { onPassed(entry, asked_at); },
       [this, &entry] { cluster_.replicaIsSidecar(entry.replica); });
@@ -189,8 +194,11 @@ void ReplicaHealth::resume(ReplicaId id) {
 
 void ReplicaHealth::remove(ReplicaId id) {
   reports_.remove(id);
-  if (std::erase_if(entries_, [&](const auto& entry) { return entry->replica.id == id; }) > 0) {
+  const Entry* const entry = find(id);
+  const std::string address = entry == nullptr ? std::string() : entry->replica.name;
+  if (std::erase_if(entries_, [&](const auto& one) { return one->replica.id == id; }) > 0) {
     cluster_.queue().removeReplica(id);
+    updateThoseAt(address);
     readmitIfNoneIsAvailable();
   }
 }
@@ -287,8 +295,33 @@ void ReplicaHealth::readmit(Entry& entry) {
   update(entry, {});
 }
 
+// Two at one address would be one process with twice its target.
+ReplicaState ReplicaHealth::allowed(const Entry& entry) const {
+  const ReplicaState judged = entry.judged();
+  const bool occupied = std::ranges::any_of(entries_, [&](const auto& other) {
+    return other.get() != &entry && other->state == ReplicaState::kReady &&
+           other->replica.name == entry.replica.name;
+  });
+  if (judged != ReplicaState::kReady || !occupied) {
+    return judged;
+  }
+  logger_.warning("replica not used: another one has its address",
+                  {{"cluster", cluster_.name()},
+                   {"address", entry.replica.name},
+                   {"incarnation", static_cast<std::int64_t>(entry.replica.id)}});
+  return ReplicaState::kStarting;
+}
+
+void ReplicaHealth::updateThoseAt(const std::string& address) {
+  for (const auto& entry : entries_) {
+    if (entry->replica.name == address && entry->state == ReplicaState::kStarting) {
+      update(*entry, {});
+    }
+  }
+}
+
 void ReplicaHealth::update(Entry& entry, std::string_view why) {
-  const ReplicaState before = std::exchange(entry.state, entry.judged());
+  const ReplicaState before = std::exchange(entry.state, allowed(entry));
   if (entry.state == before) {
     return;
   }
@@ -313,6 +346,7 @@ void ReplicaHealth::update(Entry& entry, std::string_view why) {
       std::string("replica ").append(toString(entry.state)));
   cluster_.queue().setAvailable(entry.replica.id, entry.state == ReplicaState::kReady);
   if (before == ReplicaState::kReady) {
+    updateThoseAt(address);
     readmitIfNoneIsAvailable();
   }
 }

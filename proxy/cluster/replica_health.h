@@ -60,8 +60,9 @@ class ReplicaHealth {
   // passed a check.
   ReplicaId add(const net::Address& address);
   // One that is being started: used once GET on the check's path answers; on_ready is called then,
-  // the first time only.
-  ReplicaId addStarting(const net::Address& address, std::move_only_function<void()> on_ready);
+  // the first time only. is_it: whether who answers is that replica; empty: yes.
+  ReplicaId addStarting(const net::Address& address, std::move_only_function<void()> on_ready,
+                        std::function<bool()> is_it = {});
   // It gets nothing more; what it has goes on, and so do its checks.
   void drain(ReplicaId id);
   // Takes drain() back: it is what its checks and its failures make of it.
@@ -94,6 +95,8 @@ class ReplicaHealth {
   void eject(Entry& entry);
   void readmit(Entry& entry);
   void update(Entry& entry, std::string_view why);
+  ReplicaState allowed(const Entry& entry) const;
+  void updateThoseAt(const std::string& address);
   // Brings back the replica that has been ejected longest if nobody is available.
   void readmitIfNoneIsAvailable();
 

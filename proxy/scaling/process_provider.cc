@@ -7,13 +7,14 @@
 namespace penstock::proxy {
 
 ProcessProvider::ProcessProvider(net::EventLoop& loop, const ClusterConfig& cluster,
-                                 ReplicaHealth& health, Metrics& metrics, Logger& logger,
-                                 const RestartPolicy& policy)
+                                 LoopbackPorts& ports, ReplicaHealth& health, Metrics& metrics,
+                                 Logger& logger, const RestartPolicy& policy)
     : loop_(loop),
       cluster_(cluster.name),
       config_(std::get<ProcessReplicas>(cluster.replicas)),
       initial_(cluster.autoscaling.min_replicas),
       policy_(policy),
+      ports_(ports),
       health_(health),
       logger_(logger),
       times_(metrics, cluster_) {}
@@ -26,7 +27,7 @@ void ProcessProvider::scaleTo(std::uint32_t replicas) {
   while (processes_.size() < replicas && takeOneBack()) {
   }
   while (processes_.size() < replicas) {
-    processes_.push_back(std::make_unique<ReplicaProcess>(loop_, cluster_, config_, policy_,
+    processes_.push_back(std::make_unique<ReplicaProcess>(loop_, cluster_, config_, policy_, ports_,
                                                           health_, times_, logger_));
     processes_.back()->start();
   }

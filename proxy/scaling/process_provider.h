@@ -11,6 +11,7 @@
 #include "net/event_loop.h"
 #include "proxy/cluster/replica_health.h"
 #include "proxy/config/config.h"
+#include "proxy/scaling/loopback_ports.h"
 #include "proxy/scaling/replica_process.h"
 #include "proxy/scaling/replica_provider.h"
 
@@ -22,8 +23,9 @@ namespace penstock::proxy {
 class ProcessProvider final : public ReplicaProvider, private ReplicaScaler {
  public:
   // cluster.replicas holds ProcessReplicas. Everything referred to outlives this.
-  ProcessProvider(net::EventLoop& loop, const ClusterConfig& cluster, ReplicaHealth& health,
-                  Metrics& metrics, Logger& logger, const RestartPolicy& policy = {});
+  ProcessProvider(net::EventLoop& loop, const ClusterConfig& cluster, LoopbackPorts& ports,
+                  ReplicaHealth& health, Metrics& metrics, Logger& logger,
+                  const RestartPolicy& policy = {});
 
   void start() override;
   // Every process at once; stopped is called when the last one has ended.
@@ -47,6 +49,7 @@ class ProcessProvider final : public ReplicaProvider, private ReplicaScaler {
   const ProcessReplicas config_;
   const std::uint32_t initial_;
   const RestartPolicy policy_;
+  LoopbackPorts& ports_;
   ReplicaHealth& health_;
   Logger& logger_;
   ReplicaTimes times_;

@@ -5,20 +5,15 @@
 #include <utility>
 
 #include "base/quantity.h"
-#include "net/listener.h"
 #include "net/process/program_path.h"
 
 namespace penstock::proxy {
 namespace {
 
-// Free now; should another program take it before the replica does, the replica ends and is started
-// again with another one.
-Result<net::Address> freeLoopbackAddress() {
-  Result<net::UniqueFd> socket = net::listenOn(net::Address::loopback(0), false, 1);
-  if (!socket) {
-    return std::unexpected(socket.error());
-  }
-  return net::boundAddress(socket->get());
+// A sidecar is handed the socket that is bound to its address, so the address is its own from the
+// start. Other programs bind it themselves.
+bool takesSocket(const std::string& program) {
+  return std::filesystem::path(program).filename() == "penstock-sidecar";
 }
 
 void replaceAll(std::string& text, std::string_view what, std::string_view by) {
@@ -49,11 +44,13 @@ void ReplicaTimes::started(Duration time) {
 
 ReplicaProcess::ReplicaProcess(net::EventLoop& loop, const std::string& cluster,
                                const ProcessReplicas& config, const RestartPolicy& policy,
-                               ReplicaHealth& health, ReplicaTimes& times, Logger& logger)
+                               LoopbackPorts& ports, ReplicaHealth& health, ReplicaTimes& times,
+                               Logger& logger)
     : loop_(loop),
       cluster_(cluster),
       config_(config),
       policy_(policy),
+      ports_(ports),
       health_(health),
       times_(times),
       logger_(logger),
@@ -83,23 +80,32 @@ std::vector<std::string> ReplicaProcess::command(const net::Address& address) co
 }
 
 Result<void> ReplicaProcess::launch() {
-  const Result<net::Address> address = freeLoopbackAddress();
-  if (!address) {
-    return std::unexpected(address.error());
+  auto claim = ports_.claim();
+  if (!claim) {
+    return std::unexpected(claim.error());
   }
-  std::vector<std::string> arguments = command(*address);
+  const net::Address address = (*claim)->address();
+  std::vector<std::string> arguments = command(address);
   const Result<std::string> program = net::findProgram(arguments.front());
   if (!program) {
     return std::unexpected(program.error());
   }
   arguments.front() = *program;
-  auto child = net::ChildProcess::start(loop_, {.arguments = std::move(arguments)},
+  if (!takesSocket(*program)) {
+    (*claim)->release();
+  }
+  auto child = net::ChildProcess::start(loop_,
+                                        {.arguments = std::move(arguments),
+                                         .descriptor = (*claim)->socket(),
+                                         .descriptor_is_socket = true},
                                         [this](const std::string& how) { onExit(how); });
   if (!child) {
     return std::unexpected(child.error());
   }
+  (*claim)->release();
+  claim_ = std::move(*claim);
   child_ = std::move(*child);
-  address_ = address->toString();
+  address_ = address.toString();
   log_.emplace(
       loop_, logger_,
       net::ChildLog::Origin{.what = "replica",
@@ -113,7 +119,9 @@ Result<void> ReplicaProcess::launch() {
                                    {"command", *program}});
   start_timeout_.armAfter(config_.start_timeout);
   started_at_ = loop_.now();
-  id_ = health_.addStarting(*address, [this] { onReady(); });
+  id_ = health_.addStarting(
+      address, [this] { onReady(); },
+      [this, address] { return child_ != nullptr && child_->mayListenAt(address); });
   return {};
 }
 
@@ -160,6 +168,7 @@ void ReplicaProcess::onExit(const std::string& how) {
                {"pid", std::int64_t{child_->pid()}},
                {"how", how}});
   loop_.destroyLater(std::move(child_));
+  claim_.reset();
   if (stopping_) {
     times_.stop_seconds.observe(inSeconds(loop_.now() - stop_asked_at_));
     loop_.post(std::move(stopped_));

@@ -15,6 +15,7 @@
 #include "net/process/child_process.h"
 #include "proxy/cluster/replica_health.h"
 #include "proxy/config/config.h"
+#include "proxy/scaling/loopback_ports.h"
 
 namespace penstock::proxy {
 
@@ -38,14 +39,15 @@ struct ReplicaTimes {
 };
 
 // One replica of this machine that is kept running: started at a free loopback address, named to
-// ReplicaHealth as a new incarnation each time, started again after a back-off when it ends or is
+// ReplicaHealth as a new incarnation each time, used once it answers and is seen to be who listens
+// there, started again after a back-off when it ends or is
 // not ready in time, until retire() or stop(). Loop thread only.
 class ReplicaProcess {
  public:
   // Everything referred to outlives this. cluster: the name, for the log.
   ReplicaProcess(net::EventLoop& loop, const std::string& cluster, const ProcessReplicas& config,
-                 const RestartPolicy& policy, ReplicaHealth& health, ReplicaTimes& times,
-                 Logger& logger);
+                 const RestartPolicy& policy, LoopbackPorts& ports, ReplicaHealth& health,
+                 ReplicaTimes& times, Logger& logger);
   ~ReplicaProcess();
 
   void start();
@@ -78,9 +80,11 @@ class ReplicaProcess {
   const std::string& cluster_;
   const ProcessReplicas& config_;
   const RestartPolicy policy_;
+  LoopbackPorts& ports_;
   ReplicaHealth& health_;
   ReplicaTimes& times_;
   Logger& logger_;
+  std::unique_ptr<LoopbackPorts::Claim> claim_;  // while there is a process
   std::unique_ptr<net::ChildProcess> child_;
   std::optional<net::ChildLog> log_;
   std::optional<ReplicaId> id_;

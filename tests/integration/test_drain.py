@@ -106,13 +106,16 @@ def test_a_connection_that_was_said_to_stay_does_not_end_with_its_response(repli
     """The head left before the signal, so it could not say "close"; the client may have sent the next request."""
     fake = replica("h1")
     proxy = Proxy(proxy_config([fake]))
-    with H1Client(proxy.address) as client:
+    with H1Client(proxy.address) as client, H2Client(proxy.address) as other:
+        first = other.request()
+        fake.request(0).respond()
+        assert first.response().status == 200
         client.request("GET")
-        request = fake.request(0)
+        request = fake.request(1)
         request.start(200)
         assert client.head().header("connection") is None
         proxy.signal(signal.SIGTERM)
-        proxy.wait_log("draining")
+        other.wait_for(lambda: other.goaway, "the drain has begun")
         request.send(b"done")
         request.finish()
         assert b"done" in client.wire.until(b"0\r\n\r\n")

@@ -28,10 +28,17 @@ def attached_model(folder, server, predict_concurrency=1, **penstock):
     })
 
 
+HELD = []
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """For a server that is told its port before it binds it. The socket stays bound without listening, so the
+    kernel gives the port to nobody who asks for any, while a server with SO_REUSEADDR may bind it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    HELD.append(sock)
+    return sock.getsockname()[1]
 
 
 def docker_model(folder, predict_concurrency=1, command="exec {server}", environment=None,

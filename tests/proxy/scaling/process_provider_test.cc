@@ -71,8 +71,8 @@ class ProcessProviderTest : public ::testing::Test {
     config.replicas = process;
     cluster = std::make_unique<Cluster>(config, clock, metrics);
     health = std::make_unique<ReplicaHealth>(loop, *cluster, nullptr, log.logger());
-    provider =
-        std::make_unique<ProcessProvider>(loop, config, *health, metrics, log.logger(), policy);
+    provider = std::make_unique<ProcessProvider>(loop, config, ports, *health, metrics,
+                                                 log.logger(), policy);
     provider->start();
   }
   void startServer() {
@@ -121,6 +121,7 @@ class ProcessProviderTest : public ::testing::Test {
   RestartPolicy policy{.first = 10ms, .longest = 40ms, .reset_after = 1h};
   std::unique_ptr<Cluster> cluster;
   std::unique_ptr<ReplicaHealth> health;
+  LoopbackPorts ports;
   std::unique_ptr<ProcessProvider> provider;
 };
 
