@@ -1,6 +1,7 @@
 #include "net/connection.h"
 
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include <poll.h>
@@ -44,6 +45,14 @@ std::string_view toString(CloseReason reason) {
       return "io_error";
   }
   return "unknown";
+}
+
+std::string describe(CloseReason reason, const Connection& connection) {
+  std::string text(toString(reason));
+  if (!connection.failure().empty()) {
+    text.append(": ").append(connection.failure());
+  }
+  return text;
 }
 
 Connection::State::State(EventLoop& the_loop, UniqueFd the_fd, const Address& the_peer,
@@ -111,6 +120,7 @@ void Connection::State::finishConnecting() {
   int error = 0;
   socklen_t size = sizeof error;
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
+    failure = std::generic_category().message(error);
     fail(CloseReason::kConnectFailed);
     return;
   }
@@ -212,16 +222,21 @@ std::unique_ptr<Connection> Connection::connect(EventLoop& loop, const Address& 
                                                 Options options) {
   Result<UniqueFd> socket = streamSocket(peer);
   bool begun = false;
+  std::string failure;
   if (socket) {
     setNoDelay(socket->get());
     begun =
         ::connect(socket->get(), peer.sockaddrPointer(), peer.size()) == 0 || errno == EINPROGRESS;
+    failure = begun ? std::string() : std::generic_category().message(errno);
+  } else {
+    failure = socket.error().message;
   }
   auto connection = std::make_unique<Connection>(loop, begun ? std::move(*socket) : UniqueFd(),
                                                  peer, tls, options);
   State& state = *connection->state_;
   state.phase = State::Phase::kConnecting;
   state.side = State::Side::kConnected;
+  state.failure = std::move(failure);
   state.connect_deadline = connect_deadline;
   state.ending = begun ? CloseReason::kNone : CloseReason::kConnectFailed;
   return connection;
@@ -268,6 +283,10 @@ void Connection::endOutput() {
 
 void Connection::closeAfterFlush() {
   state_->closeAfterFlush();
+}
+
+std::string_view Connection::failure() const {
+  return state_->failure;
 }
 
 bool Connection::isOpen() const {

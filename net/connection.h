@@ -102,6 +102,9 @@ class Connection {
   // onClosed then comes with kLocal.
   void closeAfterFlush();
   bool isOpen() const;
+  // Why it could not be made, for a person: "Connection refused", "certificate verify failed:
+  // certificate has expired". Empty if there is no more to say than the CloseReason does.
+  std::string_view failure() const;
   // Looks at the socket itself (one system call): whether neither bytes nor an end of file wait to
   // be read. For a connection that was idle and is about to be used again.
   bool nothingToRead() const;
@@ -121,5 +124,8 @@ class Connection {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Both for a person: "handshake_failed: certificate verify failed: certificate has expired".
+std::string describe(CloseReason reason, const Connection& connection);
 
 }  // namespace penstock::net

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <memory>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include <sys/socket.h>
@@ -115,6 +116,7 @@ void Connection::State::continueHandshake() {
     updateWatch();
   }
   if (result == TlsSession::Handshake::kFailed) {
+    failure = tls->failure();
     fail(CloseReason::kHandshakeFailed);
   } else if (result == TlsSession::Handshake::kDone) {
     alpn = tls->alpn();
@@ -162,6 +164,7 @@ void Connection::State::deliverDecrypted() {
       return;
     }
     // In TLS 1.3 a server refuses the client's certificate when the client's handshake is over.
+    failure = received_any ? std::string() : tls->failure();
     fail(received_any ? CloseReason::kIoError : CloseReason::kHandshakeFailed);
   }
 }
@@ -171,6 +174,7 @@ void Connection::State::onEndOfFile() {
     return;
   }
   if (phase == Phase::kHandshaking) {
+    failure = "the peer ended the connection in the handshake";
     fail(CloseReason::kHandshakeFailed);
     return;
   }
@@ -189,6 +193,7 @@ void Connection::State::onReadError(int error) {
     return;
   }
   if (phase == Phase::kHandshaking) {
+    failure = std::generic_category().message(error);
     fail(CloseReason::kHandshakeFailed);
     return;
   }

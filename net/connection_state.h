@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "net/connection.h"
@@ -72,6 +73,7 @@ struct Connection::State {
   Buffer wire;
   std::unique_ptr<TlsSession> tls;
   std::string_view alpn;
+  std::string failure;
   Deadline connect_deadline = Deadline::never();
   std::uint32_t linger_bytes = 0;
   // Why nothing more can be written, while what the peer has sent before is still read.

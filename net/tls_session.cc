@@ -97,10 +97,27 @@ TlsSession::Handshake TlsSession::handshake() {
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_);
   if (result == 1) {
-    return agreed() ? Handshake::kDone : Handshake::kFailed;
+    if (!agreed()) {
+      failure_ = "the peer does not agree on h2 (ALPN)";
+      return Handshake::kFailed;
+    }
+    return Handshake::kDone;
   }
-  const int error = SSL_get_error(ssl_, result);
-  return error == SSL_ERROR_WANT_READ ? Handshake::kWantsBytes : Handshake::kFailed;
+  if (SSL_get_error(ssl_, result) == SSL_ERROR_WANT_READ) {
+    return Handshake::kWantsBytes;
+  }
+  noteFailure();
+  return Handshake::kFailed;
+}
+
+void TlsSession::noteFailure() {
+  const unsigned long error = ERR_peek_last_error();
+  const char* reason = error == 0 ? nullptr : ERR_reason_error_string(error);
+  failure_ = reason == nullptr ? "no TLS error is known" : reason;
+  if (const long verdict = SSL_get_verify_result(ssl_); verdict != X509_V_OK) {
+    failure_ += ": ";
+    failure_ += X509_verify_cert_error_string(verdict);
+  }
 }
 
 TlsSession::Read TlsSession::read(std::span<std::uint8_t> destination, std::size_t& count) {
@@ -116,6 +133,7 @@ TlsSession::Read TlsSession::read(std::span<std::uint8_t> destination, std::size
     case SSL_ERROR_ZERO_RETURN:
       return Read::kClosed;
     default:
+      noteFailure();
       return Read::kFailed;
   }
 }

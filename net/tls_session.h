@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "net/address.h"
@@ -39,17 +40,22 @@ class TlsSession {
   // Tells the peer that nothing follows (close_notify).
   void sayGoodbye();
   bool peerSaidGoodbye() const;
+  // Why the handshake failed, for a person: the reason for which the peer's certificate is not
+  // taken, or OpenSSL's error. After handshake() or the first read() has failed.
+  const std::string& failure() const { return failure_; }
   // What was agreed on. Without agreement HTTP/1.1, the protocol of a peer that knows no ALPN.
   std::string_view alpn() const;
 
  private:
   friend struct TlsWire;
   bool agreed() const;
+  void noteFailure();
 
   ssl_st* ssl_ = nullptr;
   const TlsContext& context_;
   std::span<const std::uint8_t> input_;
   Buffer& wire_;
+  std::string failure_;
 };
 
 }  // namespace penstock::net

@@ -26,6 +26,7 @@ enum class Reason : std::uint8_t {
   kReplicaRefusedAfterSend,
   kReplicaConnectionLost,
   kReplicaProtocolError,
+  kReplicaStreamFailed,
   kReplicaTimeout,
   kDeadlineExceeded,
   kBadRequest,

@@ -57,6 +57,7 @@ class NegotiatedClientConnection final : public ClientConnection,
     owner_.onConnectionClosed(*this, reason);
   }
   void onNotHttp2(ClientConnection&, NotHttp2 how) override { owner_.onNotHttp2(*this, how); }
+  bool onHttp2Greeting(ClientConnection&) override { return owner_.onHttp2Greeting(*this); }
 
   // net::ConnectionHandler
   void onConnected() override {

@@ -38,6 +38,9 @@ class ClientConnection {
     // Another connection is to be made, with kHttp1 if that is sure; onConnectionClosed does not
     // follow.
     virtual void onNotHttp2(ClientConnection& connection, NotHttp2 how) = 0;
+    // HTTP/1.1 only: where an answer should begin, the peer says what begins HTTP/2's SETTINGS.
+    // Whether the owner had only guessed the protocol, and now knows better.
+    virtual bool onHttp2Greeting(ClientConnection&) { return false; }
   };
 
   // protocol kAuto: HTTP/2 preface first; TLS: by ALPN.

@@ -173,14 +173,16 @@ void ConnectionPool::onDraining(ClientConnection& connection) {
 
 void ConnectionPool::onConnectionClosed(ClientConnection& connection, net::CloseReason reason) {
   const bool was_ready = find(connection).phase != Phase::kConnecting;
+  const std::string why =
+      was_ready ? std::string() : net::describe(reason, connection.connection());
   loop_.destroyLater(remove(connection));
   if (!was_ready) {
     hung_up_ = false;
     if (!shares()) {
-      failWaiters(reason, 1);
+      failWaiters(reason, why, 1);
     } else if (count(Phase::kReady) == 0) {
       // All waited for this one.
-      failWaiters(reason, waiters_.size());
+      failWaiters(reason, why, waiters_.size());
     } else {
       back_off_.onUseless(loop_.now());
     }
@@ -198,6 +200,14 @@ void ConnectionPool::onNotHttp2(ClientConnection& connection, NotHttp2 how) {
   attend();
 }
 
+bool ConnectionPool::onHttp2Greeting(ClientConnection&) {
+  if (settings_.protocol != UpstreamProtocol::kAuto) {
+    return false;
+  }
+  protocol_ = UpstreamProtocol::kHttp2;
+  return true;
+}
+
 void ConnectionPool::serve(ClientConnection& connection) {
   while (!waiters_.empty() && connection.canOpen()) {
     StreamWaiter& waiter = *waiters_.front();
@@ -212,11 +222,11 @@ void ConnectionPool::forget(StreamWaiter& waiter) {
   waiter.pool_ = nullptr;
 }
 
-void ConnectionPool::failWaiters(net::CloseReason reason, std::size_t count) {
+void ConnectionPool::failWaiters(net::CloseReason reason, std::string_view why, std::size_t count) {
   for (std::size_t i = 0; i < count && !waiters_.empty(); ++i) {
     StreamWaiter& waiter = *waiters_.front();
     forget(waiter);
-    waiter.onConnectFailed(reason);
+    waiter.onConnectFailed(reason, why);
   }
 }
 

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -28,7 +30,8 @@ class StreamWaiter {
 
   // A connection whose canOpen() is true; the stream is opened in this call.
   virtual void onConnection(ClientConnection& connection) = 0;
-  virtual void onConnectFailed(net::CloseReason reason) = 0;
+  // why: for a person, valid during the call.
+  virtual void onConnectFailed(net::CloseReason reason, std::string_view why) = 0;
   // The server can be connected to, but has allowed no stream for PoolSettings::stream_timeout.
   virtual void onNoStream() = 0;
 
@@ -79,6 +82,7 @@ class ConnectionPool final : public ClientConnection::Owner {
   void onDraining(ClientConnection& connection) override;
   void onConnectionClosed(ClientConnection& connection, net::CloseReason reason) override;
   void onNotHttp2(ClientConnection& connection, NotHttp2 how) override;
+  bool onHttp2Greeting(ClientConnection& connection) override;
 
  private:
   friend class StreamWaiter;
@@ -98,7 +102,7 @@ class ConnectionPool final : public ClientConnection::Owner {
   TimePoint overdueAt(const StreamWaiter& waiter) const;
   void serve(ClientConnection& connection);
   void forget(StreamWaiter& waiter);
-  void failWaiters(net::CloseReason reason, std::size_t count);
+  void failWaiters(net::CloseReason reason, std::string_view why, std::size_t count);
   Pooled& find(const ClientConnection& connection);
   std::unique_ptr<ClientConnection> remove(const ClientConnection& connection);
   std::size_t count(Phase phase) const;

@@ -42,6 +42,7 @@ ClientStream& Http1ClientConnection::newStream(ResponseHandler& handler) {
   PENSTOCK_CHECK(connected_ && handler_ == nullptr && keep_alive_ && !closing_,
                  "a stream is opened only when canOpen()");
   timer_.disarm();
+  ++requests_;
   freed_ = false;
   handler_ = &handler;
   websocket_key_.clear();
@@ -51,6 +52,7 @@ ClientStream& Http1ClientConnection::newStream(ResponseHandler& handler) {
   informational_ = 0;
   high_watermark_ = kDefaultHighWatermark;
   to_head_ = head_sent_ = request_done_ = started_ = response_begun_ = above_watermark_ = false;
+  answered_ = false;
   tunnel_ = false;
   return *this;
 }
@@ -86,6 +88,12 @@ void Http1ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
     if (handler_ != nullptr) {
       endStream(lost());
     }
+    return;
+  }
+  if (!std::exchange(answered_, true) && bytes.front() == 0 && owner_.onHttp2Greeting(*this)) {
+    // A server of HTTP/2 has run no request of HTTP/1.1.
+    closeNow(net::CloseReason::kLocal);
+    endStream(StreamEnd::kRefused);
     return;
   }
   std::string_view view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -355,7 +363,7 @@ StreamEnd Http1ClientConnection::lost() const {
   if (!started()) {
     return StreamEnd::kRefused;
   }
-  return response_begun_ ? StreamEnd::kPeerReset : StreamEnd::kConnectionLost;
+  return requests_ > 1 && !answered_ ? StreamEnd::kUnanswered : StreamEnd::kConnectionLost;
 }
 
 void Http1ClientConnection::closeNow(net::CloseReason reason) {

@@ -80,6 +80,8 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   bool closing_ = false;
   bool freed_ = false;  // the owner is to be told of onCapacity
 
+  std::uint64_t requests_ = 0;
+
   // The request under way.
   ResponseHandler* handler_ = nullptr;
   std::string websocket_key_;  // not empty: it asks for a WebSocket
@@ -93,6 +95,7 @@ class Http1ClientConnection final : public ClientCodec, private ClientStream {
   bool started_ = false;
   // What lay in the output when the request was last added to: less means that some was written.
   std::size_t queued_ = 0;
+  bool answered_ = false;  // a byte of an answer has come
   bool response_begun_ = false;
   bool above_watermark_ = false;
   std::size_t high_watermark_ = kDefaultHighWatermark;

@@ -208,6 +208,14 @@ std::expected<void, Http1Error> parseRequestBlock(std::string_view block, Http1B
 }
 
 std::expected<void, Http1Error> parseResponseBlock(std::string_view block, Http1BlockSink& sink) {
+  // Real servers leave out the space before a reason phrase that they leave out, and Beast wants
+  // it.
+  constexpr std::size_t kVersionAndStatus = std::string_view("HTTP/1.1 200").size();
+  if (block.find('\r') == kVersionAndStatus) {
+    std::string whole(block);
+    whole.insert(kVersionAndStatus, 1, ' ');
+    return BlockParser<false>(sink).parse(whole);
+  }
   return BlockParser<false>(sink).parse(block);
 }
 

@@ -12,6 +12,8 @@ std::string_view toString(StreamEnd end) {
       return "refused";
     case StreamEnd::kConnectionLost:
       return "connection_lost";
+    case StreamEnd::kUnanswered:
+      return "unanswered";
     case StreamEnd::kProtocolError:
       return "protocol_error";
     case StreamEnd::kTimeout:

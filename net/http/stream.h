@@ -13,10 +13,12 @@ namespace penstock::http {
 // How a stream ended.
 enum class StreamEnd {
   kComplete,        // both directions ended as they should
-  kPeerReset,       // RST_STREAM from the peer, HTTP/1: the connection closed in mid-message
+  kPeerReset,       // RST_STREAM from the peer; HTTP/1, from a client: closed in mid-message
   kRefused,         // provably not processed: REFUSED_STREAM, above GOAWAY's last id, or the
                     // connection failed before a byte of the request was written
   kConnectionLost,  // the connection failed after bytes of the request were written
+  kUnanswered,      // the same, on a connection used before, without a byte of an answer: the peer
+                    // may have closed it before it saw the request
   kProtocolError,   // the peer broke the protocol
   kTimeout,         // headers or body did not come in time, output made no progress
   kTooLarge,        // we cannot send one of its header blocks: it is more than the peer takes

@@ -69,7 +69,7 @@ Json loadJson(const LoadReportStatus& load) {
 }
 
 Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
-  return {
+  Json json{
       {"address", replica.address.toString()},
       {"state", toString(replica.state)},
       {"incarnation", replica.incarnation},
@@ -82,6 +82,10 @@ Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
         {"failed", replica.failed}}},
       {"load_report", loadJson(replica.load.value_or(LoadReportStatus{}))},
   };
+  if (!replica.last_error.empty()) {
+    json["last_error"] = replica.last_error;
+  }
+  return json;
 }
 
 Json warningsJson(const ClusterStatus& cluster) {

@@ -178,11 +178,11 @@ void Cluster::replicaFailed(Replica& replica) {
   }
 }
 
-void Cluster::replicaUnreachable(Replica& replica) {
+void Cluster::replicaUnreachable(Replica& replica, std::string_view why) {
   if (!replica.unreachable.exchange(true)) {
     queue_.setAvailable(replica.id, false);
     if (on_unreachable_) {
-      on_unreachable_(replica.id);
+      on_unreachable_(replica.id, std::string(why));
     }
   }
 }
@@ -226,7 +226,8 @@ void Cluster::setWaitingListener(std::move_only_function<void() const> listener)
   on_waiting_ = std::move(listener);
 }
 
-void Cluster::setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener) {
+void Cluster::setUnreachableListener(
+    std::move_only_function<void(ReplicaId, std::string) const> listener) {
   on_unreachable_ = std::move(listener);
 }
 

@@ -70,9 +70,9 @@ class Cluster {
   // to, broke the connection or the protocol). Too many failures in a row tell the listener, once.
   void replicaAnswered(Replica& replica);
   void replicaFailed(Replica& replica);
-  // It could not be connected to: it is out of the queue at once, so that nobody else tries, and
-  // the listener is told, who finds out when it is back.
-  void replicaUnreachable(Replica& replica);
+  // It could not be connected to, and why: it is out of the queue at once, so that nobody else
+  // tries, and the listener is told, who finds out when it is back.
+  void replicaUnreachable(Replica& replica, std::string_view why);
   // It said that it is a sidecar; the listener is told the first time.
   void replicaIsSidecar(Replica& replica);
   // An answer of it carried a load report, in the form of the header. The listener is told of one
@@ -82,7 +82,7 @@ class Cluster {
   void setSidecarListener(std::move_only_function<void(ReplicaId) const> listener);
   void setReportListener(std::move_only_function<void(ReplicaId, std::string) const> listener);
   void setFailureListener(std::move_only_function<void(ReplicaId) const> listener);
-  void setUnreachableListener(std::move_only_function<void(ReplicaId) const> listener);
+  void setUnreachableListener(std::move_only_function<void(ReplicaId, std::string) const> listener);
   void setRefusalListener(
       std::move_only_function<void(ReplicaId, std::uint32_t in_a_row) const> listener);
 
@@ -100,7 +100,7 @@ class Cluster {
   AdmissionQueue queue_;
   http::PoolFigures connection_figures_;
   std::move_only_function<void(ReplicaId) const> on_failing_;
-  std::move_only_function<void(ReplicaId) const> on_unreachable_;
+  std::move_only_function<void(ReplicaId, std::string) const> on_unreachable_;
   std::move_only_function<void(ReplicaId, std::uint32_t in_a_row) const> on_refusal_;
   std::move_only_function<void(ReplicaId) const> on_sidecar_;
   std::move_only_function<void(ReplicaId, std::string) const> on_report_;

@@ -87,6 +87,7 @@ struct ReplicaHealth::Entry {
   Duration offer_pause{};
   TimePoint refused_at{};
   std::optional<HealthChecker> checker;
+  std::string last_error;
   std::optional<ReachabilityProbe> unreachable;  // while it cannot be connected to
   std::move_only_function<void()> on_ready;
   std::function<bool()> is_it;
@@ -104,8 +105,9 @@ ReplicaHealth::ReplicaHealth(net::EventLoop& loop, Cluster& cluster, const net::
                 .authority = authorityOf(cluster.config())},
                logger) {
   cluster.setFailureListener([this](ReplicaId id) { loop_.post([this, id] { onFailing(id); }); });
-  cluster.setUnreachableListener(
-      [this](ReplicaId id) { loop_.post([this, id] { onUnreachable(id); }); });
+  cluster.setUnreachableListener([this](ReplicaId id, std::string why) {
+    loop_.post([this, id, why = std::move(why)] { onUnreachable(id, why); });
+  });
   cluster.setRefusalListener([this](ReplicaId id, std::uint32_t in_a_row) {
     loop_.post([this, id, in_a_row] { onRefusal(id, in_a_row); });
   });
@@ -158,6 +160,7 @@ HealthChecker::Settings ReplicaHealth::checkSettings(const HealthCheckConfig& ch
       .probe = {.protocol = wireProtocol(config.protocol),
                 .tls = tls_,
                 .path = check.path,
+                .grpc_service = check.grpc,
                 .authority = authorityOf(config),
                 .timeout = check.timeout},
       .interval = check.interval,
@@ -205,6 +208,9 @@ void ReplicaHealth::remove(ReplicaId id) {
 
 void ReplicaHealth::onVerdict(Entry& entry, bool healthy, std::string_view why) {
   entry.healthy = healthy;
+  if (!healthy) {
+    entry.last_error = why;
+  }
   // Failures while it was known to be unwell say nothing about it now.
   entry.replica.consecutive_failures.store(0, std::memory_order_relaxed);
   update(entry, why);
@@ -228,11 +234,12 @@ void ReplicaHealth::onFailing(ReplicaId id) {
   }
 }
 
-void ReplicaHealth::onUnreachable(ReplicaId id) {
+void ReplicaHealth::onUnreachable(ReplicaId id, std::string why) {
   Entry* entry = find(id);
   if (entry == nullptr || entry->unreachable.has_value()) {
     return;
   }
+  entry->last_error = std::move(why);
   entry->unreachable.emplace(loop_, entry->replica.address, cluster_.config().connect_timeout,
                              [this, entry] {
                                entry->unreachable.reset();
@@ -241,7 +248,7 @@ void ReplicaHealth::onUnreachable(ReplicaId id) {
                                cluster_.queue().reopen(entry->replica.id);
                                update(*entry, "can be connected to");
                              });
-  update(*entry, "cannot be connected to");
+  update(*entry, "cannot be connected to: " + entry->last_error);
 }
 
 void ReplicaHealth::onRefusal(ReplicaId id, std::uint32_t in_a_row) {
@@ -390,6 +397,7 @@ std::vector<ReplicaStatus> ReplicaHealth::replicas() const {
         .succeeded = replica.succeeded,
         .failed = replica.failed,
         .load = reports_.status(replica.id),
+        .last_error = entry == nullptr ? std::string() : entry->last_error,
     });
   }
   return result;

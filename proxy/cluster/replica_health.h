@@ -38,6 +38,7 @@ struct ReplicaStatus {
   std::uint64_t succeeded;
   std::uint64_t failed;
   std::optional<LoadReportStatus> load{};  // of a sidecar
+  std::string last_error{};                // the last failure to connect, or of a check
 };
 
 // Decides which replicas of one cluster get requests: from active checks, from what the workers
@@ -87,7 +88,7 @@ class ReplicaHealth {
   void startChecks(Entry& entry, const HealthCheckConfig& check, bool starting);
   void onVerdict(Entry& entry, bool healthy, std::string_view why);
   void onFailing(ReplicaId id);
-  void onUnreachable(ReplicaId id);
+  void onUnreachable(ReplicaId id, std::string why);
   void onRefusal(ReplicaId id, std::uint32_t in_a_row);
   void offerOne(Entry& entry);
   void onPassed(Entry& entry, TimePoint asked_at);

@@ -168,6 +168,12 @@ HealthCheckConfig readHealthCheck(const YamlValue& value) {
       check.path = std::move(*text);
     }
   }
+  if (const auto grpc = map.find("grpc")) {
+    check.grpc = grpc->string();
+    if (map.find("path")) {
+      grpc->error("expected one of path and grpc");
+    }
+  }
   map.optional("interval", check.interval, {10ms, 1h});
   map.optional("timeout", check.timeout, {1ms, 1h});
   map.optional("unhealthy_threshold", check.unhealthy_threshold, {1, 1'000});
@@ -218,6 +224,9 @@ void readConnections(YamlMap& map, ClusterConfig& cluster) {
 void readResilience(YamlMap& map, ClusterConfig& cluster) {
   if (const auto health_check = map.find("health_check")) {
     cluster.health_check = readHealthCheck(*health_check);
+    if (cluster.health_check->grpc && cluster.protocol == UpstreamProtocol::kHttp1) {
+      health_check->error("grpc needs HTTP/2, and the cluster has protocol: http1");
+    }
   }
   if (const auto ejection = map.find("ejection")) {
     cluster.ejection = readEjection(*ejection);

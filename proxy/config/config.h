@@ -158,6 +158,8 @@ using ReplicasConfig = std::variant<StaticReplicas, ProcessReplicas, DnsReplicas
 
 struct HealthCheckConfig {
   std::string path = "/health/ready";
+  // Asked by grpc.health.v1 instead of the path: a service, or the whole server if it is empty.
+  std::optional<std::string> grpc = std::nullopt;
   Duration interval = 5s;
   Duration timeout = 1s;
   std::uint32_t unhealthy_threshold = 3;  // failures in a row

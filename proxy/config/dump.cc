@@ -149,11 +149,12 @@ Json dump(const ClusterTlsConfig& tls) {
 }
 
 Json dump(const HealthCheckConfig& check) {
-  return {{"path", check.path},
-          {"interval", toString(check.interval)},
-          {"timeout", toString(check.timeout)},
-          {"unhealthy_threshold", check.unhealthy_threshold},
-          {"healthy_threshold", check.healthy_threshold}};
+  Json json{{"interval", toString(check.interval)},
+            {"timeout", toString(check.timeout)},
+            {"unhealthy_threshold", check.unhealthy_threshold},
+            {"healthy_threshold", check.healthy_threshold}};
+  json[check.grpc ? "grpc" : "path"] = check.grpc.value_or(check.path);
+  return json;
 }
 
 Json dump(const ClusterSettings& settings) {

@@ -30,7 +30,7 @@ void CancelCall::onConnection(http::ClientConnection& connection) {
   stream_->sendHead(head, true);
 }
 
-void CancelCall::onConnectFailed(net::CloseReason) {
+void CancelCall::onConnectFailed(net::CloseReason, std::string_view) {
   cluster_.endCancel(*this);
 }
 

@@ -19,7 +19,7 @@ class CancelCall final : public http::ResponseHandler, public http::StreamWaiter
   ~CancelCall() override;
 
   void onConnection(http::ClientConnection& connection) override;
-  void onConnectFailed(net::CloseReason) override;
+  void onConnectFailed(net::CloseReason, std::string_view) override;
   void onNoStream() override;
   void onInformational(http::ResponseHead) override {}
   void onResponseHead(http::ResponseHead, bool) override {}

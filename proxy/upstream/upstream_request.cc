@@ -7,16 +7,19 @@
 namespace penstock::proxy {
 namespace {
 
-UpstreamRequest::Failure failureOf(http::StreamEnd end) {
+UpstreamRequest::Failure failureOf(http::StreamEnd end, bool response_begun) {
+  using Failure = UpstreamRequest::Failure;
   switch (end) {
     case http::StreamEnd::kRefused:
-      return UpstreamRequest::Failure::kRefused;
+      return response_begun ? Failure::kStreamFailed : Failure::kRefused;
     case http::StreamEnd::kPeerReset:
-      return UpstreamRequest::Failure::kReset;
+      return response_begun ? Failure::kStreamFailed : Failure::kReset;
     case http::StreamEnd::kProtocolError:
       return UpstreamRequest::Failure::kProtocolError;
     case http::StreamEnd::kTooLarge:
       return UpstreamRequest::Failure::kTooLarge;
+    case http::StreamEnd::kUnanswered:
+      return Failure::kUnanswered;
     case http::StreamEnd::kComplete:
     case http::StreamEnd::kConnectionLost:
     case http::StreamEnd::kTimeout:
@@ -146,15 +149,17 @@ void UpstreamRequest::finishAbandoned() {
 void UpstreamRequest::onConnection(http::ClientConnection& connection) {
   stream_ = &connection.newStream(*this);
   takes_websockets_ = connection.takesWebSockets();
+  protocol_ = connection.protocol();
   owner_->onUpstreamReady();
 }
 
-void UpstreamRequest::onConnectFailed(net::CloseReason) {
-  cluster_.cluster().replicaUnreachable(slot_.replica());
+void UpstreamRequest::onConnectFailed(net::CloseReason, std::string_view why) {
+  cluster_.cluster().replicaUnreachable(slot_.replica(), why);
   owner_->onUpstreamFailed(Failure::kConnectFailed);
 }
 
 void UpstreamRequest::onNoStream() {
+  cluster_.cluster().replicaRefused(slot_);
   owner_->onUpstreamFailed(Failure::kRefused);
 }
 
@@ -166,6 +171,7 @@ void UpstreamRequest::onInformational(http::ResponseHead head) {
 
 void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
   Replica& replica = slot_.replica();
+  response_begun_ = true;
   learnKind(cluster_.cluster(), replica, head);
   if (saysNotExecuted(head)) {
     onRefusalHead(head);
@@ -237,7 +243,7 @@ void UpstreamRequest::onSendReady() {
 
 void UpstreamRequest::onEnd(http::StreamEnd end) {
   stream_ = nullptr;
-  const Failure failure = failureOf(end);
+  const Failure failure = failureOf(end, response_begun_);
   if (failure == Failure::kRefused) {
     cluster_.cluster().replicaRefused(slot_);
   }
@@ -250,7 +256,9 @@ void UpstreamRequest::onEnd(http::StreamEnd end) {
     owner_->onUpstreamEnd();
     return;
   }
-  if (!provablyNotExecuted(failure) && failure != Failure::kTooLarge) {
+  // A stream that its model ended says nothing of the replica.
+  if (!provablyNotExecuted(failure) && failure != Failure::kTooLarge &&
+      failure != Failure::kStreamFailed) {
     slot_.replica().failed.fetch_add(1, std::memory_order_relaxed);
     cluster_.cluster().replicaFailed(slot_.replica());
   }

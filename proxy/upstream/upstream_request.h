@@ -30,8 +30,11 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
     kRefused,
     kReset,  // the replica reset the stream
     kConnectionLost,
+    kUnanswered,  // lost without a byte of an answer, on a connection that had been used before
     kProtocolError,
-    kTooLarge,  // not executed: the request's fields are more than the replica takes
+    kStreamFailed,  // the replica reset a stream whose response had begun: its model failed
+                    // half-way
+    kTooLarge,      // not executed: the request's fields are more than the replica takes
   };
   static bool provablyNotExecuted(Failure failure) {
     return failure == Failure::kConnectFailed || failure == Failure::kRefused;
@@ -56,7 +59,8 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   UpstreamRequest(UpstreamCluster& cluster, Slot slot, Owner& owner);
   ~UpstreamRequest() override;
 
-  // Once ready: whether the replica's connection can carry a WebSocket.
+  // Once ready: what the replica's connection speaks, and whether it can carry a WebSocket.
+  http::Protocol protocol() const { return protocol_; }
   bool takesWebSockets() const { return takes_websockets_; }
   // Finds a connection; the owner hears of it in this call or later.
   void start();
@@ -82,7 +86,7 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
                       std::move_only_function<void()> ended);
 
   void onConnection(http::ClientConnection& connection) override;
-  void onConnectFailed(net::CloseReason reason) override;
+  void onConnectFailed(net::CloseReason reason, std::string_view why) override;
   void onNoStream() override;
   void onInformational(http::ResponseHead head) override;
   void onResponseHead(http::ResponseHead head, bool end_stream) override;
@@ -106,9 +110,11 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   bool wants_load_report_ = false;
   http::ClientStream* stream_ = nullptr;
   bool request_sent_ = false;
+  bool response_begun_ = false;
   enum class Kind { kPlain, kGrpc, kWebSocket };
   Kind kind_ = Kind::kPlain;
   bool takes_websockets_ = false;
+  http::Protocol protocol_ = http::Protocol::kHttp11;
   std::optional<net::Timer> give_up_;
   std::move_only_function<void()> ended_;
 };

@@ -121,7 +121,9 @@ void UpstreamCall::connect() {
   shared_.pool.wait(*this);
 }
 
-void UpstreamCall::onConnectFailed(net::CloseReason) {
+void UpstreamCall::onConnectFailed(net::CloseReason, std::string_view why) {
+  shared_.log.warning("the model server cannot be connected to",
+                      {{"request_id", std::string_view(work_.request_id)}, {"why", why}});
   refuse(Refusal::kServerUnreachable);
 }
 
@@ -277,7 +279,9 @@ void UpstreamCall::onEnd(http::StreamEnd end) {
 
 void UpstreamCall::failed(http::StreamEnd end) {
   // The server has not seen it, as when it closed an idle connection in this moment.
-  const bool unseen = end == http::StreamEnd::kRefused && !head_seen_;
+  const bool repeatable = work_.head.method == "GET" || work_.head.method == "HEAD";
+  const bool unseen = !head_seen_ && (end == http::StreamEnd::kRefused ||
+                                      (end == http::StreamEnd::kUnanswered && repeatable));
   const bool reset = end == http::StreamEnd::kPeerReset && protocol_ == http::Protocol::kHttp2;
   if (unseen && !forwarding_.streamed && !std::exchange(retried_, true)) {
     sent_ = 0;

@@ -73,7 +73,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   enum class State { kAtGate, kConnecting, kRunning, kEnding };
 
   void onConnection(http::ClientConnection& connection) override;
-  void onConnectFailed(net::CloseReason reason) override;
+  void onConnectFailed(net::CloseReason reason, std::string_view why) override;
   void onNoStream() override;
   void onInformational(http::ResponseHead) override {}
   void onResponseHead(http::ResponseHead head, bool end_stream) override;

@@ -23,7 +23,7 @@ from support.waiting import eventually, patience, settled
 
 GRPC = [("content-type", "application/grpc"), ("te", "trailers")]
 ANSWER = GRPC[:1]
-OK, CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE = "0", "1", "4", "8", "14"
+OK, CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = "0", "1", "4", "8", "13", "14"
 REFUSED_STREAM, INTERNAL_ERROR, CANCEL = 7, 2, 8
 
 
@@ -179,8 +179,8 @@ def test_an_upload_that_stops_at_the_replica_ends_after_stream_idle_timeout(repl
 
 ENDINGS = {
     "lost": (lambda request: request.die(), {}, UNAVAILABLE, "replica_connection_lost"),
-    "reset": (lambda request: request.reset(INTERNAL_ERROR), {}, UNAVAILABLE,
-              "replica_refused_after_send"),
+    "reset": (lambda request: request.reset(INTERNAL_ERROR), {}, INTERNAL,
+              "replica_stream_failed"),
     "silent": (lambda request: None, {"stream_idle_timeout": "300ms"}, DEADLINE_EXCEEDED,
                "replica_timeout"),
     "late": (lambda request: None, {"timeout": "1500ms"}, DEADLINE_EXCEEDED, "replica_timeout"),

@@ -7,6 +7,11 @@ never the last one; waiting requests go to the others meanwhile.
 Shown: replicas whose health the test turns off and on; /clusters tells the state.
 """
 
+import concurrent.futures
+
+import grpc
+import pytest
+
 from support.configs import proxy_config
 from support.h2_client import H2Client
 from support.programs import Proxy
@@ -126,3 +131,41 @@ def test_success_in_between_starts_the_count_anew(replica):
         while turns[0] < 12:
             assert client.fetch().status in (200, 502)
     assert states(proxy) == ["ready", "ready"]
+
+
+@pytest.mark.parametrize("service", ["", "my.Model"])
+def test_a_grpc_server_is_asked_by_its_own_health_check(service):
+    answers = {service: b"\x08\x02"}
+    asked = []
+
+    def check(request, context):
+        name = request[2:].decode()
+        asked.append(name)
+        if name not in answers:
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return answers[name]
+
+    class Health(grpc.GenericRpcHandler):
+        def service(self, details):
+            if details.method == "/grpc.health.v1.Health/Check":
+                return grpc.unary_unary_rpc_method_handler(check)
+            return None
+
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2), handlers=[Health()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    config = proxy_config([f"127.0.0.1:{port}"], cluster={"health_check": {
+        "grpc": service, "interval": "20ms", "unhealthy_threshold": 1}})
+    proxy = Proxy(config, ready=False)
+
+    def state():
+        return proxy.cluster()["replicas"][0]["state"]
+    equals(state, "unhealthy")
+    assert proxy.cluster()["replicas"][0]["last_error"] == "NOT_SERVING"
+    answers[service] = b"\x08\x01"
+    equals(state, "ready")
+    del answers[service]
+    equals(state, "unhealthy")
+    assert proxy.cluster()["replicas"][0]["last_error"] == "grpc-status 5"
+    assert set(asked) == {service}
+    server.stop(0)

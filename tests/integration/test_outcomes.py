@@ -151,6 +151,29 @@ def test_502_replica_refused_after_send(replica):
         assert len(fake.requests) == 2, "it may have run: not again"
 
 
+@pytest.mark.parametrize("protocol, break_off, reason", [
+    ("h2", lambda request: request.reset(2), "replica_stream_failed"),
+    ("h2", lambda request: request.reset(8), "replica_stream_failed"),
+    ("h2", lambda request: request.die(), "replica_connection_lost"),
+    ("h1", lambda request: request.die(), "replica_connection_lost"),
+    ("h1", lambda request: request.connection.close(), "replica_connection_lost"),
+])
+def test_an_answer_that_breaks_off_has_a_reason_of_its_own(replica, protocol, break_off, reason):
+    fake = replica(protocol)
+    proxy = Proxy(proxy_config([fake], target=2, cluster={"ejection": {"consecutive_failures": 1}}))
+    with H2Client(proxy.address) as client:
+        stream = client.request()
+        fake.request(0).start(200)
+        fake.request(0).send(b"half")
+        assert stream.data(4) == b"half"
+        fake.request(0).end_work()
+        break_off(fake.request(0))
+        assert not stream.end() or not stream.complete
+        equals(lambda: proxy.metric("penstock_cluster_requests_total", code="502", reason=reason), 1)
+        assert len(fake.requests) == 1, "it ran: not again"
+    proxy.wait_empty()
+
+
 @pytest.mark.parametrize("timeout", ["timeout", "first_byte_timeout"])
 def test_504_replica_timeout(replica, timeout):
     fake = replica(reset_ends_work=True)

@@ -150,14 +150,21 @@ def test_load_reports_over_tls(replica, certificates, alpn, source):
         assert fake.subscriptions[0].authority == "localhost"
 
 
-@pytest.mark.parametrize("ca, name", [("other-ca.crt", "localhost"), ("ca.crt", "wrong.example")])
-def test_a_replica_that_cannot_prove_who_it_is_gets_nothing(replica, certificates, ca, name):
+@pytest.mark.parametrize("ca, name, why", [
+    ("other-ca.crt", "localhost", "unable to get local issuer certificate"),
+    ("ca.crt", "wrong.example", "hostname mismatch"),
+])
+def test_a_replica_that_cannot_prove_who_it_is_gets_nothing(replica, certificates, ca, name, why):
     fake = replica(tls=certificates.server(), handler=lambda request: request.respond())
     proxy = Proxy(proxy_config([fake], queue={"timeout": "500ms"}, cluster={
         "tls": {"ca": certificates[ca], "server_name": name}}))
     with H2Client(proxy.address) as client:
         assert client.fetch().status in (502, 503)
     assert not fake.requests
+    error = proxy.cluster()["replicas"][0]["last_error"]
+    assert error == f"handshake_failed: certificate verify failed: {why}"
+    logged = proxy.wait_log("replica unhealthy", cluster="m")
+    assert logged["why"] == f"cannot be connected to: {error}"
 
 
 def test_renewed_certificates_are_taken_on(replica, tmp_path):

@@ -31,6 +31,7 @@ constexpr Row kPromised[] = {
     {Reason::kReplicaRefusedAfterSend, "replica_refused_after_send", 502, 14, false},
     {Reason::kReplicaConnectionLost, "replica_connection_lost", 502, 14, false},
     {Reason::kReplicaProtocolError, "replica_protocol_error", 502, 14, false},
+    {Reason::kReplicaStreamFailed, "replica_stream_failed", 502, 13, false},
     {Reason::kReplicaTimeout, "replica_timeout", 504, 4, false},
     {Reason::kDeadlineExceeded, "deadline_exceeded", 504, 4, false},
     {Reason::kBadRequest, "bad_request", 400, 13, false},

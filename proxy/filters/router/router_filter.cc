@@ -22,7 +22,10 @@ Reason reasonOf(Failure failure) {
     case Failure::kReset:
       return Reason::kReplicaRefusedAfterSend;
     case Failure::kConnectionLost:
+    case Failure::kUnanswered:
       return Reason::kReplicaConnectionLost;
+    case Failure::kStreamFailed:
+      return Reason::kReplicaStreamFailed;
     case Failure::kTooLarge:
       return Reason::kHeadersTooLarge;
     case Failure::kProtocolError:
@@ -89,12 +92,23 @@ void RouterFilter::onUpstreamReady() {
   const bool complete = exchange_.requestComplete() && exchange_.requestBody().empty() &&
                         exchange_.requestTrailers().empty();
   request_sent_ = complete;
+  declareLength();
   upstream_->sendHead(exchange_.requestHead(), complete);
   touch();
   if (awaitsUpload()) {
     exchange_.setTimer(*this, due());
   }
   onRequestBody();
+}
+
+// Many servers of HTTP/1.1 (those of WSGI) read no body without a length.
+void RouterFilter::declareLength() {
+  http::RequestHead& head = exchange_.requestHead();
+  const std::size_t size = exchange_.requestBody().size();
+  if (upstream_->protocol() == http::Protocol::kHttp11 && !exchange_.isWebSocket() &&
+      exchange_.requestComplete() && exchange_.requestTrailers().empty() && size > 0) {
+    head.content_length = size;
+  }
 }
 
 void RouterFilter::onRequestBody() {
@@ -231,9 +245,11 @@ void RouterFilter::onUpstreamEnd() {
 
 void RouterFilter::onUpstreamFailed(Failure failure) {
   // No replica of the cluster is asked to take what one cannot.
-  const bool may_retry = failure != Failure::kTooLarge && !exchange_.responseStarted() &&
-                         (UpstreamRequest::provablyNotExecuted(failure) ||
-                          (exchange_.route().idempotent && !exchange_.isWebSocket()));
+  const bool may_retry =
+      failure != Failure::kTooLarge && !exchange_.responseStarted() &&
+      (UpstreamRequest::provablyNotExecuted(failure) ||
+       (!exchange_.isWebSocket() &&
+        (exchange_.route().idempotent || (failure == Failure::kUnanswered && isSafe()))));
   const RetryCause cause = causeOf(failure);
   connect_failures_ += cause == RetryCause::kNotSent ? 1 : 0;
   if (cause == RetryCause::kFailed) {
@@ -245,6 +261,12 @@ void RouterFilter::onUpstreamFailed(Failure failure) {
   }
   discardUpstream();
   exchange_.replyNotAdmitted(reasonOf(failure));
+}
+
+// What may be sent again without asking, where it may not have been seen (RFC 9110 9.2.2).
+bool RouterFilter::isSafe() const {
+  const std::string& method = exchange_.requestHead().method;
+  return method == "GET" || method == "HEAD";
 }
 
 bool RouterFilter::mayTryAgain(RetryCause cause) const {

@@ -37,6 +37,8 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   // A sidecar refuses in HTTP's words. True: its gRPC client has been told in gRPC's.
   bool translateRefusal(const http::ResponseHead& head);
   void forwardBody();
+  void declareLength();
+  bool isSafe() const;
   // Of a piece of the body that is about to go out.
   void keepCopy(const net::Buffer& piece, bool complete);
   void accountBacklog();

@@ -25,7 +25,7 @@ struct Waiter final : StreamWaiter {
     protocol = connection.protocol();
     local = connection.connection().local();
   }
-  void onConnectFailed(net::CloseReason) override { failed = true; }
+  void onConnectFailed(net::CloseReason, std::string_view) override { failed = true; }
   void onNoStream() override { no_stream = true; }
 
   std::optional<Protocol> protocol;
@@ -63,6 +63,64 @@ TEST_F(ConnectionPoolTest, FindsOutWhatTheServerSpeaks) {
   ConnectionPool second(loop, only_http1.address(), settings);
   EXPECT_EQ(connect(second), Protocol::kHttp11);
   EXPECT_EQ(only_http1.connections, 2);
+}
+
+// What came of one request.
+struct Ended final : ResponseHandler {
+  void onInformational(ResponseHead) override {}
+  void onResponseHead(ResponseHead, bool) override {}
+  void onData(std::span<const std::uint8_t>, bool) override {}
+  void onTrailers(Headers) override {}
+  void onSendReady() override {}
+  void onEnd(StreamEnd how) override { end = how; }
+
+  std::optional<StreamEnd> end;
+};
+
+struct Asker final : StreamWaiter {
+  void onConnection(ClientConnection& connection) override {
+    protocol = connection.protocol();
+    RequestHead head;
+    head.method = "POST";
+    head.scheme = "http";
+    head.authority = "model";
+    head.path = "/";
+    connection.newStream(response).sendHead(head, true);
+  }
+  void onConnectFailed(net::CloseReason, std::string_view) override {}
+  void onNoStream() override {}
+
+  std::optional<Protocol> protocol;
+  Ended response;
+};
+
+TEST_F(ConnectionPoolTest, AServerThatGreetsTooLateIsAskedInHttp2AfterAll) {
+  FakeReplica replica(loop, FakeReplica::Speaks::kHttp2Late);
+  PoolSettings impatient = settings;
+  impatient.limits.preface_timeout = 50ms;
+  ConnectionPool pool(loop, replica.address(), impatient);
+  Asker taken_for_http1;
+  pool.wait(taken_for_http1);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return taken_for_http1.response.end.has_value(); }));
+  EXPECT_EQ(taken_for_http1.protocol, Protocol::kHttp11);
+  EXPECT_EQ(taken_for_http1.response.end, StreamEnd::kRefused);
+
+  Asker again;
+  pool.wait(again);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return again.response.end.has_value(); }));
+  EXPECT_EQ(again.protocol, Protocol::kHttp2);
+  EXPECT_EQ(again.response.end, StreamEnd::kComplete);
+}
+
+TEST_F(ConnectionPoolTest, AGreetingWhereHttp1WasConfiguredIsAProtocolError) {
+  FakeReplica replica(loop, FakeReplica::Speaks::kHttp2Late);
+  PoolSettings fixed = settings;
+  fixed.protocol = UpstreamProtocol::kHttp1;
+  ConnectionPool pool(loop, replica.address(), fixed);
+  Asker asker;
+  pool.wait(asker);
+  ASSERT_TRUE(net::runUntil(loop, [&] { return asker.response.end.has_value(); }));
+  EXPECT_EQ(asker.response.end, StreamEnd::kProtocolError);
 }
 
 TEST_F(ConnectionPoolTest, AServerThatEndsInMidGreetingIsStillAskedInHttp2) {
@@ -180,7 +238,7 @@ struct Asking final : StreamWaiter, ResponseHandler {
     head.path = "/";
     stream->sendHead(head, true);
   }
-  void onConnectFailed(net::CloseReason) override { ADD_FAILURE(); }
+  void onConnectFailed(net::CloseReason, std::string_view) override { ADD_FAILURE(); }
   void onNoStream() override { ADD_FAILURE(); }
   void onInformational(ResponseHead) override {}
   void onResponseHead(ResponseHead, bool) override {}

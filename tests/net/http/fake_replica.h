@@ -22,6 +22,7 @@ class FakeReplica final : private net::Listener::Handler {
     kHttp1Only,  // answers HTTP/2's preface with 400
     kNothing,    // accepts and is silent
     kHttp1Late,  // says nothing to HTTP/2's preface
+    kHttp2Late,  // greets the first two connections only when it is asked in HTTP/1.1
   };
 
   explicit FakeReplica(net::EventLoop& loop, Speaks speaks = Speaks::kHttp2AndHttp1,
@@ -119,6 +120,13 @@ class FakeReplica final : private net::Listener::Handler {
       if (replica.speaks_ == Speaks::kNothing || (http2 && replica.speaks_ == Speaks::kHttp1Late)) {
         return;
       }
+      if (replica.speaks_ == Speaks::kHttp2Late) {
+        if (!http2) {
+          raw->output().append(std::string_view("\0\0\0\4\0\0\0\0\0", 9));
+          raw->flushLater();
+        }
+        return;
+      }
       if (!http2) {
         ++replica.asked;
         replica.last_protocol = http::Protocol::kHttp11;
@@ -145,7 +153,9 @@ class FakeReplica final : private net::Listener::Handler {
                                                         net::Connection::Options{});
     peer.hangs_up = connections <= hang_ups;
     limits_.max_streams = max_streams;
-    if (speaks_ == Speaks::kHttp2AndHttp1 && !peer.hangs_up) {
+    const bool http =
+        speaks_ == Speaks::kHttp2AndHttp1 || (speaks_ == Speaks::kHttp2Late && connections > 2);
+    if (http && !peer.hangs_up) {
       peer.http = http::ServerConnection::make(loop_, std::move(connection), limits_, peer);
     } else {
       peer.raw = std::move(connection);

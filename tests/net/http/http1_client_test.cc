@@ -117,7 +117,7 @@ TEST_F(Http1Client, ReadsUntilCloseAndKnowsItFromACutOffBody) {
   EXPECT_EQ(closed_, net::CloseReason::kPeerClosed);
 }
 
-TEST_F(Http1Client, TakesAnEndInMidResponseForAReset) {
+TEST_F(Http1Client, TakesAnEndInMidResponseForALostConnection) {
   for (const std::string_view part :
        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
@@ -129,7 +129,7 @@ TEST_F(Http1Client, TakesAnEndInMidResponseForAReset) {
     peer_->close();
     settle();
     EXPECT_FALSE(response.ended) << part;
-    EXPECT_EQ(response.end, StreamEnd::kPeerReset) << part;
+    EXPECT_EQ(response.end, StreamEnd::kConnectionLost) << part;
   }
 }
 

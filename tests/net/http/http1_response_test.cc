@@ -36,6 +36,19 @@ TEST(Http1Response, IsTakenApart) {
   EXPECT_TRUE(got.messages[0].keep_alive);
 }
 
+TEST(Http1Response, MayLeaveOutTheReasonAndTheSpaceBeforeIt) {
+  for (const std::string_view line : {"HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200"}) {
+    const auto got = read(std::string(line) + "\r\nContent-Length: 2\r\nX: y\r\n\r\nok");
+    ASSERT_FALSE(got.error.has_value()) << line;
+    EXPECT_EQ(got.messages[0].response.status, 200) << line;
+    EXPECT_EQ(got.messages[0].response.headers.get("x"), "y") << line;
+    EXPECT_EQ(got.messages[0].body, "ok") << line;
+  }
+  for (const std::string_view line : {"HTTP/1.1 20x", "HTTP/1.1  20", "HTTP/1.1 2000"}) {
+    EXPECT_TRUE(read(std::string(line) + "\r\n\r\n").error.has_value()) << line;
+  }
+}
+
 TEST(Http1Response, WithoutFramingLastsUntilClose) {
   const auto got = read(ok("") + "some");
   ASSERT_FALSE(got.error.has_value());
@@ -71,7 +84,7 @@ TEST(Http1Response, WithAmbiguousFramingIsRefused) {
 
 TEST(Http1Response, WithBadStatusLineIsRefused) {
   for (const std::string_view line :
-       {"HTTP/1.1 99 x"sv, "HTTP/1.1 600 x"sv, "HTTP/1.1 2000 x"sv, "HTTP/1.1 200"sv,
+       {"HTTP/1.1 99 x"sv, "HTTP/1.1 600 x"sv, "HTTP/1.1 2000 x"sv, "HTTP/1.1 20"sv,
         "HTTP/2.0 200 x"sv, "HTTP/1.1  200 x"sv, "http/1.1 200 x"sv, "HTTP/1.1 +20 x"sv,
         "HTTP/1.1 200 a\0b"sv, "ICY 200 OK"sv, ""sv}) {
     EXPECT_TRUE(read(std::string(line) + "\r\nContent-Length: 0\r\n\r\n").error.has_value())

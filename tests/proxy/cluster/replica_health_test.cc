@@ -243,9 +243,9 @@ TEST_F(ReplicaHealthTest, OneThatCannotBeConnectedToGetsNothingUntilItCan) {
       net::boundAddress(net::listenOn(net::Address::loopback(0), false).value().get());
   const ReplicaId id = health->add(address);
   Replica& replica = replicaOf(id);
-  cluster->replicaUnreachable(replica);
+  cluster->replicaUnreachable(replica, "refused");
   EXPECT_EQ(available(), 0u) << "before the loop hears of it";
-  cluster->replicaUnreachable(replica);
+  cluster->replicaUnreachable(replica, "refused");
   ASSERT_TRUE(runUntilStates({kUnhealthy}));
   EXPECT_EQ(available(), 0u);
   const net::UniqueFd back = net::listenOn(address, false).value();
@@ -258,7 +258,7 @@ TEST_F(ReplicaHealthTest, ADrainingReplicaIsNotUsedAgainWhenItCanBeConnectedTo) 
   begin();
   const http::FakeReplica server(loop);
   const ReplicaId id = health->add(server.address());
-  cluster->replicaUnreachable(replicaOf(id));
+  cluster->replicaUnreachable(replicaOf(id), "refused");
   ASSERT_TRUE(runUntilStates({kUnhealthy}));
   health->drain(id);
   const TimePoint until = clock.now() + 50ms;
@@ -300,7 +300,7 @@ TEST_F(ReplicaHealthTest, OneThatIsTakenBackIsWhatItWouldHaveBecomeMeanwhile) {
   EXPECT_THAT(states(), ElementsAre(kEjected, kReady));
   ASSERT_TRUE(runUntilStates({kReady, kReady}));
 
-  cluster->replicaUnreachable(replica);
+  cluster->replicaUnreachable(replica, "refused");
   health->drain(id);
   net::runTurn(loop);
   health->resume(id);

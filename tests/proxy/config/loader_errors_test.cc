@@ -339,6 +339,8 @@ TEST(ConfigErrors, BadCommand) {
 }
 
 TEST(ConfigErrors, BadHealthCheckPath) {
+  EXPECT_EQ(complaint(minimalText("", "", "health_check: {path: /up, grpc: m}")),
+            "p.yaml:10:37: clusters[].health_check.grpc: expected one of path and grpc");
   EXPECT_EQ(
       complaint(minimalText("", "", "health_check: {path: up}")),
       "p.yaml:10:26: clusters[].health_check.path: expected a path that begins with /, got \"up\"");

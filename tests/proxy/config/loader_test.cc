@@ -169,6 +169,14 @@ TEST(ConfigLoader, GivesRoutesTheDocumentedDefaults) {
   EXPECT_FALSE(route.idempotent);
 }
 
+TEST(ConfigLoader, ReadsAHealthCheckByGrpc) {
+  const auto check =
+      load(minimalText("", "", "health_check: {grpc: \"\"}")).clusters.at(0).health_check;
+  ASSERT_TRUE(check);
+  EXPECT_EQ(check->grpc, "");
+  EXPECT_FALSE(load(minimalText("", "", "health_check: {}")).clusters.at(0).health_check->grpc);
+}
+
 TEST(ConfigLoader, GivesClustersTheDocumentedDefaults) {
   const ClusterConfig cluster = load(minimalText()).clusters.at(0);
   EXPECT_EQ(cluster.concurrency_target, 1U);
