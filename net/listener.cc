@@ -1,9 +1,12 @@
 #include "net/listener.h"
 
 #include <cerrno>
+#include <cstddef>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "net/socket.h"
@@ -26,11 +29,13 @@ bool outOfResources(int error) {
 }  // namespace
 
 struct Listener::State {
-  State(EventLoop& loop, UniqueFd the_fd, Handler& the_handler)
+  State(EventLoop& loop, UniqueFd the_fd, Handler& the_handler, std::size_t to_reserve)
       : handler(the_handler),
         address(boundAddress(the_fd.get())),
         fd(std::move(the_fd)),
+        reserved(to_reserve),
         retry(loop, [this] { endBackOff(); }) {
+    fillReserve();
     watch.emplace(loop, fd.get(), [this](FdWatch::Ready) { acceptSome(kAcceptsPerTurn); });
     updateWatch();
   }
@@ -50,6 +55,9 @@ struct Listener::State {
       if (accepted.valid()) {
         setNoDelay(accepted.get());
         handler.onAccept(std::move(accepted), Address::fromSockaddr(peer, size));
+      } else if (errno == EMFILE && !reserve.empty()) {
+        reserve.pop_back();
+        retry.armAfter(kBackOff);
       } else if (outOfResources(errno)) {
         backOff();
         return;
@@ -71,6 +79,21 @@ struct Listener::State {
   void endBackOff() {
     backing_off = false;
     updateWatch();
+    if (!fillReserve()) {
+      retry.armAfter(kBackOff);
+    }
+  }
+
+  // What the descriptors refer to does not matter.
+  bool fillReserve() {
+    while (reserve.size() < reserved) {
+      UniqueFd held(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+      if (!held.valid()) {
+        return false;
+      }
+      reserve.push_back(std::move(held));
+    }
+    return true;
   }
 
   Handler& handler;
@@ -78,18 +101,26 @@ struct Listener::State {
   bool accepting = true;
   bool backing_off = false;
   UniqueFd fd;
+  const std::size_t reserved;
+  std::vector<UniqueFd> reserve;
   std::optional<FdWatch> watch;
   Timer retry;
 };
 
-Listener::Listener(EventLoop& loop, UniqueFd fd, Handler& handler)
-    : state_(std::make_unique<State>(loop, std::move(fd), handler)) {}
+Listener::Listener(EventLoop& loop, UniqueFd fd, Handler& handler, std::size_t reserved)
+    : state_(std::make_unique<State>(loop, std::move(fd), handler, reserved)) {}
 
 Listener::~Listener() = default;
 
 void Listener::setAccepting(bool accepting) {
   state_->accepting = accepting;
   state_->updateWatch();
+}
+
+void Listener::reclaim() {
+  if (state_->reserve.size() < state_->reserved && state_->fd.valid()) {
+    state_->retry.armAfter(Duration::zero());
+  }
 }
 
 Address Listener::address() const {
@@ -105,6 +136,7 @@ void Listener::closeAfterBacklog() {
 void Listener::close() {
   state_->retry.disarm();
   state_->watch.reset();
+  state_->reserve.clear();
   state_->fd.reset();
 }
 

@@ -46,12 +46,18 @@ class Listener {
     virtual void onExhausted() = 0;
   };
 
-  Listener(EventLoop& loop, UniqueFd fd, Handler& handler);
+  // reserved: descriptors held back for its connections. When there are no others left, each lets
+  // one more be accepted; another one is held back as soon as one is free, looked for every 100 ms
+  // and after reclaim().
+  Listener(EventLoop& loop, UniqueFd fd, Handler& handler, std::size_t reserved = 0);
   ~Listener();
 
   // Stops and restarts accepting, for a connection limit: what is not accepted waits in the
   // backlog.
   void setAccepting(bool accepting);
+  // One of its connections is closed in this turn: in the next, what that sets free is held back
+  // before others take it.
+  void reclaim();
   Address address() const;
   // Stops for good and closes the socket.
   void close();

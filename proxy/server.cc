@@ -19,16 +19,31 @@
 namespace penstock::proxy {
 namespace {
 
-// Descriptors kept for everything but connections.
+// Descriptors kept for the process itself, the operator's ports, and names behind which replicas
+// are; and for each other replica: its load reports, health checks, and the pipes of its process.
 constexpr std::uint64_t kReservedDescriptors = 200;
+constexpr std::uint64_t kDescriptorsOfReplica = 6;
 
-// As many connections as the open-file limit allows: each may need one to a replica.
-std::uint32_t affordableConnections(std::uint32_t configured) {
+std::uint64_t reservedDescriptors(const Config& config) {
+  std::uint64_t replicas = 0;
+  for (const ClusterConfig& cluster : config.clusters) {
+    if (const auto* fixed = std::get_if<StaticReplicas>(&cluster.replicas)) {
+      replicas += fixed->addresses.size();
+    } else if (std::holds_alternative<ProcessReplicas>(cluster.replicas)) {
+      replicas += cluster.autoscaling.max_replicas;
+    }
+  }
+  return kReservedDescriptors + replicas * kDescriptorsOfReplica;
+}
+
+// A listener's share of the connections that the open-file limit allows: each may need one to a
+// replica.
+std::uint32_t affordableConnections(const Config& config, std::uint32_t configured) {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const std::uint64_t files = limit.rlim_cur;
-  const std::uint64_t affordable =
-      files > kReservedDescriptors + 2 ? (files - kReservedDescriptors) / 2 : 1;
+  const std::uint64_t reserved = reservedDescriptors(config);
+  const std::uint64_t rest = limit.rlim_cur > reserved ? limit.rlim_cur - reserved : 0;
+  const std::uint64_t affordable = std::max<std::uint64_t>(1, rest / 2 / config.listeners.size());
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(configured, affordable));
 }
 
@@ -160,7 +175,7 @@ Result<void> Server::openListeners(std::uint32_t workers) {
   std::vector<std::vector<net::UniqueFd>> sockets(workers);
   for (const ListenerConfig& config : config_.listeners) {
     auto shared = ListenerShared::make(
-        config_, config, affordableConnections(config.max_connections), clock_, metrics_);
+        config_, config, affordableConnections(config_, config.max_connections), clock_, metrics_);
     if (!shared) {
       return std::unexpected(shared.error());
     }

@@ -227,7 +227,7 @@ SmallServer::SmallServer(net::EventLoop& loop, net::UniqueFd socket, const http:
       limits_(withTimes(limits)),
       max_connections_(max_connections),
       owner_(owner),
-      listener_(loop, std::move(socket), *this),
+      listener_(loop, std::move(socket), *this, kReservedDescriptors),
       sweep_(loop, [this] { sweep(); }) {}
 
 SmallServer::~SmallServer() = default;
@@ -303,6 +303,7 @@ void SmallServer::onClosed(Connection& connection) {
   connections_.erase(it);
   if (!draining_) {
     listener_.setAccepting(!overfull());
+    listener_.reclaim();
   }
 }
 

@@ -33,6 +33,8 @@ class SmallServer final : private net::Listener::Handler {
   // An answer that is under way keeps its place for this long, and every connection for the other.
   static constexpr Duration kAnsweringGrace = std::chrono::seconds(2);
   static constexpr Duration kNewcomerGrace = std::chrono::milliseconds(50);
+  // Whatever the rest of the process has opened, so many connections find a descriptor.
+  static constexpr std::size_t kReservedDescriptors = 8;
 
   // One request, made by the owner. Destroyed at the end of the turn in which it ends.
   //

@@ -7,7 +7,10 @@ external scaler's port, and no number in a change ends the proxy.
 Shown: each endpoint of a proxy that has served something; ports whose places are all held in every way there is.
 """
 
+import os
 import re
+import resource
+import socket
 
 import pytest
 
@@ -17,7 +20,7 @@ from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.programs import Proxy
 from support.replica import Replica
-from support.waiting import equals, patience
+from support.waiting import equals, eventually, patience
 
 METRICS = """
 penstock_cluster_requests_total penstock_cluster_waiting penstock_cluster_in_flight
@@ -79,6 +82,27 @@ def test_clusters(served):
         "refusing": False, "in_flight": 0,
         "totals": {"requests": 4, "succeeded": 4, "failed": 0},
         "load_report": {"source": "own", "rejected": 0, "target_exceeded": 0}}]
+
+
+def test_the_admin_port_has_descriptors_of_its_own(replica):
+    """Clients of the ingress wait for each descriptor that becomes free."""
+    proxy = Proxy(proxy_config([replica()]), workers=2)
+    highest = max(int(fd) for fd in os.listdir(f"/proc/{proxy.pid}/fd"))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (highest + 1, hard))
+    clients = [socket.create_connection(proxy.address) for _ in range(40)]
+    rejected = lambda: proxy.metric(  # noqa: E731
+        "penstock_listener_rejected_total", listener="ingress", reason="out_of_descriptors")
+    eventually(lambda: (rejected() or 0) >= 2, "no descriptor is left for the ingress")
+    for _ in range(5):
+        kept = [H1Client(proxy.admin) for _ in range(6)]
+        for _ in range(2):
+            assert [client.fetch("GET", "/ready").status for client in kept] == [200] * 6
+        for client in kept:
+            client.close()
+    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    for client in clients:
+        client.close()
 
 
 def test_config_dump_and_server_info(served):

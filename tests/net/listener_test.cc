@@ -38,8 +38,8 @@ class ListenerTest : public testing::Test, protected Listener::Handler {
       when_exhausted_();
     }
   }
-  void connectClient() {
-    const Address address = listener_.address();
+  void connectClient() { connectTo(listener_.address()); }
+  void connectTo(const Address& address) {
     clients_.push_back(streamSocket(address).value());
     const int result = ::connect(clients_.back().get(), address.sockaddrPointer(), address.size());
     ASSERT_TRUE(result == 0 || errno == EINPROGRESS);
@@ -146,6 +146,27 @@ TEST_F(ListenerTest, BacksOffWhenOutOfDescriptorsInsteadOfSpinning) {
   clock_.advance(std::chrono::milliseconds(100));
   EXPECT_TRUE(accepts(1));
   EXPECT_EQ(exhausted_, 2);
+}
+
+TEST_F(ListenerTest, UsesWhatItHoldsBackWhenThereAreNoOtherDescriptors) {
+  Listener reserving(loop_, listenOn(Address::loopback(0), false).value(), *this, 1);
+  connectTo(reserving.address());
+  connectTo(reserving.address());
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(clients_.back().get()) + 1;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::vector<UniqueFd> fillers;
+  do {
+    fillers.emplace_back(::fcntl(clients_.front().get(), F_DUPFD_CLOEXEC, 0));
+  } while (fillers.back().valid());
+  EXPECT_TRUE(accepts(1));
+  EXPECT_TRUE(turnUntil(loop_, [&] { return exhausted_ == 1; })) << "one only";
+  accepted_.clear();
+  clock_.advance(std::chrono::milliseconds(100));
+  EXPECT_TRUE(accepts(1)) << "the one that was held back is free again";
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST_F(ListenerTest, HandsOverWhatHasConnectedBeforeItCloses) {
