@@ -1,6 +1,7 @@
 #include "sidecar/load_reporter.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,14 @@ namespace {
 
 constexpr Duration kPace = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(1);
+
+// Exact as a number of any form of report.
+constexpr std::uint64_t kIncarnations = 1'000'000'000'000'000;
+
+std::uint64_t newIncarnation() {
+  std::random_device random;
+  return std::uniform_int_distribution<std::uint64_t>(1, kIncarnations)(random);
+}
 
 // The figures that are pushed when they change; the others only drift.
 bool sameFigures(const LoadReport& a, const LoadReport& b) {
@@ -25,6 +34,7 @@ LoadReporter::LoadReporter(net::EventLoop& loop, Metrics& metrics, Executor& exe
     : loop_(loop),
       executor_(executor),
       settings_(settings),
+      incarnation_(newIncarnation()),
       system_(settings.system_root),
       system_sample_(system_.read(loop.now())),
       refreshed_at_(loop.now()),
@@ -106,6 +116,7 @@ LoadReport LoadReporter::report() {
     report.gpu_memory = gpus.memory;
   }
   report.draining = draining_;
+  report.incarnation = incarnation_;
   return report;
 }
 

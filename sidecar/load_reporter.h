@@ -61,6 +61,7 @@ class LoadReporter {
   net::EventLoop& loop_;
   Executor& executor_;
   const Settings settings_;
+  const std::uint64_t incarnation_;
   SystemLoad system_;
   SystemLoad::Sample system_sample_;
   TimePoint refreshed_at_;

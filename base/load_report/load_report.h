@@ -40,6 +40,7 @@ struct LoadReport {
   std::optional<double> gpu_utilization;
   std::optional<double> gpu_memory;
   bool draining = false;
+  std::optional<std::uint64_t> incarnation;  // of the process: a random number, made at its start
 
   bool operator==(const LoadReport&) const = default;
 };

@@ -50,6 +50,7 @@ constexpr ShareField kShareFields[] = {
     {"penstock.gpu_memory", &LoadReport::gpu_memory},
 };
 constexpr std::string_view kDraining = "penstock.draining";
+constexpr std::string_view kIncarnation = "penstock.incarnation";
 
 // Neither form of the header could carry anything else.
 bool isName(std::string_view name) {
@@ -172,6 +173,12 @@ void LoadReportBuilder::addNamed(std::string_view name, double value) {
     std::optional<std::uint32_t> draining;
     setCount(draining, value);
     report_.draining = draining.value_or(0) != 0;
+  } else if (name == kIncarnation) {
+    if (value == std::floor(value)) {
+      report_.incarnation = static_cast<std::uint64_t>(value);
+    } else {
+      refuse(LoadReportFault::kWrongType);
+    }
   }
 }
 
@@ -204,6 +211,9 @@ void forEachMetric(const LoadReport& report,
     }
   }
   visit(MetricGroup::kNamed, kDraining, report.draining ? 1 : 0);
+  if (report.incarnation.has_value()) {
+    visit(MetricGroup::kNamed, kIncarnation, static_cast<double>(*report.incarnation));
+  }
 }
 
 }  // namespace penstock

@@ -65,6 +65,7 @@ struct LoadReports::Entry final : LoadReportSubscription::Listener {
   TimePoint quiet_of_rejection_until{};
   std::optional<LoadReportsEnd> stream_ended;
   std::optional<LoadReportsEnd> told_of_end;
+  bool told_of_duplicate = false;
   // The most that it may have: what a higher target let in may still run.
   std::uint32_t allowed = 0;
   std::uint32_t target = 0;
@@ -203,10 +204,27 @@ void LoadReports::prefer(Entry& entry, const LoadReport& report) {
   const TimePoint now = loop_.now();
   entry.replica.gate_free_until.store(gateIsFree(report) ? now + kStaleAfter : TimePoint::min(),
                                       std::memory_order_relaxed);
-  setLeaving(entry, report.draining);
+  setLeaving(entry, report.draining || isDuplicate(entry, report));
   if (entry.replica.refusing.load(std::memory_order_relaxed) && takesMore(report)) {
     cluster_.queue().reopen(entry.replica.id);
   }
+}
+
+// A process under two addresses would get twice its target.
+bool LoadReports::isDuplicate(Entry& entry, const LoadReport& report) {
+  const auto same = std::ranges::find_if(entries_, [&](const auto& other) {
+    return report.incarnation.has_value() && other.first < entry.replica.id &&
+           other.second->holds(loop_.now()) &&
+           other.second->latest->incarnation == report.incarnation;
+  });
+  const bool duplicate = same != entries_.end();
+  if (duplicate && !std::exchange(entry.told_of_duplicate, true)) {
+    logger_.warning("two replicas are one process: only one of the two addresses is used",
+                    {{"cluster", cluster_.name()},
+                     {"address", entry.replica.name},
+                     {"used", same->second->replica.name}});
+  }
+  return duplicate;
 }
 
 void LoadReports::setLeaving(Entry& entry, bool leaving) {

@@ -77,6 +77,8 @@ class LoadReports {
   void prefer(Entry& entry, const LoadReport& report);
   void updateAllowed(Entry& entry, std::uint32_t target);
   void setLeaving(Entry& entry, bool leaving);
+  // Whether another replica is the same process, and has been used for longer.
+  bool isDuplicate(Entry& entry, const LoadReport& report);
   void compareWithTarget(Entry& entry, const LoadReport& report, std::uint32_t target);
   void compareConcurrency(std::uint32_t target);
 

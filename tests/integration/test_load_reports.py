@@ -37,6 +37,7 @@ def test_a_report_comes_at_once_and_has_every_figure():
     assert figures.pop("gate_busy") == 0
     for reason in IDLE_SHARES:
         figures.pop(reason, None)  # not in the first second
+    assert figures.pop("incarnation") >= 1
     assert figures == {"in_flight": 0, "limit": 7, "predict_in_flight": 0,
                        "predict_concurrency": 1, "gate_waiting": 0, "draining": 0}
 

@@ -152,6 +152,20 @@ def test_one_that_says_it_drains_gets_nothing_while_another_is_known(replica):
         assert all(stream.response().status == 200 for stream in streams)
 
 
+def test_a_sidecar_under_two_addresses_gets_its_target_once():
+    sidecar = Sidecar(EXAMPLES / "stages", ["--concurrency-limit", 1], listen="0.0.0.0:0")
+    port = sidecar.address[1]
+    addresses = [f"127.0.0.{host}:{port}" for host in (1, 2)]
+    proxy = Proxy(proxy_config(addresses, cluster={"health_check": {"interval": "50ms"}}))
+    proxy.wait_log("two replicas are one process: only one of the two addresses is used")
+    with H2Client(proxy.address) as client:
+        streams = [client.request(path="/predict", body=stages_body(predict_ms=20))
+                   for _ in range(10)]
+        assert [stream.response().status for stream in streams] == [200] * 10
+    assert proxy.metric("penstock_cluster_replica_refusals_total", cluster="m") == 0
+    assert proxy.metric("penstock_cluster_limit_exceeded_total", cluster="m") == 0
+
+
 def test_a_sidecar_that_drains_is_left_alone_while_it_finishes():
     """Nothing is sent to it that it would have to refuse: not one request is put back."""
     sidecars = [Sidecar(EXAMPLES / "stages", ["--concurrency-limit", 4]) for _ in range(2)]

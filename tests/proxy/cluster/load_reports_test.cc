@@ -222,6 +222,29 @@ TEST_F(LoadReportsTest, ALostStreamSaysThatTheProcessThatDrainedIsGone) {
   EXPECT_TRUE(net::turnUntil(loop, [&] { return !itLeaves(); }));
 }
 
+TEST_F(LoadReportsTest, OneProcessUnderTwoAddressesIsUsedUnderOne) {
+  Replica& second = cluster.queue().addReplica(net::Address::loopback(9));
+  reports.add(second, false);
+  const auto leaving = [&] {
+    const auto replicas = cluster.queue().replicas();
+    return std::vector<bool>{replicas.at(0).leaving, replicas.at(1).leaving};
+  };
+  LoadReport report;
+  report.incarnation = 4711;
+  take(report);
+  reports.takeInBand(second.id, report);
+  EXPECT_EQ(leaving(), (std::vector<bool>{false, true}));
+  take(report);
+  reports.takeInBand(second.id, report);
+  EXPECT_EQ(leaving(), (std::vector<bool>{false, true}));
+  const auto told = logged("two replicas are one process: only one of the two addresses is used");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0]["address"], second.name);
+  report.incarnation = 4712;
+  reports.takeInBand(second.id, report);
+  EXPECT_EQ(leaving(), (std::vector<bool>{false, false})) << "another process by now";
+}
+
 TEST_F(LoadReportsTest, AReportThatTheReplicaWouldTakeMoreEndsItsRefusing) {
   holdSlots(1);
   const auto refuses = [&] { return cluster.queue().replicas().at(0).refusing; };
