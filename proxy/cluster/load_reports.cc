@@ -204,27 +204,34 @@ void LoadReports::prefer(Entry& entry, const LoadReport& report) {
   const TimePoint now = loop_.now();
   entry.replica.gate_free_until.store(gateIsFree(report) ? now + kStaleAfter : TimePoint::min(),
                                       std::memory_order_relaxed);
-  setLeaving(entry, report.draining || isDuplicate(entry, report));
+  const Entry* const used = original(entry, report);
+  setLeaving(entry, report.draining || used != nullptr);
+  if (used != nullptr) {
+    warnOfDuplicate(entry, *used);
+  }
   if (entry.replica.refusing.load(std::memory_order_relaxed) && takesMore(report)) {
     cluster_.queue().reopen(entry.replica.id);
   }
 }
 
 // A process under two addresses would get twice its target.
-bool LoadReports::isDuplicate(Entry& entry, const LoadReport& report) {
+const LoadReports::Entry* LoadReports::original(const Entry& entry,
+                                                const LoadReport& report) const {
   const auto same = std::ranges::find_if(entries_, [&](const auto& other) {
     return report.incarnation.has_value() && other.first < entry.replica.id &&
            other.second->holds(loop_.now()) &&
            other.second->latest->incarnation == report.incarnation;
   });
-  const bool duplicate = same != entries_.end();
-  if (duplicate && !std::exchange(entry.told_of_duplicate, true)) {
+  return same == entries_.end() ? nullptr : same->second.get();
+}
+
+void LoadReports::warnOfDuplicate(Entry& entry, const Entry& used) {
+  if (!std::exchange(entry.told_of_duplicate, true)) {
     logger_.warning("two replicas are one process: only one of the two addresses is used",
                     {{"cluster", cluster_.name()},
                      {"address", entry.replica.name},
-                     {"used", same->second->replica.name}});
+                     {"used", used.replica.name}});
   }
-  return duplicate;
 }
 
 void LoadReports::setLeaving(Entry& entry, bool leaving) {

@@ -77,8 +77,9 @@ class LoadReports {
   void prefer(Entry& entry, const LoadReport& report);
   void updateAllowed(Entry& entry, std::uint32_t target);
   void setLeaving(Entry& entry, bool leaving);
-  // Whether another replica is the same process, and has been used for longer.
-  bool isDuplicate(Entry& entry, const LoadReport& report);
+  // The replica that is the same process and has been known for longer, if there is one.
+  const Entry* original(const Entry& entry, const LoadReport& report) const;
+  void warnOfDuplicate(Entry& entry, const Entry& used);
   void compareWithTarget(Entry& entry, const LoadReport& report, std::uint32_t target);
   void compareConcurrency(std::uint32_t target);
 
