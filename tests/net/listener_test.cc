@@ -150,6 +150,10 @@ TEST_F(ListenerTest, BacksOffWhenOutOfDescriptorsInsteadOfSpinning) {
 
 TEST_F(ListenerTest, UsesWhatItHoldsBackWhenThereAreNoOtherDescriptors) {
   Listener reserving(loop_, listenOn(Address::loopback(0), false).value(), *this, 1);
+  // UBSan's first look at the handler needs a descriptor of its own.
+  connectTo(reserving.address());
+  ASSERT_TRUE(accepts(1));
+  accepted_.clear();
   connectTo(reserving.address());
   connectTo(reserving.address());
   rlimit before{};
