@@ -21,27 +21,9 @@ from support.configs import proxy_config
 from support.h2_client import H2Client
 from support.models import EXAMPLES, stages_body
 from support.programs import Proxy, Sidecar
+from support.refusing import REFUSALS, refuse_by_header
 from support.reporting import Reporter, load_report
 from support.waiting import SLOWNESS, equals, eventually
-
-REFUSED_STREAM = 7
-
-
-def refuse_by_header(request):
-    request.refuse()
-
-
-def refuse_stream(request):
-    request.reset(REFUSED_STREAM)
-
-
-def go_away_below(request):
-    request.answered.set()
-    request.end_work()
-    request.connection.send_goaway(max(0, request.stream_id - 2))
-
-
-REFUSALS = [refuse_by_header, refuse_stream, go_away_below]
 
 
 def answer(request):

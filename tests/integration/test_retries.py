@@ -16,8 +16,9 @@ from support.configs import proxy_config
 from support.h1_client import fetch
 from support.h2_client import H2Client
 from support.programs import Proxy
+from support.refusing import REFUSALS, REFUSED_STREAM
 
-REFUSED_STREAM, INTERNAL_ERROR = 7, 2
+INTERNAL_ERROR = 2
 
 
 def unused_address():
@@ -25,23 +26,6 @@ def unused_address():
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     return sock, "127.0.0.1:%d" % sock.getsockname()[1]
-
-
-def refuse_by_header(request):
-    request.refuse()
-
-
-def refuse_stream(request):
-    request.reset(REFUSED_STREAM)
-
-
-def go_away_below(request):
-    request.answered.set()
-    request.end_work()
-    request.connection.send_goaway(max(0, request.stream_id - 2))
-
-
-REFUSALS = [refuse_by_header, refuse_stream, go_away_below]
 
 
 def test_a_replica_that_refuses_connections_costs_nothing(replica):
