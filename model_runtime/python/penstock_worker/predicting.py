@@ -346,7 +346,7 @@ class Predicting:
                 self._answers.put_answer(call, responses.whole(result))
             else:
                 self._answers.put_value(call, result)
-        except BaseException as error:  # a Response that is none
+        except BaseException as error:  # an invalid Response
             self._answers.put_failure(call, call.operation.name, error)
         self._channel.flush()
 
