@@ -132,10 +132,9 @@ class Run {
     clock_.set(time);
   }
 
-  // Looks at every replica; only asked while somebody waits.
+  // Whether a ready replica has a free slot, by this simulation's own count.
   bool idle() const {
-    return std::ranges::any_of(ready_,
-                               [&](std::size_t i) { return replicas_[i].in_flight < target_; });
+    return in_flight_ - in_flight_draining_ < std::uint64_t{target_} * ready_.size();
   }
 
   void handle(const Event& event) {
@@ -215,6 +214,7 @@ class Run {
     Replica& replica = replicas_[index];
     --in_flight_;
     --replica.in_flight;
+    in_flight_draining_ -= replica.draining ? 1 : 0;
     if (replica.draining && replica.in_flight == 0) {
       replica.gone = true;
       --draining_;
@@ -261,6 +261,7 @@ class Run {
     replica.draining = replica.in_flight > 0;
     replica.gone = !replica.draining;
     draining_ += replica.draining ? 1 : 0;
+    in_flight_draining_ += replica.in_flight;
     queue_.removeReplica(*least + 1);
     ready_.erase(least);
     ++outcome_.scale_downs;
@@ -325,6 +326,7 @@ class Run {
   std::uint32_t users_wanted_ = 0;
   std::uint64_t waiting_ = 0;
   std::uint64_t in_flight_ = 0;
+  std::uint64_t in_flight_draining_ = 0;  // of these, on replicas that were told to go
 
   std::vector<Replica> replicas_;  // by id - 1, those that are gone included
   std::vector<std::size_t> ready_;

@@ -11,7 +11,8 @@
 #include "base/clock.h"
 #include "base/deadline.h"
 #include "proxy/cluster/drain_rate.h"
-#include "proxy/cluster/replica.h"
+#include "proxy/cluster/queue_account.h"
+#include "proxy/cluster/slot_table.h"
 #include "proxy/cluster/ticket.h"
 
 namespace penstock::proxy {
@@ -31,15 +32,7 @@ enum class RetryCause : std::uint8_t {
 // The queue in front of the replicas of one cluster: strict about the concurrency target, first
 // come first served, never idle while a request waits. acquire() decides once, under one lock: a
 // slot (replica chosen and reserved), a wait, or a refusal. A freed slot is handed to the head of
-// the queue, never put back and raced for.
-//
-// A replica that refuses a request has slots that are no use to anybody. Its standing says what of
-// them is offered:
-//   open    → holding  a request sent after the last refusal was refused
-//   holding → trying   offerOne(): a pause is over, one request may try
-//   trying  → holding  that request has been sent
-//   holding, trying → open   a request sent after the refusal was accepted, or reopen()
-// A replica that leaves (it says that it drains) offers nothing while another one is known.
+// the queue, never put back and raced for. SlotTable says what replicas offer and which is chosen.
 //
 // Thread-safe. Inside the lock: no I/O, no system call but reading the clock, no allocation but
 // when replicas are added.
@@ -84,6 +77,10 @@ class AdmissionQueue {
   void offerOne(ReplicaId id);
   // Something newer than the refusal says that the replica would take requests.
   void reopen(ReplicaId id);
+  // A load report says that the replica's gate is free, or is not (TimePoint::min()). It holds
+  // until a point in time, so that nobody has to notice that reports have ceased, and only decides
+  // between equals, since it may be wrong.
+  void setGateFreeUntil(ReplicaId id, TimePoint until);
   void setTarget(std::uint32_t concurrency_target);
   // Of newcomers; who waits already stays, even beyond them.
   void setBounds(std::uint64_t max_requests, std::uint64_t max_bytes);
@@ -97,6 +94,7 @@ class AdmissionQueue {
     bool removed;
     bool leaving;
     bool refusing;
+    TimePoint gate_free_until;
     std::uint32_t in_flight;
     std::uint64_t granted;  // slots since it was added
     std::uint64_t requests;
@@ -142,79 +140,38 @@ class AdmissionQueue {
   friend class Ticket;
   class Change;
 
-  enum class Presence : std::uint8_t { kUnavailable, kAvailable, kRemoved };
-  enum class Standing : std::uint8_t { kOpen, kHolding, kTrying };
-
-  struct Entry final : Replica {
-    using Replica::Replica;
-    // What counts against the target.
-    std::uint32_t load() const { return in_flight + inherited; }
-    bool removed() const { return presence == Presence::kRemoved; }
-
-    std::uint64_t granted = 0;
-    std::uint32_t in_flight = 0;
-    std::uint32_t inherited = 0;  // slots of those removed at the same address that are still out
-    Presence presence = Presence::kUnavailable;
-    bool leaving = false;
-    Standing standing = Standing::kOpen;
-    std::uint32_t refusals = 0;        // in a row, each newer than the one before
-    std::uint64_t refused_before = 0;  // slots with a lower number were out at the last refusal
-  };
-
-  std::uint32_t refused(Replica& replica, std::uint64_t slot_number);
-  void accepted(Replica& replica, std::uint64_t slot_number);
-  void release(Replica& replica, bool retry);
+  // Of slots, tickets and inboxes.
+  std::uint32_t refused(SlotTable::Row& row, std::uint64_t slot_number);
+  void accepted(SlotTable::Row& row, std::uint64_t slot_number);
+  void release(SlotTable::Row& row, bool retry);
   void leave(Ticket& ticket);
   void activate(Ticket& ticket);
   bool collect(Inbox& inbox, std::size_t max);
   void addInbox();
 
+  // One critical section: changes the row with that id, if there is one, and grants what that
+  // freed.
+  template <typename Edit>
+  void edit(ReplicaId id, Edit edit);
+
   // All below: with the lock held.
   std::optional<Refusal> refusalOf(std::uint64_t bytes) const;
-  std::uint64_t freeSlots(const Entry& entry) const;
-  // Changes what entry offers: free_slots_ stays the sum over all.
-  template <typename Edit>
-  void edit(Entry& entry, Edit change);
-  // The same after something that concerns all.
-  void recount();
-  void stand(Entry& entry, Standing standing);
-  Entry* find(ReplicaId id);
-  Entry& takeSlot(ReplicaId avoid, TimePoint now);
-  Slot handOut(Replica& replica, bool retry);
-  void giveBack(Replica& replica, bool retry);
-  void afterRemoval(Entry& entry);
-  void inherit(std::string_view address);
+  Slot handOut(SlotTable::Row& row, bool retry);
+  void giveBack(SlotTable::Row& row, bool retry);
   void wait(Ticket& ticket, const Demand& demand, TimePoint now);
+  void endWait(const Ticket& ticket);
   void grantWaiting(Change& change);
   void deliver(Ticket& ticket, Ticket::State state, Change& change);
-  void account(TimePoint now);
 
   const Clock& clock_;
   mutable std::mutex mutex_;
-  Settings settings_;
+  Settings settings_;  // the target in force is the table's
   bool draining_ = false;
   std::size_t inboxes_ = 0;
-  std::vector<std::unique_ptr<Entry>> entries_;
-  std::size_t rotation_ = 0;
-  std::size_t staying_ = 0;  // replicas that are not removed and do not leave
-  ReplicaId next_id_ = 1;
-  std::uint64_t next_place_ = 1;
-  std::uint64_t next_slot_ = 1;
+  SlotTable table_;
   TicketList queue_;
-  std::uint64_t free_slots_ = 0;
-  std::uint64_t waiting_ = 0;
-  std::uint64_t backing_off_ = 0;
-  std::uint64_t waiting_bytes_ = 0;
-  std::uint64_t in_flight_ = 0;
-  std::uint64_t undelivered_ = 0;
-  std::uint64_t retrying_ = 0;
-  std::uint64_t accepted_ = 0;
-  std::uint64_t done_ = 0;
-  std::uint64_t refused_ = 0;
-  TimePoint accounted_until_;
-  double waiting_seconds_ = 0;
-  double in_flight_seconds_ = 0;
-  double idle_while_waiting_seconds_ = 0;
+  std::uint64_t next_place_ = 1;
+  QueueAccount account_;
   DrainRate drain_rate_;
 };
 

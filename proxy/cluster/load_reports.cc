@@ -202,8 +202,8 @@ void LoadReports::onStreamEnd(Entry& entry, LoadReportsEnd end, Duration pause) 
 
 void LoadReports::prefer(Entry& entry, const LoadReport& report) {
   const TimePoint now = loop_.now();
-  entry.replica.gate_free_until.store(gateIsFree(report) ? now + kStaleAfter : TimePoint::min(),
-                                      std::memory_order_relaxed);
+  cluster_.queue().setGateFreeUntil(entry.replica.id,
+                                    gateIsFree(report) ? now + kStaleAfter : TimePoint::min());
   const Entry* const used = original(entry, report);
   setLeaving(entry, report.draining || used != nullptr);
   if (used != nullptr) {

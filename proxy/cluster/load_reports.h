@@ -37,7 +37,7 @@ struct LoadReportStatus {
 
 // What the replicas of one cluster say of their load: subscribes to the stream of each, takes what
 // their answers carry while there is no stream, and makes of it what the admission queue chooses by
-// (Replica::gate_free_until, AdmissionQueue::setLeaving, reopen), figures, metrics and warnings. A
+// (AdmissionQueue::setGateFreeUntil, setLeaving, reopen), figures, metrics and warnings. A
 // report counts for three intervals; missing, stale and wrong ones never stop anything. Loop thread
 // only; its replicas outlive their being here.
 class LoadReports {

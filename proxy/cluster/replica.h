@@ -20,7 +20,7 @@ enum class ReplicaKind : std::uint8_t {
 };
 
 // One sidecar (or any HTTP server) at one address. The address and id never change; the counters
-// are atomics that the workers write. Owned by the admission queue, pinned by each of its slots.
+// are atomics that the workers write. Owned by the slot table, pinned by each of its slots.
 struct Replica {
   Replica(ReplicaId replica_id, const net::Address& replica_address)
       : id(replica_id), address(replica_address), name(replica_address.toString()) {}
@@ -38,12 +38,8 @@ struct Replica {
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> succeeded{0};  // answered below 500
   std::atomic<std::uint64_t> failed{0};
-  // It refused a request, and nothing newer says that it would take one. Written by the admission
-  // queue.
+  // It refused a request, and nothing newer says that it would take one. Written by the slot table.
   std::atomic<bool> refusing{false};
-  // A load report's word in its favour. It holds until a point in time, so that nobody has to
-  // notice that reports have ceased, and only decides between equals, since it may be wrong.
-  std::atomic<TimePoint> gate_free_until{TimePoint::min()};
   // Until then its stream of reports says enough; after that its answers are asked for one each,
   // and from in_band_due on the next is read.
   std::atomic<TimePoint> stream_holds_until{TimePoint::min()};

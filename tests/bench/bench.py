@@ -18,8 +18,9 @@ import handover
 import memory
 import proxies
 import python_model
+import queue_section
 
-SECTIONS = ("comparison", "handover", "gate", "python", "memory")
+SECTIONS = ("comparison", "handover", "queue", "gate", "python", "memory")
 
 
 def arguments():
@@ -69,6 +70,8 @@ def main():
                 seconds=0.5 if quick else 2)
         if "handover" in sections:
             handover.run(folder, binaries, requests=1000 if quick else 5000)
+        if "queue" in sections:
+            queue_section.run(binaries, rounds=3 if quick else 9)
         if "gate" in sections:
             gate.run(folder, binaries, chosen.stages, seconds=3 if quick else 10)
         if "python" in sections:

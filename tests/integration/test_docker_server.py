@@ -14,7 +14,7 @@ import signal
 
 import pytest
 
-from support.families import members, new_family, wait_gone
+from support.families import members, new_family, running, wait_gone
 from support.h1_client import H1Client, fetch
 from support.h2_client import H2Client
 from support.model_servers import docker_model
@@ -38,15 +38,6 @@ def start(tmp_path):
 
 def status(sidecar, path):
     return fetch(sidecar.address, "GET", path).status
-
-
-def gone(pid):
-    """No such process, or one that is only waiting to be reaped."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_it_is_ready_when_the_server_says_so(start):
@@ -139,7 +130,7 @@ def test_a_server_that_is_not_ready_in_time_ends_the_sidecar(start):
     assert sidecar.wait() == 1
     sidecar.wait_log("the model cannot be loaded",
                      error="the model server was not ready in time: status 503")
-    assert gone(pid) and (sidecar.model / "terminated").exists()
+    assert not running(pid) and (sidecar.model / "terminated").exists()
 
 
 def test_a_drain_finishes_requests_and_then_ends_the_server(start):
@@ -156,7 +147,7 @@ def test_a_drain_finishes_requests_and_then_ends_the_server(start):
         (sidecar.model / "go").touch()
         assert [stream.response().status for stream in streams] == [200] * 3
     assert sidecar.wait() == 0
-    assert (sidecar.model / "terminated").exists() and gone(pid)
+    assert (sidecar.model / "terminated").exists() and not running(pid)
     sidecar.wait_log("model server ended", how="exit code 0", level="info")
 
 
@@ -189,7 +180,7 @@ def test_a_server_that_ends_before_its_sidecar_has_seen_the_signal_has_not_faile
     pid = sidecar.wait_log("model server started")["pid"]
     sidecar.signal(signal.SIGSTOP)
     service_is_terminated(sidecar, pid)
-    eventually(lambda: gone(pid), "the server has ended")
+    eventually(lambda: not running(pid), "the server has ended")
     sidecar.signal(signal.SIGCONT)
     assert sidecar.wait() == 0
     assert not sidecar.logged("the model has ended")
@@ -199,7 +190,7 @@ def test_a_server_that_does_not_end_is_killed(start):
     sidecar = start(files=["stubborn"], penstock={"stop_timeout": "300ms"})
     pid = sidecar.wait_log("model server started")["pid"]
     assert sidecar.stop() == 0
-    assert (sidecar.model / "terminated").exists() and gone(pid)
+    assert (sidecar.model / "terminated").exists() and not running(pid)
     sidecar.wait_log("model server ended", how="signal 9", level="info")
 
 
@@ -213,7 +204,7 @@ def test_a_second_signal_does_not_wait_for_the_server(start, ready):
         eventually((sidecar.model / "terminated").exists, "the server is asked to end")
         sidecar.signal(signal.SIGTERM)
     assert sidecar.wait() == (1 if ready else 0)
-    eventually(lambda: gone(pid), "the server is gone")
+    eventually(lambda: not running(pid), "the server is gone")
 
 
 def test_what_the_shell_has_started_ends_too(start):

@@ -14,7 +14,7 @@ import signal
 import pytest
 
 from support.configs import proxy_config
-from support.families import children, members, new_family, wait_gone
+from support.families import children, members, new_family, running, wait_gone
 from support.fleet import predicting
 from support.h2_client import H2Client
 from support.model_servers import docker_model
@@ -30,16 +30,8 @@ def process_config(command, target=1, process=None, **cluster):
         "replicas": {"process": {"command": command, **(process or {})}}, **cluster})
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def gone(pids, timeout=10):
-    eventually(lambda: not any(alive(pid) for pid in pids), f"{pids} are gone", timeout)
+    eventually(lambda: not any(running(pid) for pid in pids), f"{pids} are gone", timeout)
 
 
 def predict(client, **fields):

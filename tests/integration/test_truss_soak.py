@@ -9,7 +9,6 @@ and appends each id to a file. The seed is printed; PENSTOCK_SOAK_SEED repeats i
 import asyncio
 import json
 import os
-import pathlib
 import random
 import sys
 import textwrap
@@ -19,6 +18,7 @@ import pytest
 import yaml
 
 from support.programs import Sidecar
+from support.truss import descriptors as open_descriptors
 from support.waiting import equals, eventually, patience
 
 CONCURRENCY = 4
@@ -134,8 +134,7 @@ async def run(address, seed):
 
 def descriptors(pid):
     """What a process has open, but for the clients' sockets, which may close a little later."""
-    folder = pathlib.Path(f"/proc/{pid}/fd")
-    return Counter(os.readlink(fd).split(":")[0] for fd in folder.iterdir())
+    return Counter(each.split(":")[0] for each in open_descriptors(pid))
 
 
 def test_nothing_is_lost_nothing_runs_twice_and_everything_returns_to_zero(soaked):

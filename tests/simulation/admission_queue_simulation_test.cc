@@ -345,17 +345,14 @@ class Simulation {
     const auto isAt = [&](const auto& replica) { return replica.address.port() == port; };
     if (std::ranges::none_of(known, [&](const auto& r) { return !r.removed && isAt(r); })) {
       comebacks_ += std::ranges::any_of(known, isAt) ? 1 : 0;
-      Replica& replica = queue_.addReplica(net::Address::loopback(port));
-      replicas_.push_back(replica.id);
-      by_id_[replica.id] = &replica;
-      queue_.setAvailable(replica.id, true);
+      replicas_.push_back(queue_.addReplica(net::Address::loopback(port)).id);
+      queue_.setAvailable(replicas_.back(), true);
     }
   }
   void removeReplica() {
     if (replicas_.size() > 1) {
       const std::size_t i = pick(replicas_.size());
       const ReplicaId id = replicas_[i];
-      by_id_.erase(id);
       queue_.removeReplica(id);
       // A late event of the old incarnation.
       queue_.setAvailable(id, true);
@@ -371,7 +368,7 @@ class Simulation {
                                                std::chrono::milliseconds(pick(200));
     TimePoint& gate_free_until = said_[id].gate_free_until;
     gate_free_until = pick(3) == 0 ? TimePoint::min() : until;
-    by_id_[id]->gate_free_until = gate_free_until;
+    queue_.setGateFreeUntil(id, gate_free_until);
   }
   void changeTarget() {
     target_ = 1 + static_cast<std::uint32_t>(pick(5));
@@ -504,7 +501,6 @@ class Simulation {
   std::vector<bool> woken_;
   std::vector<std::unique_ptr<Inbox>> inboxes_;
   std::vector<ReplicaId> replicas_;
-  std::map<ReplicaId, Replica*> by_id_;  // of those
   std::map<ReplicaId, Said> said_;
   std::map<std::uint64_t, Request*> eligible_;
   std::map<std::uint64_t, Request*> granted_;

@@ -25,6 +25,12 @@ def _read(pid, name):
         return b""
 
 
+def running(pid):
+    """Whether there is such a process, and not only one that waits to be reaped."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return bool(fields) and fields[0] != b"Z"
+
+
 def members(environment):
     """{pid: command line} of the processes that run with these variables, but for this one."""
     wanted = {f"{key}={value}".encode() for key, value in environment.items()}

@@ -48,7 +48,7 @@ TEST_F(QueueWithReplicas, PrefersAFreeGateAmongEqualsAndNoneElse) {
   readyReplica();
   Replica& free = readyReplica();
   readyReplica();
-  free.gate_free_until = clock.now() + 1s;
+  queue.setGateFreeUntil(free.id, clock.now() + 1s);
   std::map<ReplicaId, int> served;
   for (int i = 0; i < 9; ++i) {
     ++served[arrive()->slot.replica().id];
@@ -65,7 +65,7 @@ TEST_F(QueueWithReplicas, RotatesAmongThoseWhoseGatesAreFree) {
   for (int i = 0; i < 4; ++i) {
     Replica& replica = readyReplica();
     if (i % 2 == 0) {
-      replica.gate_free_until = TimePoint::max();
+      queue.setGateFreeUntil(replica.id, TimePoint::max());
       wanted[replica.id] = 5;
     }
   }
@@ -79,7 +79,7 @@ TEST_F(QueueWithReplicas, RotatesAmongThoseWhoseGatesAreFree) {
 TEST_F(QueueWithReplicas, AWordOfAFreeGateHoldsUntilItsTime) {
   Replica& first = readyReplica();
   readyReplica();
-  first.gate_free_until = clock.now() + 1s;
+  queue.setGateFreeUntil(first.id, clock.now() + 1s);
   clock.advance(1s);
   std::map<ReplicaId, int> served;
   for (int i = 0; i < 4; ++i) {
@@ -95,7 +95,7 @@ TEST_F(QueueWithReplicas, AWaiterGetsAFreeGateToo) {
   readyReplica();
   const auto callers = arrive(9);
   ASSERT_TRUE(callers[8]->ticket.waits());
-  free.gate_free_until = clock.now() + 1s;
+  queue.setGateFreeUntil(free.id, clock.now() + 1s);
   queue.setTarget(3);
   collect();
   ASSERT_TRUE(callers[8]->hasSlot());
@@ -105,7 +105,7 @@ TEST_F(QueueWithReplicas, AWaiterGetsAFreeGateToo) {
 TEST_F(QueueWithReplicas, AReplicaThatLeavesGetsNothingWhileAnotherIsKnown) {
   Replica& leaving = readyReplica();
   Replica& staying = readyReplica();
-  leaving.gate_free_until = TimePoint::max();
+  queue.setGateFreeUntil(leaving.id, TimePoint::max());
   queue.setLeaving(leaving.id, true);
   const auto callers = arrive(3);
   EXPECT_EQ(&callers[0]->slot.replica(), &staying);
@@ -146,7 +146,7 @@ TEST_F(QueueWithReplicas, WhenTheOnlyOneThatStaysIsRemovedThoseThatLeaveServe) {
 
 TEST_F(QueueWithReplicas, WhoWasRefusedByAReplicaGoesToAnotherWhateverItsGateSays) {
   Replica& refusing = readyReplica();
-  refusing.gate_free_until = TimePoint::max();
+  queue.setGateFreeUntil(refusing.id, TimePoint::max());
   auto caller = arrive();
   ASSERT_EQ(&caller->slot.replica(), &refusing);
   Replica& other = readyReplica();

@@ -49,7 +49,12 @@ class LoadReportsTest : public ::testing::Test {
     config.concurrency_target = 2;
     return config;
   }
+  // In place of the one before.
   Replica& addReplica(bool subscribe = false) {
+    if (replica.has_value()) {
+      reports.remove(its().id);
+      cluster.queue().removeReplica(its().id);
+    }
     Replica& added = cluster.queue().addReplica(server.address());
     cluster.queue().setAvailable(added.id, true);
     reports.add(added, subscribe);
@@ -62,7 +67,7 @@ class LoadReportsTest : public ::testing::Test {
     net::runTurn(loop);
   }
   // As a slot would have it now.
-  bool gateIsFree() { return clock.now() < its().gate_free_until.load(); }
+  bool gateIsFree() { return clock.now() < cluster.queue().replicas().at(0).gate_free_until; }
   bool leaves() { return cluster.queue().replicas().at(0).leaving; }
   LoadReportStatus status() { return reports.status(its().id).value(); }
   bool metric(const std::string& line) {
@@ -216,10 +221,9 @@ TEST_F(LoadReportsTest, ALostStreamSaysThatTheProcessThatDrainedIsGone) {
   ASSERT_TRUE(net::turnUntil(loop, [&] { return server.asked(0); }));
   server.subscriber(0).accept();
   server.subscriber(0).sendMessage(toMessage(leaving));
-  const auto itLeaves = [&] { return cluster.queue().replicas().at(1).leaving; };
-  ASSERT_TRUE(net::turnUntil(loop, itLeaves));
+  ASSERT_TRUE(net::turnUntil(loop, [&] { return leaves(); }));
   server.hangUp();
-  EXPECT_TRUE(net::turnUntil(loop, [&] { return !itLeaves(); }));
+  EXPECT_TRUE(net::turnUntil(loop, [&] { return !leaves(); }));
 }
 
 TEST_F(LoadReportsTest, OneProcessUnderTwoAddressesIsUsedUnderOne) {
@@ -328,7 +332,7 @@ TEST_F(LoadReportsTest, ATargetRaisedAndLoweredBetweenTwoReportsCounts) {
 }
 
 TEST_F(LoadReportsTest, WhatRunsWhenAReplicaBecomesKnownWasAllowed) {
-  Replica& late = cluster.queue().addReplica(server.address());
+  Replica& late = cluster.queue().addReplica(net::Address::loopback(9));
   cluster.queue().setAvailable(its().id, false);
   cluster.queue().setAvailable(late.id, true);
   setTarget(4);
