@@ -9,8 +9,18 @@ namespace {
 struct Sequence {
   std::size_t length;  // bytes to consume, at least 1
   bool well_formed;
-  bool c1_control;
 };
+
+// Bytes of the sequence that this one begins; 0: it begins none.
+std::size_t sequenceLength(unsigned char first) {
+  if (first >= 0xC2 && first <= 0xDF) {
+    return 2;
+  }
+  if (first >= 0xE0 && first <= 0xEF) {
+    return 3;
+  }
+  return first >= 0xF0 && first <= 0xF4 ? 4 : 0;
+}
 
 bool isContinuation(unsigned char byte) {
   return (byte & 0xC0) == 0x80;
@@ -36,31 +46,31 @@ bool secondByteFits(unsigned char first, unsigned char second) {
 // Reads the multi-byte sequence at the start of text, whose first byte is 0x80 or above.
 Sequence multiByte(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  std::size_t expected = 0;
-  if (byte(0) >= 0xC2 && byte(0) <= 0xDF) {
-    expected = 2;
-  } else if (byte(0) >= 0xE0 && byte(0) <= 0xEF) {
-    expected = 3;
-  } else if (byte(0) >= 0xF0 && byte(0) <= 0xF4) {
-    expected = 4;
-  } else {
-    return {1, false, false};
-  }
-  if (text.size() < 2 || !secondByteFits(byte(0), byte(1))) {
-    return {1, false, false};
+  const std::size_t expected = sequenceLength(byte(0));
+  if (expected == 0 || text.size() < 2 || !secondByteFits(byte(0), byte(1))) {
+    return {1, false};
   }
   std::size_t have = 2;
   while (have < expected && have < text.size() && isContinuation(byte(have))) {
     ++have;
   }
-  return {have, have == expected, expected == 2 && byte(0) == 0xC2 && byte(1) < 0xA0};
+  return {have, have == expected};
 }
 
 void appendUnicodeEscape(std::string& out, unsigned code_unit) {
   constexpr char kHex[] = "0123456789abcdef";
-  out += "\\u00";
-  out += kHex[(code_unit >> 4) & 0xF];
-  out += kHex[code_unit & 0xF];
+  out += "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) {
+    out += kHex[(code_unit >> shift) & 0xF];
+  }
+}
+
+// A well-formed sequence: C1 controls, of which U+0085 ends a line, and U+2028 and U+2029.
+bool isEscaped(std::string_view sequence) {
+  if (sequence.size() == 2) {
+    return sequence[0] == '\xC2' && static_cast<unsigned char>(sequence[1]) < 0xA0;
+  }
+  return sequence == "\xE2\x80\xA8" || sequence == "\xE2\x80\xA9";
 }
 
 void appendAscii(std::string& out, char c) {
@@ -111,8 +121,9 @@ void appendJsonEscaped(std::string& out, std::string_view text) {
     const Sequence sequence = multiByte(text.substr(i));
     if (!sequence.well_formed) {
       out += "\xEF\xBF\xBD";
-    } else if (sequence.c1_control) {
-      appendUnicodeEscape(out, static_cast<unsigned char>(text[i + 1]));
+    } else if (isEscaped(text.substr(i, sequence.length))) {
+      const auto last = static_cast<unsigned char>(text[i + sequence.length - 1]);
+      appendUnicodeEscape(out, sequence.length == 2 ? last : 0x2000U | (last & 0x3F));
     } else {
       out.append(text, i, sequence.length);
     }
@@ -124,6 +135,19 @@ void appendJsonString(std::string& out, std::string_view text) {
   out += '"';
   appendJsonEscaped(out, text);
   out += '"';
+}
+
+std::size_t unfinishedUtf8(std::string_view text) {
+  for (std::size_t count = 1; count <= 3 && count <= text.size(); ++count) {
+    const std::string_view end = text.substr(text.size() - count);
+    const auto first = static_cast<unsigned char>(end[0]);
+    if (!isContinuation(first)) {
+      const bool begins = sequenceLength(first) > count &&
+                          (count == 1 || secondByteFits(first, static_cast<unsigned char>(end[1])));
+      return begins ? count : 0;
+    }
+  }
+  return 0;
 }
 
 std::string_view utf8Prefix(std::string_view text, std::size_t max_bytes) {

@@ -180,11 +180,10 @@ void Exchange::onData(std::span<const std::uint8_t> data, bool end_stream) {
     refuse(Refusal::kTooLarge);
     return;
   }
-  if (!service_.hold(data.size())) {
+  if (!hold(data.size())) {
     refuse(Refusal::kOverloaded);
     return;
   }
-  held_bytes_ += data.size();
   work_.body.append(reinterpret_cast<const char*>(data.data()), data.size());
   if (end_stream) {
     run();
@@ -327,6 +326,17 @@ void Exchange::onConsumed(std::size_t bytes) {
   if (stream_ != nullptr) {
     stream_->consume(bytes);
   }
+}
+
+bool Exchange::hold(std::size_t bytes) {
+  const bool fits = service_.hold(bytes);
+  held_bytes_ += fits ? bytes : 0;
+  return fits;
+}
+
+void Exchange::release(std::size_t bytes) {
+  held_bytes_ -= bytes;
+  service_.release(bytes);
 }
 
 // If the stream has ended before, so does this exchange.

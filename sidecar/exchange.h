@@ -51,6 +51,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   void onAborted(Refusal why) override;
   void onGivenUp(Refusal why) override;
   void onConsumed(std::size_t bytes) override;
+  bool hold(std::size_t bytes) override;
+  void release(std::size_t bytes) override;
 
   void begin(http::RequestHead head, bool end_stream);
   bool readLimits(const http::RequestHead& head);

@@ -67,6 +67,10 @@ class Executor {
     virtual void onGivenUp(Refusal why) = 0;
     // kStreamed: so many bytes of the request's body are dealt with.
     virtual void onConsumed(std::size_t bytes) = 0;
+    // kStreamed: so many bytes are kept for it, until release() or its end. False: with them too
+    // many would be kept for all requests, and they are not counted.
+    virtual bool hold(std::size_t bytes) = 0;
+    virtual void release(std::size_t bytes) = 0;
   };
 
   virtual ~Executor() = default;

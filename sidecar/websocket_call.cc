@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "model_runtime/python/frame.h"
 #include "sidecar/truss_reply.h"
 
 namespace penstock::sidecar {
@@ -14,6 +15,10 @@ namespace {
 
 // From a disconnect to the end of what the model does about it; then its task is cancelled.
 constexpr auto kTimeToNotice = std::chrono::seconds(5);
+
+// What a message costs here and in the worker besides its bytes; else a client could send any
+// number of empty ones.
+constexpr std::size_t kMessageCost = 256;
 
 }  // namespace
 
@@ -58,7 +63,7 @@ void WebSocketCall::sendData(std::span<const std::uint8_t> data, bool end) {
   }
   reader_.feed(data);
   if (untaken_ <= buffer_) {
-    listener_.onConsumed(std::exchange(unconsumed_, 0));
+    creditClient();
   }
   if (end && !std::exchange(told_closed_, true)) {
     executor_.runtime().clientClosed(running_, kCloseAbnormal, {});
@@ -66,34 +71,66 @@ void WebSocketCall::sendData(std::span<const std::uint8_t> data, bool end) {
 }
 
 void WebSocketCall::consumed(std::size_t bytes) {
-  const std::size_t own = std::min(bytes, frame_bytes_);
-  frame_bytes_ -= own;
+  const std::size_t own = std::min(bytes, control_bytes_);
+  control_bytes_ -= own;
   if (bytes > own) {
     executor_.runtime().consumed(running_, bytes - own);
   }
+  if (control_bytes_ == 0 && pong_.has_value()) {
+    const std::string payload = *std::exchange(pong_, std::nullopt);
+    onPing(payload);
+    if (untaken_ <= buffer_) {
+      creditClient();
+    }
+  }
 }
 
-void WebSocketCall::onTaken(std::size_t bytes) {
-  untaken_ -= std::min(bytes, untaken_);
-  if (untaken_ <= buffer_ / 2 && unconsumed_ > 0) {
+void WebSocketCall::creditClient() {
+  if (unconsumed_ > 0 && !pong_.has_value()) {
     listener_.onConsumed(std::exchange(unconsumed_, 0));
   }
 }
 
+void WebSocketCall::onTaken(std::size_t bytes) {
+  const std::size_t cost = std::min(bytes + kMessageCost, untaken_);
+  untaken_ -= cost;
+  listener_.release(cost);
+  if (untaken_ <= buffer_ / 2) {
+    creditClient();
+  }
+}
+
+bool WebSocketCall::mayKeep(std::size_t bytes) {
+  const bool fits = listener_.hold(bytes);
+  unfinished_ += fits ? bytes : 0;
+  return fits;
+}
+
 void WebSocketCall::onClientMessage(bool text, std::string message) {
+  unfinished_ = 0;
   // After the close nothing is passed on.
-  if (!close_sent_) {
-    untaken_ += message.size();
+  if (close_sent_) {
+    listener_.release(message.size());
+  } else if (!listener_.hold(kMessageCost)) {
+    listener_.release(message.size());
+    giveUp(kCloseTryLater, "too many messages wait for the model; try again later");
+  } else {
+    untaken_ += message.size() + kMessageCost;
     executor_.runtime().sendMessage(running_, text, message);
   }
 }
 
 void WebSocketCall::onPing(std::string_view payload) {
-  if (accepted_ && !close_sent_) {
-    std::string pong;
-    appendWebSocketFrame(pong, WebSocketOpcode::kPong, payload);
-    sendFrame(pong, 0);
+  if (!accepted_ || close_sent_) {
+    return;
   }
+  if (control_bytes_ > 0) {
+    pong_ = payload;  // RFC 6455 §5.5.3: of several pings the last may be answered alone
+    return;
+  }
+  std::string pong;
+  appendWebSocketFrame(pong, WebSocketOpcode::kPong, payload);
+  sendControl(pong);
 }
 
 void WebSocketCall::onClientClose(std::uint16_t code, std::string_view reason) {
@@ -104,6 +141,11 @@ void WebSocketCall::onClientClose(std::uint16_t code, std::string_view reason) {
 }
 
 void WebSocketCall::onBroken(std::uint16_t code, std::string_view why) {
+  listener_.release(std::exchange(unfinished_, 0));
+  giveUp(code, why);
+}
+
+void WebSocketCall::giveUp(std::uint16_t code, std::string_view why) {
   if (!std::exchange(told_closed_, true)) {
     executor_.runtime().clientClosed(running_, kCloseAbnormal, why);
   }
@@ -126,13 +168,13 @@ void WebSocketCall::onAccept(std::string_view protocol, PythonRuntime::Fields fi
 
 void WebSocketCall::onMessage(bool text, std::string_view message) {
   if (close_sent_) {
-    executor_.runtime().consumed(running_, message.size());
+    executor_.runtime().consumed(running_, runtime::sendBytes(message.size()));
     return;
   }
   std::string frame;
-  frame.reserve(message.size() + 10);
+  frame.reserve(runtime::sendBytes(message.size()));
   appendWebSocketFrame(frame, text ? WebSocketOpcode::kText : WebSocketOpcode::kBinary, message);
-  sendFrame(frame, message.size());
+  listener_.onData(frame);
 }
 
 void WebSocketCall::onClose(std::uint16_t code, std::string_view reason) {
@@ -164,13 +206,14 @@ void WebSocketCall::sendClose(std::uint16_t code, std::string_view reason) {
   if (!accepted_ || std::exchange(close_sent_, true)) {
     return;
   }
+  pong_.reset();
   std::string frame;
   appendWebSocketClose(frame, code, reason);
-  sendFrame(frame, 0);
+  sendControl(frame);
 }
 
-void WebSocketCall::sendFrame(const std::string& frame, std::size_t message_bytes) {
-  frame_bytes_ += frame.size() - message_bytes;
+void WebSocketCall::sendControl(const std::string& frame) {
+  control_bytes_ += frame.size();
   listener_.onData(frame);
 }
 

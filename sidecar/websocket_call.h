@@ -13,7 +13,9 @@
 
 namespace penstock::sidecar {
 
-// A WebSocket: frames on the client's side, messages on the model's.
+// A WebSocket: frames on the client's side, messages on the model's. What a client can make it keep
+// is bounded: messages that the model has not taken count with all other bodies, and hold back the
+// client; of the pings that come while it does not read their pongs the last is answered.
 class WebSocketCall final : public PythonExecutor::Call,
                             private runtime::PythonRuntime::WebSocketListener,
                             private WebSocketReader::Handler {
@@ -38,13 +40,18 @@ class WebSocketCall final : public PythonExecutor::Call,
   void onClose(std::uint16_t code, std::string_view reason) override;
   void onTaken(std::size_t bytes) override;
 
+  bool mayKeep(std::size_t bytes) override;
   void onClientMessage(bool text, std::string message) override;
   void onPing(std::string_view payload) override;
   void onClientClose(std::uint16_t code, std::string_view reason) override;
   void onBroken(std::uint16_t code, std::string_view why) override;
 
   void sendClose(std::uint16_t code, std::string_view reason);
-  void sendFrame(const std::string& frame, std::size_t message_bytes);
+  void sendControl(const std::string& frame);
+  // Lets the client send as much more as it has sent, if there is room.
+  void creditClient();
+  // Ends it from this side.
+  void giveUp(std::uint16_t code, std::string_view why);
 
   PythonExecutor& executor_;
   const Executor::Id id_;
@@ -56,10 +63,12 @@ class WebSocketCall final : public PythonExecutor::Call,
   bool accepted_ = false;
   bool close_sent_ = false;
   net::Timer give_up_;
-  bool told_closed_ = false;     // the model knows that the client has closed
-  std::size_t untaken_ = 0;      // bytes of messages that the model has not taken
-  std::size_t unconsumed_ = 0;   // bytes from the client, withheld until it has
-  std::size_t frame_bytes_ = 0;  // sent, and not the model's: heads and control frames
+  bool told_closed_ = false;         // the model knows that the client has closed
+  std::size_t unfinished_ = 0;       // bytes of the message that is still coming
+  std::size_t untaken_ = 0;          // what messages cost that the model has not taken
+  std::size_t unconsumed_ = 0;       // bytes from the client, withheld until it has
+  std::size_t control_bytes_ = 0;    // of control frames that are on their way to the client
+  std::optional<std::string> pong_;  // to be sent when they are there
 };
 
 }  // namespace penstock::sidecar

@@ -106,7 +106,12 @@ bool WebSocketReader::checkHead() {
 void WebSocketReader::takePayload(std::span<const std::uint8_t>& data) {
   const auto count = static_cast<std::size_t>(
       std::min<std::uint64_t>(data.size(), head_.payload_size - payload_read_));
-  std::string& to = isControl(head_.opcode) ? control_ : message_;
+  const bool control = isControl(head_.opcode);
+  if (!control && !handler_.mayKeep(count)) {
+    broken(kCloseTryLater, "too much is being received at once; try again later");
+    return;
+  }
+  std::string& to = control ? control_ : message_;
   const std::size_t before = to.size();
   to.append(reinterpret_cast<const char*>(data.data()), count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -114,10 +119,25 @@ void WebSocketReader::takePayload(std::span<const std::uint8_t>& data) {
   }
   payload_read_ += count;
   data = data.subspan(count);
+  if (!control && text_ && !checkText()) {
+    return;
+  }
   if (payload_read_ == head_.payload_size) {
     in_payload_ = false;
     frameComplete();
   }
+}
+
+// Looks at what has come since the last call.
+bool WebSocketReader::checkText() {
+  const std::string_view fresh = std::string_view(message_).substr(checked_);
+  const std::size_t whole = fresh.size() - unfinishedUtf8(fresh);
+  if (!isUtf8(fresh.substr(0, whole))) {
+    broken(kCloseBadText, "text that is not UTF-8");
+    return false;
+  }
+  checked_ += whole;
+  return true;
 }
 
 void WebSocketReader::frameComplete() {
@@ -137,8 +157,8 @@ void WebSocketReader::frameComplete() {
   if (!head_.final) {
     return;
   }
-  if (text_ && !isUtf8(message_)) {
-    broken(kCloseBadText, "text that is not UTF-8");
+  if (text_ && std::exchange(checked_, 0) < message_.size()) {
+    broken(kCloseBadText, "text that ends inside a character");
     return;
   }
   handler_.onClientMessage(text_, std::exchange(message_, {}));
@@ -161,6 +181,7 @@ void WebSocketReader::closeFrame() {
 
 void WebSocketReader::broken(std::uint16_t code, std::string_view why) {
   done_ = true;
+  message_ = std::string();
   handler_.onBroken(code, why);
 }
 

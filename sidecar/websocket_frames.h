@@ -28,14 +28,18 @@ constexpr std::uint16_t kCloseAbnormal = 1006;
 constexpr std::uint16_t kCloseBadText = 1007;
 constexpr std::uint16_t kCloseTooBig = 1009;
 constexpr std::uint16_t kCloseInternal = 1011;
+constexpr std::uint16_t kCloseTryLater = 1013;
 
 // Reads a client's frames, however they are cut, and puts fragmented messages together. What a
-// client may not send ends it: then it asks for a close with a code, and reads nothing more.
+// client may not send ends it as soon as that is known, within a frame too: then it asks for a
+// close with a code, and reads nothing more.
 class WebSocketReader {
  public:
   class Handler {
    public:
     virtual ~Handler() = default;
+    // So many bytes more of a message are to be kept until it is complete. False: there is no room.
+    virtual bool mayKeep(std::size_t bytes) = 0;
     virtual void onClientMessage(bool text, std::string message) = 0;
     virtual void onPing(std::string_view payload) = 0;
     // The client's close frame; code kCloseNoStatus if it gives none. The last call.
@@ -61,6 +65,7 @@ class WebSocketReader {
   bool takeHead();
   bool checkHead();
   void takePayload(std::span<const std::uint8_t>& data);
+  bool checkText();
   void frameComplete();
   void closeFrame();
   void broken(std::uint16_t code, std::string_view why);
@@ -76,6 +81,7 @@ class WebSocketReader {
   bool in_message_ = false;  // a fragmented one
   bool text_ = false;
   std::string message_;
+  std::size_t checked_ = 0;  // of a text, bytes known to be whole characters
 };
 
 // Appends one whole frame, unmasked, as a server sends it.

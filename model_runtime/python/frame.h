@@ -52,6 +52,12 @@ constexpr std::size_t kMaxPayloadBytes = 1 << 20;
 // Longer bodies travel by descriptor.
 constexpr std::size_t kMaxInlineBodyBytes = 64 * 1024 - 1;
 
+// What a SEND of a message of that size takes of its request's credit: the frame that it becomes at
+// the client (RFC 6455 §5.2), since any number of empty messages would be free otherwise.
+constexpr std::size_t sendBytes(std::size_t message_bytes) {
+  return message_bytes + (message_bytes < 126 ? 2 : message_bytes < 65536 ? 4 : 10);
+}
+
 // A frame that has arrived; payload is valid during the call that hands it on.
 struct Frame {
   FrameType type;

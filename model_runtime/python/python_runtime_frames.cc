@@ -302,7 +302,7 @@ std::string PythonRuntime::onWebSocketFrame(Request& request, Frame& frame) {
     } else if (heard) {
       listener.onMessage(opcode == 1, *message);
     } else {
-      consumed(request.id, message->size());
+      consumed(request.id, sendBytes(message->size()));
     }
   } else if (frame.type == FrameType::kClose) {
     const auto code = payload.number<std::uint16_t>();

@@ -24,6 +24,14 @@ TEST(JsonEscape, EscapesTheControlCharactersThatHideInUtf8) {
   EXPECT_EQ(literal("\xC2\x9B"), R"("\u009b")");
 }
 
+TEST(JsonEscape, EscapesWhateverSomeReaderTakesForTheEndOfALine) {
+  EXPECT_EQ(literal("a\xC2\x85"
+                    "b\xE2\x80\xA8"
+                    "c\xE2\x80\xA9"),
+            R"("a\u0085b\u2028c\u2029")");
+  EXPECT_EQ(literal("\xE2\x80\xA7\xE2\x80\xAA"), "\"\xE2\x80\xA7\xE2\x80\xAA\"");
+}
+
 TEST(JsonEscape, KeepsWellFormedUtf8) {
   EXPECT_EQ(literal("é €\xF0\x9F\x98\x80"), "\"é €\xF0\x9F\x98\x80\"");
 }
@@ -37,6 +45,21 @@ TEST(JsonEscape, ReplacesIllFormedUtf8) {
   EXPECT_EQ(literal("\xED\xA0\x80").size(), 11U);      // a surrogate
   EXPECT_EQ(literal("\xF4\x90\x80\x80").size(), 14U);  // beyond U+10FFFF
   EXPECT_EQ(literal("\xE2\x82z"), "\"\xEF\xBF\xBDz\"");
+}
+
+TEST(UnfinishedUtf8, IsWhatMayStillBecomeACharacter) {
+  for (const std::string_view whole : {"", "a", "\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"}) {
+    EXPECT_EQ(unfinishedUtf8(whole), 0U);
+  }
+  for (const std::string_view part :
+       {"\xC3", "\xE2", "\xE2\x82", "\xF0", "\xF0\x9F", "\xF0\x9F\x98"}) {
+    EXPECT_EQ(unfinishedUtf8(part), part.size());
+    EXPECT_EQ(unfinishedUtf8("ab" + std::string(part)), part.size());
+  }
+  for (const std::string_view never : {"\xFF", "\xC0", "\x80", "\xED\xA0", "\xF4\x90", "\xE0\x80",
+                                       "\x80\x80\x80\x80", "\xC3\xA4\xA4"}) {
+    EXPECT_EQ(unfinishedUtf8(never), 0U);
+  }
 }
 
 TEST(Utf8Prefix, NeverEndsInsideACharacter) {

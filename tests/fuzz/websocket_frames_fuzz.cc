@@ -17,6 +17,7 @@ constexpr std::size_t kMaxMessage = 300;
 
 class Listener final : public WebSocketReader::Handler {
  public:
+  bool mayKeep(std::size_t) override { return true; }
   void onClientMessage(bool text, std::string message) override {
     PENSTOCK_CHECK(message.size() <= kMaxMessage, "a message is within its bound");
     PENSTOCK_CHECK(!text || isUtf8(message), "text is UTF-8");

@@ -40,6 +40,10 @@ std::string frame(std::uint8_t first, std::string_view payload, std::size_t clai
 
 class WebSocketReaderTest : public testing::Test, protected WebSocketReader::Handler {
  protected:
+  bool mayKeep(std::size_t bytes) override {
+    kept_ += bytes;
+    return kept_ <= room_;
+  }
   void onClientMessage(bool text, std::string message) override {
     heard_.push_back((text ? "text " : "binary ") + message);
   }
@@ -56,6 +60,7 @@ class WebSocketReaderTest : public testing::Test, protected WebSocketReader::Han
   // In pieces of that many bytes.
   std::vector<std::string> read(const std::string& bytes, std::size_t piece = 1 << 20) {
     heard_.clear();
+    kept_ = 0;
     WebSocketReader reader(100'000, *this);
     for (std::size_t at = 0; at < bytes.size(); at += piece) {
       const std::string part = bytes.substr(at, piece);
@@ -65,6 +70,8 @@ class WebSocketReaderTest : public testing::Test, protected WebSocketReader::Han
   }
 
   std::vector<std::string> heard_;
+  std::size_t kept_ = 0;
+  std::size_t room_ = 1 << 20;
 };
 
 TEST_F(WebSocketReaderTest, ReadsMessagesHoweverTheyAreCut) {
@@ -115,6 +122,29 @@ TEST_F(WebSocketReaderTest, RefusesWhatAClientMayNotSend) {
     EXPECT_THAT(read(bytes), ElementsAre(StartsWith(expected)));
     EXPECT_THAT(read(bytes, 1), ElementsAre(StartsWith(expected)));
   }
+}
+
+// In the frame that has them, which may never end.
+TEST_F(WebSocketReaderTest, RefusesBytesThatAreNotUtf8AsSoonAsTheyCome) {
+  for (const char* bad : {"\xFF", "ab\xC3(", "\xE2\x82z", "\xED\xA0", "\xF4\x90", "\xC0"}) {
+    EXPECT_THAT(read(frame(0x01, bad)), ElementsAre(StartsWith("broken 1007"))) << bad;
+    EXPECT_THAT(read(frame(0x01, bad), 1), ElementsAre(StartsWith("broken 1007"))) << bad;
+    EXPECT_THAT(read(frame(0x01, "a\xC3") + frame(0x00, "\xA4" + std::string(bad))),
+                ElementsAre(StartsWith("broken 1007")))
+        << bad;
+    EXPECT_THAT(read(frame(0x81, bad, 90'000)), ElementsAre(StartsWith("broken 1007"))) << bad;
+  }
+  EXPECT_THAT(read(frame(0x01, "\xE2") + frame(0x00, "\x82")), testing::IsEmpty());
+  EXPECT_THAT(read(frame(0x01, "\xE2\x82") + frame(0x80, "")),
+              ElementsAre(StartsWith("broken 1007")));
+  EXPECT_THAT(read(frame(0x02, "\xFF", 10)), testing::IsEmpty()) << "bytes are no text";
+}
+
+TEST_F(WebSocketReaderTest, EndsWhereThereIsNoRoomForMore) {
+  room_ = 99;
+  EXPECT_THAT(read(frame(0x02, std::string(50, 'x')) + frame(0x89, "p") +
+                   frame(0x00, std::string(50, 'x'))),
+              ElementsAre("ping p", StartsWith("broken 1013")));
 }
 
 TEST_F(WebSocketReaderTest, TakesAMessageAtTheBound) {

@@ -191,6 +191,11 @@ def send(call_id: int, opcode: int, body: bytes) -> Frame:
     return _U8.pack(1, SEND, FLAG_FD, 0, call_id, opcode), memory_file([body])
 
 
+def send_bytes(size: int) -> int:
+    """What a SEND of a message of that size takes of its call's credit."""
+    return size + (2 if size < 126 else 4 if size < 65536 else 10)
+
+
 def is_close_code(code: int) -> bool:
     """Whether a WebSocket may be closed with it (RFC 6455 section 7.4)."""
     return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999

@@ -102,7 +102,7 @@ class ClientSocket:
         self.accept_by_default()
         text = message.get("text")
         data = text.encode() if text is not None else bytes(message["bytes"])
-        taken = not self.over and await self._credit.take_async(len(data))
+        taken = not self.over and await self._credit.take_async(frames.send_bytes(len(data)))
         opcode = frames.BINARY if text is None else frames.TEXT
         if self.over or not taken or not self._put(frames.send(self._call.id, opcode, data)):
             raise websocket_objects.disconnect_type()(

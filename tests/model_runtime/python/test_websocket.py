@@ -206,6 +206,24 @@ def test_sending_waits_for_credit(websocket):
     assert request.done().kind == STREAM_ENDED
 
 
+def test_empty_messages_take_credit_too(websocket):
+    sidecar = websocket(
+        """
+        for _ in range(1000):
+            await ws.send_bytes(b"")
+""",
+        stream_buffer=20,
+    )
+    request = sidecar.invoke(b"", operation="websocket")
+    request.wait(SEND, 10)
+    sidecar.settle()
+    assert len([frame for frame in request.frames if frame.kind == SEND]) == 10
+    request.credit(6)
+    request.wait(SEND, 13)
+    sidecar.settle()
+    assert len([frame for frame in request.frames if frame.kind == SEND]) == 13
+
+
 def test_a_cancelled_websocket_holds_its_lane_to_its_end(websocket):
     sidecar = websocket("""
         try:
