@@ -289,16 +289,28 @@ std::optional<YamlValue> YamlMap::keyPlace(std::string_view key) const {
 
 void YamlMap::finish() const {
   for (const std::string& unknown : unknownKeys()) {
-    const auto nearest =
-        std::min_element(asked_.begin(), asked_.end(), [&](const auto& left, const auto& right) {
-          return editDistance(unknown, left) < editDistance(unknown, right);
-        });
-    const bool near = nearest != asked_.end() && editDistance(unknown, *nearest) <= 2;
-    keyPlace(unknown)->error(
-        fmt::format("unknown key {}; {}", quoted(unknown),
-                    near ? fmt::format("did you mean {}?", quoted(*nearest))
-                         : fmt::format("expected one of {}", fmt::join(asked_, ", "))));
+    noteUnknown(unknown);
   }
+}
+
+void YamlMap::noteUnknown(const std::string& key) const {
+  keyPlace(key)->error(nearest(key) ? unknownText(key)
+                                    : fmt::format("{}; expected one of {}", unknownText(key),
+                                                  fmt::join(asked_, ", ")));
+}
+
+std::string YamlMap::unknownText(const std::string& key) const {
+  const auto near = nearest(key);
+  return fmt::format("unknown key {}{}", quoted(key),
+                     near ? fmt::format("; did you mean {}?", quoted(*near)) : "");
+}
+
+std::optional<std::string> YamlMap::nearest(const std::string& key) const {
+  constexpr std::size_t kNear = 2;
+  const auto found = std::ranges::min_element(
+      asked_, {}, [&](const std::string& asked) { return editDistance(key, asked); });
+  return found != asked_.end() && editDistance(key, *found) <= kNear ? std::optional(*found)
+                                                                     : std::nullopt;
 }
 
 std::optional<std::size_t> YamlMap::indexOf(const YamlValue& value,

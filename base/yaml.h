@@ -30,6 +30,7 @@
 //   if (auto ok = document->check(); !ok) return std::unexpected(ok.error());
 namespace penstock {
 
+struct YamlScalar;
 struct YamlTree;
 
 // The bounds of a value, ends included.
@@ -76,13 +77,17 @@ class YamlValue {
   std::vector<YamlValue> items() const;
   std::optional<std::vector<std::string>> strings() const;
 
-  // All of it as JSON, whatever it is: plain scalars as YAML 1.1 reads them (yes is true, 1e3 a
-  // string), but for dates and numbers that are not written in plain decimals, which stay strings.
-  // Aliases are written out. Keys are strings.
+  // A scalar or null as YAML 1.1 reads it, for formats that are somebody else's: yes is true, 0x1F
+  // is 31, 12:30 is 750.
+  YamlScalar scalar() const;
+  // All of it as JSON, whatever it is: scalars as above, numbers that are not finite as Python's
+  // json module writes them. Aliases are written out. Keys are strings.
   std::string json() const;
 
   // Notes a mistake at this place; message says what was expected.
   void error(std::string_view message) const;
+  // Notes "path: expected …, got …".
+  void expected(std::string_view what) const;
   // "file:line:column".
   std::string place() const;
   // Where in the document, without indexes: "listeners[].routes[].prefix".
@@ -93,8 +98,6 @@ class YamlValue {
   friend class YamlMap;
   YamlValue(YamlTree* tree, std::uint32_t node, std::string path)
       : tree_(tree), node_(node), path_(std::move(path)) {}
-  // Notes "path: expected …, got …".
-  void expected(std::string_view what) const;
 
   YamlTree* tree_;
   std::uint32_t node_;
@@ -165,6 +168,10 @@ class YamlMap {
   std::optional<YamlValue> keyPlace(std::string_view key) const;
   // Notes every key that was not asked for.
   void finish() const;
+  // The same for one of them; its text alone; and the key that may have been meant, if one is near.
+  void noteUnknown(const std::string& key) const;
+  std::string unknownText(const std::string& key) const;
+  std::optional<std::string> nearest(const std::string& key) const;
   const YamlValue& value() const { return value_; }
 
  private:

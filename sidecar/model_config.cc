@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/yaml.h"
+#include "base/yaml_scalar.h"
 #include "sidecar/upstream/upstream_config.h"
 
 namespace penstock::sidecar {
@@ -21,6 +22,9 @@ constexpr char kOneKind[] =
 constexpr char kNoKind[] =
     "expected a model: model/model.py beside this file, penstock: { library: … }, "
     "penstock: { upstream: … }, or docker_server";
+constexpr char kNoEngines[] =
+    "engines of TensorRT-LLM are not built here; expected a model that serves one: model/model.py "
+    "beside this file, penstock: { upstream: … }, or docker_server";
 
 void refuseMisplaced(YamlMap& map) {
   if (map.find("predict_concurrency")) {
@@ -70,29 +74,15 @@ NativeModel readNative(YamlMap& penstock, std::size_t predict_concurrency) {
   return native;
 }
 
-// Truss's own keys are read leniently: what is not understood has its default.
-std::vector<std::pair<std::string, std::string>> readEnvironment(YamlMap& top) {
-  std::vector<std::pair<std::string, std::string>> environment;
-  if (const auto variables = top.find("environment_variables"); variables && variables->isMap()) {
-    YamlMap map(*variables);
-    for (const std::string& name : map.unknownKeys()) {
-      if (auto text = map.find(name)->string()) {
-        environment.emplace_back(name, std::move(*text));
-      }
-    }
-  }
-  return environment;
-}
-
 PythonModel readPython(YamlMap& top, YamlMap* penstock) {
   PythonModel python{.config_json = top.value().json(),
                      .interpreter = "python3",
                      .environment = readEnvironment(top)};
-  if (const auto runtime = top.find("runtime")) {
+  if (const auto runtime = top.find("runtime"); runtime && runtime->isMap()) {
     YamlMap map(*runtime);
     map.ignoreNulls();
     std::uint64_t seconds = 60;
-    map.optional("streaming_read_timeout", seconds, {1, 86'400});
+    readWhole(map, "streaming_read_timeout", seconds, {1, 86'400});
     python.streaming_read_timeout = std::chrono::seconds(seconds);
   }
   if (penstock != nullptr) {
@@ -107,8 +97,12 @@ PythonModel readPython(YamlMap& top, YamlMap* penstock) {
 bool hasPythonModel(YamlMap& top, const std::filesystem::path& directory) {
   std::string folder = "model";
   std::string file = "model.py";
-  top.optional("model_module_dir", folder);
-  top.optional("model_class_filename", file);
+  for (const auto& [key, name] :
+       {std::pair("model_module_dir", &folder), std::pair("model_class_filename", &file)}) {
+    if (const auto value = top.find(key); value && value->isScalar()) {
+      *name = value->scalar().pythonText();
+    }
+  }
   std::error_code error;
   return std::filesystem::is_regular_file(directory / folder / file, error);
 }
@@ -155,6 +149,8 @@ void readKind(YamlMap& top, ModelConfig& config) {
       config.kind = readNative(*penstock, config.predict_concurrency);
     } else if (hasPythonModel(top, config.directory)) {
       config.kind = readPython(top, penstock);
+    } else if (top.find("trt_llm")) {
+      top.keyPlace("trt_llm")->error(kNoEngines);
     } else {
       (section.has_value() ? *section : top.value()).error(kNoKind);
     }
@@ -178,17 +174,22 @@ Result<ModelConfig> loadModelConfig(const std::string& directory) {
   if (!document) {
     return std::unexpected(document.error());
   }
-  ModelConfig config{
-      .directory = absolute.string(), .model_name = absolute.filename().string(), .kind = {}};
+  ModelConfig config{.directory = absolute.string(),
+                     .model_name = absolute.filename().string(),
+                     .kind = {},
+                     .remarks = {}};
   YamlMap top(document->root());
   top.ignoreNulls();
   top.optional("model_name", config.model_name);
-  if (const auto runtime = top.find("runtime")) {
+  if (const auto runtime = top.find("runtime"); runtime && runtime->isMap()) {
     YamlMap map(*runtime);
     map.ignoreNulls();
-    map.optional("predict_concurrency", config.predict_concurrency, {1, 1024});
+    std::uint64_t concurrency = 1;
+    readWhole(map, "predict_concurrency", concurrency, {1, 1024});
+    config.predict_concurrency = concurrency;
   }
   refuseMisplaced(top);
+  config.remarks = checkTrussKeys(top);
   readKind(top, config);
   if (auto ok = document->check(); !ok) {
     return std::unexpected(ok.error());

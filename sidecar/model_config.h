@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "net/address.h"
 #include "net/http/client_connection.h"
+#include "sidecar/truss_config.h"
 
 namespace penstock::sidecar {
 
@@ -86,11 +87,13 @@ struct ModelConfig {
   Duration gate_timeout = std::chrono::seconds(600);
   ByteSize max_request_body = 64_MiB;
   ByteSize max_buffered = ByteSize{std::uint64_t{1} << 30};  // bodies of all requests together
+
+  TrussRemarks remarks;  // for the log
 };
 
-// Reads config.yaml in directory. It is a Truss config: keys that are Truss's own business are left
-// alone, `runtime.predict_concurrency` (an error in the wrong place) and `docker_server` are read;
-// the section `penstock` is ours and strict. Without a `library` or an `upstream` in it, and
+// Reads config.yaml in directory. It is a Truss config (see truss_config.h), of which
+// `runtime.predict_concurrency` (an error in the wrong place) and `docker_server` are read; the
+// section `penstock` is ours and strict. Without a `library` or an `upstream` in it, and
 // without `docker_server`, the model is the class in model/model.py. Errors are "file:line:column:
 // what was expected", one a line.
 Result<ModelConfig> loadModelConfig(const std::string& directory);

@@ -72,6 +72,16 @@ Server::~Server() {
   executor_.reset();
 }
 
+void Server::logRemarks() {
+  const TrussRemarks& remarks = options_.model.remarks;
+  for (const std::string& warning : remarks.warnings) {
+    log_.warning("config.yaml", {{"warning", warning}});
+  }
+  if (!remarks.left_to_image.empty()) {
+    log_.info("config.yaml: keys that are left to the image", {{"keys", remarks.left_to_image}});
+  }
+}
+
 int Server::run() {
   log_.info("listening", {{"listener", "model"}, {"address", listener_.address().toString()}});
   if (options_.concurrency_limit < options_.model.predict_concurrency) {
@@ -80,6 +90,7 @@ int Server::run() {
         {{"concurrency_limit", static_cast<std::int64_t>(options_.concurrency_limit)},
          {"predict_concurrency", static_cast<std::int64_t>(options_.model.predict_concurrency)}});
   }
+  logRemarks();
   executor_->start();
   loop_.run();
   return exit_status_;

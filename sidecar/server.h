@@ -60,6 +60,7 @@ class Server final : private net::Listener::Handler,
   void onExecutorFailed(std::string_view why) override;
 
   std::unique_ptr<Executor> makeExecutor();
+  void logRemarks();
   void onTerminate();
   void onDrained();
   void onDrainTimeout();

@@ -14,6 +14,10 @@ constexpr Duration kDockerStartTimeout = 30min;
 constexpr std::uint32_t kMaxPort = 65535;
 constexpr std::uint32_t kMaxUserId = 0x7fff'ffff;
 
+constexpr char kNoBuild[] =
+    "the image's own start is not known here; expected a start_command, or "
+    "penstock: { upstream: … } for a server that is started by somebody else";
+
 bool isPath(std::string_view text) {
   return text.starts_with('/') &&
          std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
@@ -79,16 +83,20 @@ void readDockerServer(const YamlValue& docker_server, Environment environment,
   YamlMap map(docker_server);
   map.ignoreNulls();
   UpstreamModel::Process process;
-  map.required("start_command", process.start_command);
-  std::uint32_t port = 0;
-  map.required("server_port", port, {1, kMaxPort});
+  if (map.find("no_build") && !map.find("start_command")) {
+    map.keyPlace("no_build")->error(kNoBuild);
+  } else {
+    map.required("start_command", process.start_command);
+  }
+  std::uint64_t port = 0;
+  needWhole(map, "server_port", port, {1, kMaxPort});
   model.address = net::Address::loopback(static_cast<std::uint16_t>(port));
   readEndpoint(map, "predict_endpoint", true, model.predict_endpoint);
   readEndpoint(map, "readiness_endpoint", true, model.readiness_endpoint);
   readEndpoint(map, "liveness_endpoint", true, model.liveness_endpoint);
-  std::uint32_t user_id = 0;
-  if (map.optional("run_as_user_id", user_id, {0, kMaxUserId})) {
-    process.user_id = user_id;
+  std::uint64_t user_id = 0;
+  if (readWhole(map, "run_as_user_id", user_id, {0, kMaxUserId})) {
+    process.user_id = static_cast<std::uint32_t>(user_id);
   }
   process.environment = std::move(environment);
   model.start_timeout = kDockerStartTimeout;

@@ -1,17 +1,12 @@
 #pragma once
 
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "base/yaml.h"
 #include "sidecar/model_config.h"
+#include "sidecar/truss_config.h"
 
 namespace penstock::sidecar {
 
 // How a model server is configured. Mistakes are noted in the document.
-
-using Environment = std::vector<std::pair<std::string, std::string>>;
 
 // Truss's section. Keys of it that are Truss's own business are left alone. environment: what the
 // config has beside it.

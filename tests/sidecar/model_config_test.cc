@@ -140,6 +140,31 @@ TEST_F(ModelConfigTest, SaysWhereAndWhatForEachMistake) {
   }
 }
 
+TEST_F(ModelConfigTest, ReadsTrusssNumbersAsTrussDoes) {
+  for (const char* two : {"2", "0x2", "02", "'2'", "2.0"}) {
+    const auto config = load("runtime: { predict_concurrency: " + std::string(two) +
+                             " }\npenstock: { library: libm.so }\n");
+    ASSERT_TRUE(config.has_value()) << config.error().message;
+    EXPECT_EQ(config->predict_concurrency, 2u) << two;
+  }
+  directory_.write("model/model.py", "class Model: pass");
+  const auto config = load("runtime: { streaming_read_timeout: 1:30 }\n");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(std::get<PythonModel>(config->kind).streaming_read_timeout, std::chrono::seconds(90));
+}
+
+TEST_F(ModelConfigTest, SaysThatEnginesAreNotBuiltHere) {
+  EXPECT_THAT(errorOf("trt_llm: { build: { base_model: llama } }\n"),
+              testing::AllOf(HasSubstr("config.yaml:1:1: "), HasSubstr("not built here")));
+  EXPECT_TRUE(load("trt_llm: { build: { base_model: llama } }\npenstock: { library: m }\n"));
+}
+
+TEST_F(ModelConfigTest, SaysThatAnImagesOwnStartIsNotKnown) {
+  EXPECT_THAT(errorOf("docker_server: { no_build: true, server_port: 8000, predict_endpoint: /p,\n"
+                      "  readiness_endpoint: /r, liveness_endpoint: /l }\n"),
+              testing::AllOf(HasSubstr("start_command"), HasSubstr("upstream")));
+}
+
 TEST_F(ModelConfigTest, NeedsADirectoryWithAConfig) {
   EXPECT_FALSE(loadModelConfig(directory_.path()).has_value());
   EXPECT_FALSE(loadModelConfig(directory_.path() + "/nowhere").has_value());
@@ -160,7 +185,7 @@ penstock: { python: /opt/python, hang_timeout: 5s }
   EXPECT_EQ(python.hang_timeout, std::chrono::seconds(5));
   EXPECT_EQ(python.streaming_read_timeout, std::chrono::seconds(7));
   EXPECT_THAT(python.environment,
-              testing::ElementsAre(testing::Pair("A", "1"), testing::Pair("B", "yes")));
+              testing::ElementsAre(testing::Pair("A", "1"), testing::Pair("B", "true")));
   EXPECT_THAT(python.config_json, HasSubstr(R"("secrets":{"token":null})"));
 }
 

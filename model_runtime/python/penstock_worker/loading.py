@@ -16,6 +16,7 @@ from .errors import DefinitionError, describe
 from .lazy_data import LazyDataResolver
 from .model import LoadedModel
 from .secret_values import Secrets
+from .truss_config import with_defaults
 
 _RETRY_SECONDS = 1.0
 _log = logging.getLogger("penstock")
@@ -35,7 +36,7 @@ class Loader:
         retry: Callable[[str, BaseException], None],
     ):
         self._start = start
-        self._config: Dict[str, Any] = start["config"]
+        self._config: Dict[str, Any] = with_defaults(start["config"])
         self._directory = Path(start["directory"])
         self._await = await_coroutine
         self._retry = retry

@@ -24,7 +24,7 @@ class Model:
         config={"model_name": "m"},
     )
     config, environment, data_dir, exists = sidecar.call().json
-    assert config == {"model_name": "m"} and environment is None
+    assert config["model_name"] == "m" and environment is None
     assert data_dir == str(sidecar.directory / "data") and exists
 
 
