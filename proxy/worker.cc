@@ -134,10 +134,6 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
     shared_.releaseConnection();
     worker_.loop_.destroyLater(std::move(node.mapped()));
   }
-  DownstreamConnection* findDownstream(DownstreamConnection::Id id) override {
-    const auto it = connections_.find(id);
-    return it == connections_.end() ? nullptr : it->second.get();
-  }
   void onRejected(Reason reason) override { shared_.countRejected(outcomeOf(reason).name); }
   void onFlood(http::ServerConnection::Flood flood) override {
     shared_.countRejected(nameOf(flood));

@@ -43,7 +43,7 @@ DownstreamConnection::DownstreamConnection(Id id, net::EventLoop& loop,
 DownstreamConnection::~DownstreamConnection() = default;
 
 http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream) {
-  return &service_.add(stream, [this] { return linger(); });
+  return &service_.add(stream, [this] { return http_->reserveStream(); });
 }
 
 http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::Rejection why,
@@ -58,17 +58,6 @@ http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::R
 
 void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {
   owner_.onDownstreamClosed(*this);
-}
-
-// Called while the stream ends, so the connection is still there; what it returns may be called
-// later.
-std::move_only_function<void()> DownstreamConnection::linger() {
-  http_->addLingering(1);
-  return [&owner = owner_, id = id_] {
-    if (DownstreamConnection* connection = owner.findDownstream(id)) {
-      connection->http_->addLingering(-1);
-    }
-  };
 }
 
 }  // namespace penstock::sidecar

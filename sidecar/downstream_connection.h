@@ -22,8 +22,6 @@ class DownstreamConnection final : private http::ServerConnection::Owner {
     virtual ~Owner() = default;
     // Closed; the owner frees it with EventLoop::destroyLater.
     virtual void onDownstreamClosed(DownstreamConnection& connection) = 0;
-    // Null if it has been closed.
-    virtual DownstreamConnection* findDownstream(Id id) = 0;
   };
 
   DownstreamConnection(Id id, net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
@@ -41,7 +39,6 @@ class DownstreamConnection final : private http::ServerConnection::Owner {
   http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
                                    std::string& body) override;
   void onConnectionClosed(http::ServerConnection& connection) override;
-  std::move_only_function<void()> linger();
 
   const Id id_;
   Service& service_;

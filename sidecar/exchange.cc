@@ -47,8 +47,9 @@ http::ResetReason resetReason(Refusal why) {
 
 }  // namespace
 
-Exchange::Exchange(Service& service, std::uint64_t id, http::ServerStream& stream, Linger linger)
-    : service_(service), id_(id), stream_(&stream), linger_(std::move(linger)) {}
+Exchange::Exchange(Service& service, std::uint64_t id, http::ServerStream& stream,
+                   ReserveStream reserve_stream)
+    : service_(service), id_(id), stream_(&stream), reserve_stream_(std::move(reserve_stream)) {}
 
 Exchange::~Exchange() {
   service_.release(held_bytes_);
@@ -348,9 +349,6 @@ void Exchange::workEnded() {
   if (stream_ != nullptr) {
     return;
   }
-  if (stop_lingering_) {
-    stop_lingering_();
-  }
   service_.destroy(*this);
 }
 
@@ -368,7 +366,7 @@ void Exchange::onEnd(http::StreamEnd) {
   abort_.reset();
   service_.removeAttempt(attempt_id_, *this);
   if (running_) {
-    stop_lingering_ = linger_();
+    reservation_ = reserve_stream_();
     service_.executor().cancel(work_id_);
   } else {
     service_.destroy(*this);

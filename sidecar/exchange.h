@@ -11,6 +11,7 @@
 #include "base/load_report/load_report_header.h"
 #include "net/event_loop.h"
 #include "net/http/stream.h"
+#include "net/http/stream_reservation.h"
 #include "sidecar/executor.h"
 #include "sidecar/load_report_stream.h"
 #include "sidecar/reply.h"
@@ -28,9 +29,11 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
  public:
   // Counts this exchange's work as a stream of its connection, until the returned function is
   // called.
-  using Linger = std::move_only_function<std::move_only_function<void()>()>;
+  // Called while the stream ends.
+  using ReserveStream = std::move_only_function<http::StreamReservation()>;
 
-  Exchange(Service& service, std::uint64_t id, http::ServerStream& stream, Linger linger);
+  Exchange(Service& service, std::uint64_t id, http::ServerStream& stream,
+           ReserveStream reserve_stream);
   ~Exchange() override;
 
   std::uint64_t id() const { return id_; }
@@ -69,8 +72,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   Service& service_;
   const std::uint64_t id_;
   http::ServerStream* stream_;  // null once it has ended
-  Linger linger_;
-  std::move_only_function<void()> stop_lingering_;
+  ReserveStream reserve_stream_;
+  http::StreamReservation reservation_;  // while work outlives the stream
 
   std::optional<LoadReportStream> reports_;  // it is a subscription, and nothing else
   std::optional<LoadReportFormat> report_format_;

@@ -163,11 +163,6 @@ void Server::onDownstreamClosed(DownstreamConnection& connection) {
   }
 }
 
-DownstreamConnection* Server::findDownstream(DownstreamConnection::Id id) {
-  const auto at = connections_.find(id);
-  return at == connections_.end() ? nullptr : at->second.get();
-}
-
 void Server::onTerminate() {
   if (draining_ || loading_) {
     stop(draining_ ? 1 : 0, true);

@@ -54,7 +54,6 @@ class Server final : private net::Listener::Handler,
   void onAccept(net::UniqueFd fd, const net::Address& peer) override;
   void onExhausted() override;
   void onDownstreamClosed(DownstreamConnection& connection) override;
-  DownstreamConnection* findDownstream(DownstreamConnection::Id id) override;
 
   void onExecutorReady() override;
   void onExecutorFailed(std::string_view why) override;

@@ -27,9 +27,9 @@ void Service::drain(std::move_only_function<void()> on_idle) {
   }
 }
 
-Exchange& Service::add(http::ServerStream& stream, Exchange::Linger linger) {
+Exchange& Service::add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream) {
   const std::uint64_t id = ++last_id_;
-  auto exchange = std::make_unique<Exchange>(*this, id, stream, std::move(linger));
+  auto exchange = std::make_unique<Exchange>(*this, id, stream, std::move(reserve_stream));
   return *exchanges_.emplace(id, std::move(exchange)).first->second;
 }
 

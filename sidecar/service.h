@@ -41,7 +41,7 @@ class Service {
   void drain(std::move_only_function<void()> on_idle);
   std::size_t exchanges() const { return exchanges_.size(); }
 
-  Exchange& add(http::ServerStream& stream, Exchange::Linger linger);
+  Exchange& add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream);
 
   // For exchanges.
 

@@ -75,7 +75,7 @@ void Http1ServerConnection::close() {
 }
 
 std::size_t Http1ServerConnection::activeStreams() const {
-  return static_cast<std::size_t>(std::max(0, lingering_)) + (busy() ? 1 : 0);
+  return reserved_.count() + (busy() ? 1 : 0);
 }
 
 void Http1ServerConnection::onConnected() {

@@ -35,7 +35,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   void drain(Idle idle) override;
   void close() override;
   std::size_t activeStreams() const override;
-  void addLingering(int change) override { lingering_ += change; }
+  StreamReservation reserveStream() override { return reserved_.reserve(); }
   Protocol protocol() const override { return http10_ ? Protocol::kHttp10 : Protocol::kHttp11; }
   const net::Connection& connection() const override { return *connection_; }
 
@@ -101,7 +101,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   std::size_t unconsumed_ = 0;
   std::uint64_t discarded_ = 0;
   std::uint64_t requests_ = 0;
-  int lingering_ = 0;
+  ReservedStreams reserved_;
   std::optional<TimePoint> head_start_;
   std::optional<HalfClosed> half_closed_;
   TimePoint idle_since_;

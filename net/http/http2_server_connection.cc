@@ -56,12 +56,6 @@ void Http2ServerConnection::finish(StreamEnd end) {
   owner_.onConnectionClosed(*this);
 }
 
-void Http2ServerConnection::addLingering(int change) {
-  PENSTOCK_CHECK(change >= 0 || lingering_ >= static_cast<std::size_t>(-change),
-                 "what lingers is taken away once");
-  lingering_ += static_cast<std::size_t>(change);
-}
-
 void Http2ServerConnection::drain(Idle idle) {
   if (!session_.isOpen()) {
     return;

@@ -20,8 +20,8 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
 
   void drain(Idle idle) override;
   void close() override { session_.close(StreamEnd::kLocal); }
-  std::size_t activeStreams() const override { return session_.streams().size() + lingering_; }
-  void addLingering(int change) override;
+  std::size_t activeStreams() const override { return session_.streams().size() + reserved_.count(); }
+  StreamReservation reserveStream() override { return reserved_.reserve(); }
   Protocol protocol() const override { return Protocol::kHttp2; }
   const net::Connection& connection() const override { return session_.connection(); }
 
@@ -66,7 +66,7 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   Http2Session session_;
   Http2RequestBlock block_;
   Http2FieldBlock trailers_;
-  std::size_t lingering_ = 0;
+  ReservedStreams reserved_;
   std::uint64_t requests_ = 0;
   TimePoint connected_at_{};
   TimePoint head_since_{};  // when the header block of withoutHead() began

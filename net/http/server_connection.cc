@@ -61,11 +61,7 @@ class NegotiatedServerConnection final : public ServerConnection,
   std::size_t activeStreams() const override {
     return codec_ != nullptr ? codec_->activeStreams() : 0;
   }
-  void addLingering(int change) override {
-    if (codec_ != nullptr) {
-      codec_->addLingering(change);
-    }
-  }
+  StreamReservation reserveStream() override { return codec_->reserveStream(); }
   Protocol protocol() const override {
     return codec_ != nullptr ? codec_->protocol() : Protocol::kHttp11;
   }

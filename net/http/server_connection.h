@@ -8,6 +8,7 @@
 #include "net/connection.h"
 #include "net/http/limits.h"
 #include "net/http/stream.h"
+#include "net/http/stream_reservation.h"
 
 namespace penstock::http {
 
@@ -63,9 +64,8 @@ class ServerConnection {
   // Closes now; streams get onEnd(kLocal). No onConnectionClosed.
   virtual void close() = 0;
   virtual std::size_t activeStreams() const = 0;
-  // Work that outlives its stream (a reset request whose replica still runs) counts as a stream:
-  // adds or removes such.
-  virtual void addLingering(int change) = 0;
+  // Only while a stream is open or has just ended.
+  virtual StreamReservation reserveStream() = 0;
   virtual Protocol protocol() const = 0;
   virtual const net::Connection& connection() const = 0;
 };

@@ -93,13 +93,4 @@ void DownstreamConnection::onExchangeEnd(Exchange& exchange) {
   exchanges_.pop_back();
 }
 
-std::move_only_function<void()> DownstreamConnection::linger() {
-  http_->addLingering(1);
-  return [&owner = owner_, id = id_] {
-    if (DownstreamConnection* connection = owner.findDownstream(id)) {
-      connection->http_->addLingering(-1);
-    }
-  };
-}
-
 }  // namespace penstock::proxy

@@ -22,8 +22,6 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
     virtual ~Owner() = default;
     // Closed; the owner frees it with destroyLater.
     virtual void onDownstreamClosed(DownstreamConnection& connection) = 0;
-    // Null if it has been closed since.
-    virtual DownstreamConnection* findDownstream(Id id) = 0;
     // A request ended without reaching a cluster.
     virtual void onRejected(Reason reason) = 0;
     virtual void onFlood(http::ServerConnection::Flood flood) = 0;
@@ -55,7 +53,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
  private:
   LocalReply reject(http::Rejection why, std::string_view detail, bool is_grpc);
   void onExchangeEnd(Exchange& exchange) override;
-  std::move_only_function<void()> linger() override;
+  http::StreamReservation reserveStream() override { return http_->reserveStream(); }
   // A list of its own: ending one changes exchanges_, but frees it only when the turn is over.
   std::vector<Exchange*> all() const;
 

@@ -13,6 +13,7 @@
 #include "net/address_range.h"
 #include "net/event_loop.h"
 #include "net/http/stream.h"
+#include "net/http/stream_reservation.h"
 #include "proxy/config/config.h"
 #include "proxy/http/buffer_budget.h"
 #include "proxy/http/exchange_report.h"
@@ -52,8 +53,8 @@ class Exchange final : public http::RequestHandler {
     virtual ~Owner() = default;
     // The exchange is over; the owner frees it with destroyLater.
     virtual void onExchangeEnd(Exchange& exchange) = 0;
-    // The request's work outlives the exchange; the function returned is called when it has ended.
-    virtual std::move_only_function<void()> linger() = 0;
+    // For work of the request that outlives the exchange.
+    virtual http::StreamReservation reserveStream() = 0;
   };
 
   // The client outlives the exchange.
@@ -93,7 +94,7 @@ class Exchange final : public http::RequestHandler {
   void continueRequest();
   // Bytes of the request that lie further on, towards the replica: they hold back the client too.
   void setUpstreamBacklog(std::size_t bytes);
-  std::move_only_function<void()> linger() { return owner_.linger(); }
+  http::StreamReservation reserveStream() { return owner_.reserveStream(); }
 
   // --- for filters: the slot
   void setSlot(Slot slot) { slot_ = std::move(slot); }

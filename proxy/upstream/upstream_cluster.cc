@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "proxy/upstream/abandoned_request.h"
 #include "proxy/upstream/cancel_call.h"
 
 namespace penstock::proxy {
@@ -82,12 +83,12 @@ std::string UpstreamCluster::nextAttemptId() {
   return attempt_prefix_ + std::string(digits.begin(), written.ptr);
 }
 
-void UpstreamCluster::adopt(std::unique_ptr<UpstreamRequest> request) {
-  UpstreamRequest* const key = request.get();
+void UpstreamCluster::adopt(std::unique_ptr<AbandonedRequest> request) {
+  AbandonedRequest* const key = request.get();
   abandoned_.emplace(key, std::move(request));
 }
 
-std::unique_ptr<UpstreamRequest> UpstreamCluster::release(UpstreamRequest& request) {
+std::unique_ptr<AbandonedRequest> UpstreamCluster::release(AbandonedRequest& request) {
   auto node = abandoned_.extract(&request);
   PENSTOCK_CHECK(!node.empty(), "an abandoned request is released once");
   return std::move(node.mapped());

@@ -10,10 +10,10 @@
 #include "net/http/connection_pool.h"
 #include "net/tls.h"
 #include "proxy/cluster/cluster.h"
-#include "proxy/upstream/upstream_request.h"
 
 namespace penstock::proxy {
 
+class AbandonedRequest;
 class CancelCall;
 
 // One worker's view of one cluster: its inbox at the admission queue, its connection pools, and the
@@ -33,9 +33,8 @@ class UpstreamCluster {
   http::ConnectionPool& pool(const Replica& replica);
   std::string nextAttemptId();
 
-  // For UpstreamRequest::abandon().
-  void adopt(std::unique_ptr<UpstreamRequest> request);
-  std::unique_ptr<UpstreamRequest> release(UpstreamRequest& request);
+  void adopt(std::unique_ptr<AbandonedRequest> request);
+  std::unique_ptr<AbandonedRequest> release(AbandonedRequest& request);
   std::size_t abandoned() const { return abandoned_.size(); }
   // Asks a sidecar to end a request early. Best effort.
   void cancel(const Replica& replica, const std::string& attempt_id);
@@ -52,7 +51,7 @@ class UpstreamCluster {
   http::PoolSettings settings_;
   net::Timer sweep_;
   std::unordered_map<ReplicaId, std::unique_ptr<http::ConnectionPool>> pools_;
-  std::unordered_map<UpstreamRequest*, std::unique_ptr<UpstreamRequest>> abandoned_;
+  std::unordered_map<AbandonedRequest*, std::unique_ptr<AbandonedRequest>> abandoned_;
   std::unordered_map<CancelCall*, std::unique_ptr<CancelCall>> cancels_;
   const std::string attempt_prefix_;
   std::uint64_t attempts_ = 0;

@@ -118,32 +118,11 @@ bool UpstreamRequest::mayBeRunning() const {
   return kind_ != Kind::kPlain && slot_.replica().isSidecar();
 }
 
-void UpstreamRequest::abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
-                              std::move_only_function<void()> ended) {
-  UpstreamRequest& r = *request;
-  r.owner_ = nullptr;
-  if (!r.mayBeRunning()) {
-    request.reset();
-    ended();
-    return;
+void UpstreamRequest::askToCancel() {
+  stream_->doubt();
+  if (slot_.replica().isSidecar() && !attempt_id_.empty()) {
+    cluster_.cancel(slot_.replica(), attempt_id_);
   }
-  r.stream_->doubt();
-  r.ended_ = std::move(ended);
-  r.give_up_.emplace(r.cluster_.loop(), [&r] { r.finishAbandoned(); });
-  r.give_up_->arm(give_up.when());
-  if (r.slot_.replica().isSidecar() && !r.attempt_id_.empty()) {
-    r.cluster_.cancel(r.slot_.replica(), r.attempt_id_);
-  }
-  r.cluster_.adopt(std::move(request));
-}
-
-void UpstreamRequest::finishAbandoned() {
-  give_up_->disarm();
-  std::unique_ptr<UpstreamRequest> self = cluster_.release(*this);
-  slot_ = takeSlot();
-  slot_.release();
-  ended_();
-  cluster_.loop().destroyLater(std::move(self));
 }
 
 void UpstreamRequest::onConnection(http::ClientConnection& connection) {
@@ -164,9 +143,7 @@ void UpstreamRequest::onNoStream() {
 }
 
 void UpstreamRequest::onInformational(http::ResponseHead head) {
-  if (owner_ != nullptr) {
-    owner_->onUpstreamInformational(std::move(head));
-  }
+  owner_->onUpstreamInformational(std::move(head));
 }
 
 void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
@@ -187,11 +164,7 @@ void UpstreamRequest::onResponseHead(http::ResponseHead head, bool end_stream) {
     cluster_.cluster().replicaAnswered(replica);
   }
   (head.status < 500 ? replica.succeeded : replica.failed).fetch_add(1, std::memory_order_relaxed);
-  if (owner_ != nullptr) {
-    owner_->onUpstreamHead(std::move(head), end_stream);
-  } else if (end_stream) {
-    onAnswered();
-  }
+  owner_->onUpstreamHead(std::move(head), end_stream);
 }
 
 // Its load report is not read: it may be older than the decision to refuse.
@@ -202,43 +175,19 @@ void UpstreamRequest::onRefusalHead(const http::ResponseHead& head) {
   }
   cluster.replicaAnswered(slot_.replica());
   cluster.replicaRefused(slot_);
-  if (owner_ == nullptr) {
-    finishAbandoned();
-  } else {
-    owner_->onUpstreamFailed(Failure::kRefused);
-  }
+  owner_->onUpstreamFailed(Failure::kRefused);
 }
 
 void UpstreamRequest::onData(std::span<const std::uint8_t> data, bool end_stream) {
-  if (owner_ != nullptr) {
-    owner_->onUpstreamData(data, end_stream);
-  } else {
-    consume(data.size());
-    if (end_stream) {
-      onAnswered();
-    }
-  }
+  owner_->onUpstreamData(data, end_stream);
 }
 
 void UpstreamRequest::onTrailers(http::Headers trailers) {
-  if (owner_ != nullptr) {
-    owner_->onUpstreamTrailers(std::move(trailers));
-  } else {
-    onAnswered();
-  }
-}
-
-// Nobody is left to end the other direction.
-void UpstreamRequest::onAnswered() {
-  if (!request_sent_) {
-    finishAbandoned();
-  }
+  owner_->onUpstreamTrailers(std::move(trailers));
 }
 
 void UpstreamRequest::onSendReady() {
-  if (owner_ != nullptr) {
-    owner_->onUpstreamSendReady();
-  }
+  owner_->onUpstreamSendReady();
 }
 
 void UpstreamRequest::onEnd(http::StreamEnd end) {
@@ -246,10 +195,6 @@ void UpstreamRequest::onEnd(http::StreamEnd end) {
   const Failure failure = failureOf(end, response_begun_);
   if (failure == Failure::kRefused) {
     cluster_.cluster().replicaRefused(slot_);
-  }
-  if (owner_ == nullptr) {
-    finishAbandoned();
-    return;
   }
   if (end == http::StreamEnd::kComplete) {
     slot_.release();

@@ -1,14 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
-#include "base/deadline.h"
-#include "net/event_loop.h"
 #include "net/http/connection_pool.h"
 #include "net/http/stream.h"
 #include "proxy/cluster/admission_queue.h"
@@ -18,8 +13,8 @@ namespace penstock::proxy {
 class UpstreamCluster;
 
 // One attempt to run a request on the replica that its slot names. It holds the slot until the
-// replica has really ended the work: also when nobody waits for the answer any more (abandon()).
-// Loop thread only.
+// replica has really ended the work; when nobody waits for the answer any more, AbandonedRequest
+// becomes its owner. Loop thread only.
 class UpstreamRequest final : public http::ResponseHandler, public http::StreamWaiter {
  public:
   // How an attempt failed. Not executed: the replica provably did not run it.
@@ -79,11 +74,14 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   // Gives up the stream, if any, and the slot with it.
   Slot takeSlot();
 
-  // Nobody waits for the answer any more. What the replica cannot have begun is dropped at once;
-  // else the replica is told as the cluster's configuration says, the slot stays taken until the
-  // replica has ended the work (at most until give_up), and then ended is called.
-  static void abandon(std::unique_ptr<UpstreamRequest> request, Deadline give_up,
-                      std::move_only_function<void()> ended);
+  // For AbandonedRequest.
+
+  void setOwner(Owner& owner) { owner_ = &owner; }
+  // Whether the replica may be at work on it and is waited for.
+  bool mayBeRunning() const;
+  // Nobody waits for the answer: a sidecar is asked to end the work early.
+  void askToCancel();
+  bool sentWhole() const { return request_sent_; }
 
   void onConnection(http::ClientConnection& connection) override;
   void onConnectFailed(net::CloseReason reason, std::string_view why) override;
@@ -96,16 +94,11 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   void onEnd(http::StreamEnd end) override;
 
  private:
-  // Whether the replica may be at work on it and is waited for.
-  bool mayBeRunning() const;
-  void finishAbandoned();
-  // The replica has ended its answer to an abandoned request.
-  void onAnswered();
   void onRefusalHead(const http::ResponseHead& head);
 
   UpstreamCluster& cluster_;
   Slot slot_;
-  Owner* owner_;  // null once abandoned
+  Owner* owner_;
   std::string attempt_id_;
   bool wants_load_report_ = false;
   http::ClientStream* stream_ = nullptr;
@@ -115,8 +108,6 @@ class UpstreamRequest final : public http::ResponseHandler, public http::StreamW
   Kind kind_ = Kind::kPlain;
   bool takes_websockets_ = false;
   http::Protocol protocol_ = http::Protocol::kHttp11;
-  std::optional<net::Timer> give_up_;
-  std::move_only_function<void()> ended_;
 };
 
 }  // namespace penstock::proxy

@@ -106,7 +106,7 @@ def test_a_replica_that_is_no_sidecar_is_waited_for_alike(replica):
         waiter = client.request(headers=[("x-test-id", "waiter")])
         proxy.wait_queue(waiting=1, in_flight=1)
         assert not left.peer_gone
-        left.respond()
+        left.respond(body=bytes(1 << 20))  # more than its window: what nobody wants is taken still
         fake.by_id("waiter").respond()
         assert waiter.response().status == 200
     assert fake.max_in_flight == 1

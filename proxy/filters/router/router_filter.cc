@@ -8,6 +8,7 @@
 #include "net/http/grpc.h"
 #include "proxy/http/client_fields.h"
 #include "proxy/http/request_deadline.h"
+#include "proxy/upstream/abandoned_request.h"
 
 namespace penstock::proxy {
 namespace {
@@ -45,25 +46,27 @@ RetryCause causeOf(Failure failure) {
 FilterStatus RouterFilter::onRequestHead(http::RequestHead& head) {
   ExchangeReport& report = exchange_.report();
   Slot slot = exchange_.takeSlot();
-  dispatched_ = exchange_.loop().now();
+  attempt_.dispatched = exchange_.loop().now();
   ++report.attempts;
   report.replica = slot.replica().name;
-  upstream_ = std::make_unique<UpstreamRequest>(exchange_.cluster(), std::move(slot), *this);
+  attempt_.upstream =
+      std::make_unique<UpstreamRequest>(exchange_.cluster(), std::move(slot), *this);
   head.headers.remove("x-penstock-attempt-id");
-  if (!upstream_->attemptId().empty()) {
-    head.headers.add("x-penstock-attempt-id", upstream_->attemptId());
+  if (!attempt_.upstream->attemptId().empty()) {
+    head.headers.add("x-penstock-attempt-id", attempt_.upstream->attemptId());
   }
   askForLoadReport(head.headers);
   if (exchange_.isWebSocket()) {
     // They end when it is accepted, but a replica would take them for the whole.
     removeTimeouts(head.headers);
   } else {
-    setRemainingTime(head.headers, exchange_.deadline().remaining(dispatched_));
+    setRemainingTime(head.headers, exchange_.deadline().remaining(attempt_.dispatched));
   }
   if (exchange_.route().first_byte_timeout) {
-    exchange_.setTimer(*this, Deadline::after(dispatched_, *exchange_.route().first_byte_timeout));
+    exchange_.setTimer(*this,
+                       Deadline::after(attempt_.dispatched, *exchange_.route().first_byte_timeout));
   }
-  upstream_->start();
+  attempt_.upstream->start();
   return FilterStatus::kStop;
 }
 
@@ -72,28 +75,28 @@ void RouterFilter::askForLoadReport(http::Headers& headers) {
   if (std::exchange(asked_for_report_, false)) {
     headers.remove(kLoadReportFormatHeader);
   }
-  if (upstream_->wantsLoadReport() && !headers.has(kLoadReportFormatHeader)) {
+  if (attempt_.upstream->wantsLoadReport() && !headers.has(kLoadReportFormatHeader)) {
     headers.add(kLoadReportFormatHeader, "TEXT");
     asked_for_report_ = true;
   }
 }
 
 void RouterFilter::onUpstreamReady() {
-  ready_ = true;
-  if (exchange_.isWebSocket() && !upstream_->takesWebSockets()) {
-    upstream_->takeSlot().release();
+  attempt_.sent = Attempt::Sent::kHead;
+  if (exchange_.isWebSocket() && !attempt_.upstream->takesWebSockets()) {
+    attempt_.upstream->takeSlot().release();
     discardUpstream();
     exchange_.reply(Reason::kReplicaProtocolError,
                     "the replica takes no WebSockets over HTTP/2 (RFC 8441); its cluster may say "
                     "protocol: http1");
     return;
   }
-  upstream_->setHighWatermark(exchange_.route().request_buffer.count);
+  attempt_.upstream->setHighWatermark(exchange_.route().request_buffer.count);
   const bool complete = exchange_.requestComplete() && exchange_.requestBody().empty() &&
                         exchange_.requestTrailers().empty();
-  request_sent_ = complete;
+  attempt_.sent = complete ? Attempt::Sent::kAll : Attempt::Sent::kHead;
   declareLength();
-  upstream_->sendHead(exchange_.requestHead(), complete);
+  attempt_.upstream->sendHead(exchange_.requestHead(), complete);
   touch();
   if (awaitsUpload()) {
     exchange_.setTimer(*this, due());
@@ -105,14 +108,14 @@ void RouterFilter::onUpstreamReady() {
 void RouterFilter::declareLength() {
   http::RequestHead& head = exchange_.requestHead();
   const std::size_t size = exchange_.requestBody().size();
-  if (upstream_->protocol() == http::Protocol::kHttp11 && !exchange_.isWebSocket() &&
+  if (attempt_.upstream->protocol() == http::Protocol::kHttp11 && !exchange_.isWebSocket() &&
       exchange_.requestComplete() && exchange_.requestTrailers().empty() && size > 0) {
     head.content_length = size;
   }
 }
 
 void RouterFilter::onRequestBody() {
-  if (ready_ && (!exchange_.isWebSocket() || exchange_.isTunnel())) {
+  if (mayHaveBegun() && (!exchange_.isWebSocket() || exchange_.isTunnel())) {
     forwardBody();
   }
 }
@@ -120,16 +123,15 @@ void RouterFilter::onRequestBody() {
 void RouterFilter::forwardBody() {
   net::Buffer& body = exchange_.requestBody();
   const bool complete = exchange_.requestComplete();
-  if (request_sent_ || upstream_ == nullptr || (body.empty() && !complete)) {
+  if (sentAll() || attempt_.upstream == nullptr || (body.empty() && !complete)) {
     return;
   }
-  keepCopy(body, complete);
-  body_touched_ = true;
+  replay_.keep(body, complete, exchange_.route().request_buffer.count, exchange_.responseStarted());
   const http::Headers& trailers = exchange_.requestTrailers();
-  request_sent_ = complete;
-  upstream_->sendData(body, complete && trailers.empty());
+  attempt_.sent = complete ? Attempt::Sent::kAll : Attempt::Sent::kHead;
+  attempt_.upstream->sendData(body, complete && trailers.empty());
   if (complete && !trailers.empty()) {
-    upstream_->sendTrailers(trailers);
+    attempt_.upstream->sendTrailers(trailers);
   }
   touch();
   if (exchange_.isTunnel() && complete) {
@@ -138,24 +140,10 @@ void RouterFilter::forwardBody() {
   accountBacklog();
 }
 
-// A copy is kept of a whole body, and of the beginning of one that goes out as it comes as long as
-// that fits the request's buffer.
-void RouterFilter::keepCopy(const net::Buffer& piece, bool complete) {
-  if (!body_touched_) {
-    replay_kept_ = !exchange_.responseStarted();
-  }
-  if (replay_kept_ &&
-      (complete || replay_.size() + piece.size() <= exchange_.route().request_buffer.count)) {
-    piece.copyTo(replay_);
-  } else {
-    replay_.clear();
-    replay_kept_ = false;
-  }
-}
-
 // The copy shares the memory of what has not gone out yet.
 void RouterFilter::accountBacklog() {
-  exchange_.setUpstreamBacklog(replay_kept_ ? replay_.size() : upstream_->unsentBytes());
+  exchange_.setUpstreamBacklog(replay_.keepsCopy() ? replay_.size()
+                                                   : attempt_.upstream->unsentBytes());
 }
 
 void RouterFilter::onUpstreamSendReady() {
@@ -170,16 +158,15 @@ void RouterFilter::onUpstreamInformational(http::ResponseHead head) {
 }
 
 void RouterFilter::onUpstreamHead(http::ResponseHead head, bool end_stream) {
-  replay_.clear();
-  replay_kept_ = false;
-  exchange_.report().replica_time = exchange_.loop().now() - dispatched_;
+  replay_.drop();
+  exchange_.report().replica_time = exchange_.loop().now() - attempt_.dispatched;
   head.headers.remove("x-penstock-sidecar");
   if (asked_for_report_) {
     head.headers.remove(kLoadReportHeader);
   }
   touch();
   if (!end_stream) {
-    exchange_.setTimer(*this, Deadline::after(last_activity_, idleLimit()));
+    exchange_.setTimer(*this, Deadline::after(attempt_.last_activity, idleLimit()));
   }
   accountBacklog();
   if (translateRefusal(head)) {
@@ -225,17 +212,17 @@ void RouterFilter::onUpstreamTrailers(http::Headers trailers) {
 }
 
 void RouterFilter::endEarly() {
-  if (!request_sent_ && upstream_ != nullptr) {
-    upstream_->takeSlot().release();
+  if (!sentAll() && attempt_.upstream != nullptr) {
+    attempt_.upstream->takeSlot().release();
     discardUpstream();
   }
 }
 
 // What the client has not taken yet fits its buffer: the replica may send more.
 void RouterFilter::onResponseSendReady() {
-  if (upstream_ != nullptr && unconsumed_ > 0 &&
+  if (attempt_.upstream != nullptr && unconsumed_ > 0 &&
       exchange_.unsentResponseBytes() <= exchange_.route().response_buffer.count) {
-    upstream_->consume(std::exchange(unconsumed_, 0));
+    attempt_.upstream->consume(std::exchange(unconsumed_, 0));
   }
 }
 
@@ -283,19 +270,13 @@ bool RouterFilter::mayTryAgain(RetryCause cause) const {
 }
 
 bool RouterFilter::retry(RetryCause cause) {
-  Slot slot = upstream_->takeSlot();
+  Slot slot = attempt_.upstream->takeSlot();
   discardUpstream();
-  if (!mayTryAgain(cause) || !bodyIsWhole()) {
+  if (!mayTryAgain(cause) || !replay_.isWhole()) {
     return false;
   }
-  if (replay_kept_) {
-    exchange_.requestBody() = std::move(replay_);
-    replay_ = {};
-  }
-  ready_ = false;
-  request_sent_ = false;
-  body_touched_ = false;
-  replay_kept_ = false;
+  replay_.restore(exchange_.requestBody());
+  attempt_ = {};
   exchange_.setUpstreamBacklog(0);
   if (!exchange_.putBack(slot, cause)) {
     return false;
@@ -305,18 +286,19 @@ bool RouterFilter::retry(RetryCause cause) {
 }
 
 bool RouterFilter::awaitsUpload() const {
-  return ready_ && !exchange_.requestComplete() &&
+  return mayHaveBegun() && !exchange_.requestComplete() &&
          (!exchange_.isWebSocket() || exchange_.isTunnel());
 }
 
 Deadline RouterFilter::due() const {
-  const Deadline idle = Deadline::after(last_activity_, idleLimit());
+  const Deadline idle = Deadline::after(attempt_.last_activity, idleLimit());
   if (exchange_.responseStarted()) {
     return idle;
   }
   const auto& first_byte = exchange_.route().first_byte_timeout;
-  return std::min(awaitsUpload() ? idle : Deadline::never(),
-                  first_byte ? Deadline::after(dispatched_, *first_byte) : Deadline::never());
+  return std::min(
+      awaitsUpload() ? idle : Deadline::never(),
+      first_byte ? Deadline::after(attempt_.dispatched, *first_byte) : Deadline::never());
 }
 
 void RouterFilter::onTimer() {
@@ -324,46 +306,48 @@ void RouterFilter::onTimer() {
     exchange_.setTimer(*this, next);
     return;
   }
-  if (!ready_) {
+  if (!mayHaveBegun()) {
     onUpstreamFailed(Failure::kRefused);  // it has no stream to be sent on
     return;
   }
   // A replica that does not take what has come is not the client's fault.
-  const bool client_is_slow = awaitsUpload() && !exchange_.responseStarted() &&
-                              last_activity_ + idleLimit() <= exchange_.loop().clock().now() &&
-                              upstream_->unsentBytes() == 0;
+  const bool client_is_slow =
+      awaitsUpload() && !exchange_.responseStarted() &&
+      attempt_.last_activity + idleLimit() <= exchange_.loop().clock().now() &&
+      attempt_.upstream->unsentBytes() == 0;
   exchange_.reply(client_is_slow ? Reason::kRequestTimeout : Reason::kReplicaTimeout);
 }
 
 void RouterFilter::onRequestDropped() {
-  replay_.clear();
-  if (upstream_ != nullptr) {
+  replay_.drop();
+  if (attempt_.upstream != nullptr) {
     // What held the replica back is dropped with the rest: its answer comes to an end.
-    upstream_->consume(std::exchange(unconsumed_, 0));
+    attempt_.upstream->consume(std::exchange(unconsumed_, 0));
     const Duration grace = exchange_.cluster().config().cancel_grace;
     const Deadline give_up =
         exchange_.isWebSocket()
             ? Deadline::after(exchange_.loop().now(), grace)
             : Deadline::after(exchange_.report().started, exchange_.route().timeout + grace);
-    UpstreamRequest::abandon(std::move(upstream_), give_up, exchange_.linger());
+    AbandonedRequest::abandon(exchange_.cluster(), std::move(attempt_.upstream), give_up,
+                              exchange_.reserveStream());
   }
 }
 
 void RouterFilter::discardUpstream() {
   // Often in the middle of one of its callbacks.
-  exchange_.loop().destroyLater(std::move(upstream_));
+  exchange_.loop().destroyLater(std::move(attempt_.upstream));
 }
 
 Duration RouterFilter::idleLimit() const {
   const Duration limit = exchange_.route().stream_idle_timeout;
   // A WebSocket's client that has ended its direction may have gone altogether.
-  return exchange_.isTunnel() && request_sent_
+  return exchange_.isTunnel() && sentAll()
              ? std::min(limit, exchange_.cluster().config().cancel_grace)
              : limit;
 }
 
 void RouterFilter::touch() {
-  last_activity_ = exchange_.loop().now();
+  attempt_.last_activity = exchange_.loop().now();
 }
 
 }  // namespace penstock::proxy

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "proxy/filters/router/request_replay.h"
 #include "proxy/http/exchange.h"
 #include "proxy/upstream/upstream_request.h"
 
@@ -18,7 +19,7 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
 
   FilterStatus onRequestHead(http::RequestHead& head) override;
   void onRequestBody() override;
-  bool mayHaveBegun() const override { return ready_; }
+  bool mayHaveBegun() const override { return attempt_.sent != Attempt::Sent::kNothing; }
   void onTimer() override;
   void onResponseSendReady() override;
   void onRequestDropped() override;
@@ -39,14 +40,12 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   void forwardBody();
   void declareLength();
   bool isSafe() const;
-  // Of a piece of the body that is about to go out.
-  void keepCopy(const net::Buffer& piece, bool complete);
   void accountBacklog();
+  bool sentAll() const { return attempt_.sent == Attempt::Sent::kAll; }
   // The replica has the request but for what its client has yet to send.
   bool awaitsUpload() const;
   // When something of this attempt has to have come.
   Deadline due() const;
-  bool bodyIsWhole() const { return !body_touched_ || replay_kept_; }
   // Whether the request may have another attempt after one that ended for this cause. A refusal
   // uses up none: it is bounded by the deadline and the queue's timeout alone.
   bool mayTryAgain(RetryCause cause) const;
@@ -59,20 +58,25 @@ class RouterFilter final : public Filter, public UpstreamRequest::Owner {
   // Without a byte for so long, the response is cut off.
   Duration idleLimit() const;
 
+  // What a retry replaces.
+  struct Attempt {
+    // What the replica has of the request: nothing, since there is no stream yet; at least the
+    // head; all of it.
+    enum class Sent { kNothing, kHead, kAll };
+    std::unique_ptr<UpstreamRequest> upstream;  // null when it has ended
+    Sent sent = Sent::kNothing;
+    TimePoint dispatched{};
+    TimePoint last_activity{};
+  };
+
   Exchange& exchange_;
-  std::unique_ptr<UpstreamRequest> upstream_;
+  Attempt attempt_;
   // Attempts by how they ended; each kind has a bound of its own, or none.
   std::uint32_t connect_failures_ = 0;
   std::uint32_t failures_ = 0;
-  bool asked_for_report_ = false;  // in this attempt, and the client had not
-  bool ready_ = false;             // the upstream stream is open
-  bool request_sent_ = false;      // to its end
-  bool body_touched_ = false;      // some of the body is no longer in the exchange
-  bool replay_kept_ = false;       // but a copy of all of it is here
-  net::Buffer replay_;
+  bool asked_for_report_ = false;  // the head says so, and the client's did not
+  RequestReplay replay_;
   std::size_t unconsumed_ = 0;  // of the response
-  TimePoint dispatched_{};
-  TimePoint last_activity_{};
 };
 
 }  // namespace penstock::proxy
