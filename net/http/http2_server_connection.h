@@ -20,7 +20,9 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
 
   void drain(Idle idle) override;
   void close() override { session_.close(StreamEnd::kLocal); }
-  std::size_t activeStreams() const override { return session_.streams().size() + reserved_.count(); }
+  std::size_t activeStreams() const override {
+    return session_.streams().size() + reserved_.count();
+  }
   StreamReservation reserveStream() override { return reserved_.reserve(); }
   Protocol protocol() const override { return Protocol::kHttp2; }
   const net::Connection& connection() const override { return session_.connection(); }
