@@ -65,7 +65,7 @@ PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
     return Refusal::kDeadlinePassed;
   }
   std::lock_guard lock(mutex_);
-  PENSTOCK_CHECK(!waiter.waiting_, "a request waits once");
+  PENSTOCK_CHECK(waiter.queue_place_ == Place::kAbsent, "a request waits once");
   if (!free_lanes_.empty()) {
     const std::size_t lane = free_lanes_.back();
     free_lanes_.pop_back();
@@ -74,7 +74,7 @@ PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
   if (announced_.size() + waiters_.size() + bound_ >= max_waiting_) {
     return Refusal::kFull;
   }
-  waiter.waiting_ = true;
+  waiter.queue_place_ = Place::kWaiting;
   waiter.ready_at_ = now;
   waiter.deadline_ = deadline;
   waiters_.pushBack(waiter);
@@ -83,7 +83,7 @@ PredictGate::Admission PredictGate::enter(Waiter& waiter, Deadline deadline) {
 
 bool PredictGate::leave(Waiter& waiter) {
   std::lock_guard lock(mutex_);
-  if (!waiter.waiting_ || waiter.bound_) {
+  if (waiter.queue_place_ == Place::kAbsent || waiter.queue_place_ == Place::kBound) {
     return false;
   }
   remove(waiter);
@@ -91,9 +91,8 @@ bool PredictGate::leave(Waiter& waiter) {
 }
 
 void PredictGate::remove(Waiter& waiter) {
-  (waiter.announced_ ? announced_ : waiters_).remove(waiter);
-  waiter.waiting_ = false;
-  waiter.announced_ = false;
+  const Place place = std::exchange(waiter.queue_place_, Place::kAbsent);
+  (place == Place::kAnnounced ? announced_ : waiters_).remove(waiter);
 }
 
 PredictGate::Waiter* PredictGate::announceNext(void (*mark)(Waiter&)) {
@@ -102,7 +101,7 @@ PredictGate::Waiter* PredictGate::announceNext(void (*mark)(Waiter&)) {
     return nullptr;
   }
   Waiter* next = waiters_.popFront();
-  next->announced_ = true;
+  next->queue_place_ = Place::kAnnounced;
   announced_.pushBack(*next);
   if (mark != nullptr) {
     mark(*next);
@@ -123,7 +122,7 @@ PredictGate::Waiter* PredictGate::bindNext(std::size_t lane_index, std::uint64_t
     expire(now, expired);
     next = waiters_.popFront();
     if (next != nullptr) {
-      next->bound_ = true;
+      next->queue_place_ = Place::kBound;
       lane.bound = next;
       ++bound_;
     }
@@ -176,8 +175,7 @@ std::optional<PredictGate::Grant> PredictGate::takeBack(std::size_t lane_index, 
       lane.idle_since = ended;
     }
     if (Waiter* bound = std::exchange(lane.bound, nullptr)) {
-      bound->bound_ = false;
-      bound->waiting_ = false;
+      bound->queue_place_ = Place::kAbsent;
       --bound_;
       grant.emplace(Grant{bound, grantLane(lane_index, bound->ready_at_)});
     } else {

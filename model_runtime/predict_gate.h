@@ -42,6 +42,11 @@ class PredictGate {
  public:
   // A place in the gate's queue; what waits derives from it. Outlives its waiting: it is granted,
   // expired or has left before it is destroyed.
+  //   absent → waiting       enter()
+  //   waiting → announced    announceNext()
+  //   waiting → bound        bindNext()
+  //   all → absent           it is granted its lane
+  //   waiting, announced → absent   leave(); waiting also by expiring
   class Waiter : private ListLink {
    protected:
     ~Waiter() = default;
@@ -49,9 +54,8 @@ class PredictGate {
    private:
     friend class PredictGate;
     friend class IntrusiveList<Waiter>;
-    bool waiting_ = false;    // guarded by the gate's lock, like the rest
-    bool announced_ = false;  // and still waiting
-    bool bound_ = false;      // and still waiting
+    enum class Place : std::uint8_t { kAbsent, kWaiting, kAnnounced, kBound };
+    Place queue_place_ = Place::kAbsent;  // guarded by the gate's lock, like the rest
     TimePoint ready_at_{};
     Deadline deadline_ = Deadline::never();
   };
@@ -158,6 +162,7 @@ class PredictGate {
     std::uint64_t permit_number = 0;
     Waiter* bound = nullptr;
   };
+  using Place = Waiter::Place;
   using Expired = IntrusiveList<Waiter>;
 
   Duration begin(std::size_t lane, TimePoint at);
