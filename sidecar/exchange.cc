@@ -66,11 +66,7 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
       }
       return;
     case Route::kReady:
-      if (const auto refusal = service_.executor().unready()) {
-        refuse(*refusal);
-      } else {
-        send(makeReply(200, "application/json", R"({"ready":true})"));
-      }
+      askReadiness();
       return;
     case Route::kMetrics:
       send(makeReply(200, "text/plain; version=0.0.4; charset=utf-8", service_.metrics().render()));
@@ -88,6 +84,28 @@ void Exchange::onRequestHead(http::RequestHead head, bool end_stream) {
     case Route::kModel:
       begin(std::move(head), end_stream);
       return;
+  }
+}
+
+void Exchange::askReadiness() {
+  if (service_.executor().unready().has_value() || !service_.executor().asksHealth()) {
+    answerReadiness(true);
+    return;
+  }
+  service_.executor().askHealth([&service = service_, id = id_](bool healthy) {
+    if (Exchange* const exchange = service.find(id)) {
+      exchange->answerReadiness(healthy);
+    }
+  });
+}
+
+void Exchange::answerReadiness(bool healthy) {
+  if (const auto refusal = service_.executor().unready()) {
+    refuse(*refusal);
+  } else if (healthy) {
+    send(makeReply(200, "application/json", R"({"ready":true})"));
+  } else {
+    refuse(Refusal::kNotReady, "The model's is_healthy() does not say that it is well.");
   }
 }
 

@@ -60,6 +60,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   void begin(http::RequestHead head, bool end_stream);
   bool readLimits(const http::RequestHead& head);
   void cancelOther(const http::RequestHead& head);
+  void askReadiness();
+  void answerReadiness(bool healthy);
   void run();
   void workEnded();
   void onStalled();

@@ -81,6 +81,10 @@ class Executor {
   virtual void drain() = 0;
   // Why nothing would be taken now, if so.
   virtual std::optional<Refusal> unready() const = 0;
+  // Whether the model itself is to be asked when unready() knows no reason. If so: answer is called
+  // once, later than from here and in bounded time, or never if this is destroyed before.
+  virtual bool asksHealth() const { return false; }
+  virtual void askHealth(std::move_only_function<void(bool healthy)>) {}
   // False: only a new start of this process can help.
   virtual bool live() const { return true; }
 

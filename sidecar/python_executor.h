@@ -23,6 +23,10 @@ class PythonExecutor final : public Executor, private runtime::PythonRuntime::Ow
   void start() override;
   void drain() override { runtime_.drain(); }
   std::optional<Refusal> unready() const override;
+  bool asksHealth() const override { return runtime_.asksHealth(); }
+  void askHealth(std::move_only_function<void(bool healthy)> answer) override {
+    runtime_.checkHealth(std::move(answer));
+  }
   std::expected<Intake, Reply> intake(const http::RequestHead& head) override;
   std::expected<Id, Reply> submit(Work work, Listener& listener) override;
   void cancel(Id id) override;

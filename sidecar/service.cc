@@ -33,6 +33,11 @@ Exchange& Service::add(http::ServerStream& stream, Exchange::ReserveStream reser
   return *exchanges_.emplace(id, std::move(exchange)).first->second;
 }
 
+Exchange* Service::find(std::uint64_t id) const {
+  const auto at = exchanges_.find(id);
+  return at == exchanges_.end() ? nullptr : at->second.get();
+}
+
 // An attempt is one request; should two come under one name, the first has it.
 void Service::addAttempt(const std::string& attempt, Exchange& exchange) {
   if (!attempt.empty()) {

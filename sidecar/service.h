@@ -42,6 +42,8 @@ class Service {
   std::size_t exchanges() const { return exchanges_.size(); }
 
   Exchange& add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream);
+  // Null if it has ended.
+  Exchange* find(std::uint64_t id) const;
 
   // For exchanges.
 

@@ -157,7 +157,10 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   // The client's WebSocket has ended. code: 1006 if it just vanished.
   void clientClosed(Id id, std::uint16_t code, std::string_view reason);
 
+  // Whether the model has a word to say about its health.
+  bool asksHealth() const { return ready_ && asks_health_; }
   // Asks the model whether it is healthy; answers later, and false if it does not answer in time.
+  // The worker has one question at a time: whoever asks meanwhile gets the answer to that.
   void checkHealth(std::move_only_function<void(bool)> answer);
 
   std::size_t inFlight() const { return requests_.size(); }
@@ -248,6 +251,7 @@ class PythonRuntime final : private PredictGate::Handler, private Worker::Owner 
   };
   void answerHealth(Id id, bool healthy);
   Id last_check_ = 0;
+  std::optional<Id> health_question_;  // which the worker has not answered
   std::unordered_map<Id, HealthCheck> checks_;
 
   std::unique_ptr<Worker> worker_;

@@ -323,7 +323,8 @@ void PythonRuntime::checkHealth(std::move_only_function<void(bool)> answer) {
       loop_, [this, id, healthy = known && ready_] { answerHealth(id, healthy); });
   timeout->armAfter(known ? Duration::zero() : kPatience);
   checks_.emplace(id, HealthCheck{std::move(answer), std::move(timeout)});
-  if (!known) {
+  if (!known && !health_question_.has_value()) {
+    health_question_ = id;
     FrameWriter(worker_->channel().out(), FrameType::kHealth, id);
   }
 }
@@ -338,7 +339,17 @@ void PythonRuntime::answerHealth(Id id, bool healthy) {
 std::string PythonRuntime::onHealthy(const Frame& frame) {
   PayloadReader payload(frame.payload);
   const bool healthy = payload.number<std::uint8_t>() != 0;
-  answerHealth(frame.id, healthy && payload.ok());
+  if (health_question_ != frame.id) {
+    return {};
+  }
+  health_question_.reset();
+  std::vector<Id> asked;
+  for (const auto& [id, check] : checks_) {
+    asked.push_back(id);
+  }
+  for (const Id id : asked) {
+    answerHealth(id, healthy && payload.ok());
+  }
   return {};
 }
 

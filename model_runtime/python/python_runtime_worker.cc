@@ -107,6 +107,7 @@ void PythonRuntime::onWorkerEnded(const std::string& how) {
            {{"pid", worker_->pid()}, {"how", how}});
   noteBegun();
   loop_.destroyLater(std::move(worker_));
+  health_question_.reset();
   while (!checks_.empty()) {
     answerHealth(checks_.begin()->first, false);
   }

@@ -109,7 +109,7 @@ HEALTH = """
     import stage
 
     class Model:
-        def is_healthy(self):
+        PREFIX def is_healthy(self):
             if stage.released("raise"):
                 raise RuntimeError("ill")
             return not stage.released("ill")
@@ -119,16 +119,48 @@ HEALTH = """
 """
 
 
-def test_is_healthy_decides_about_readiness_and_liveness_goes_on(tmp_path):
-    served = Served(truss(tmp_path, HEALTH))
+@pytest.mark.parametrize("prefix", ["", "async"])
+def test_is_healthy_decides_about_readiness_and_liveness_goes_on(tmp_path, prefix):
+    served = Served(truss(tmp_path, HEALTH.replace("PREFIX ", prefix and prefix + " ")))
     assert served.get("/v1/models/t").status == 200
+    assert served.get("/health/ready").json() == {"ready": True}
     for state in ("ill", "raise"):
         served.stage.release(state)
         answer = served.get("/v1/models/t")
         assert answer.status == 503
         assert answer.json() == {"error": "Model with name model is not ready."}
-        assert served.get("/").status == served.get("/v1/models/t/loaded").status == 200
+        ready = served.get("/health/ready")
+        assert ready.status == 503 and "is_healthy" in ready.json()["error"]["message"]
+        assert ready.header("x-penstock-reason") == "not_ready"
+        for path in ("/", "/v1/models/t/loaded", "/health/live"):
+            assert served.get(path).status == 200
     assert served.fetch().json() == "ran"
+
+
+HANGS = """
+    import stage
+
+    class Model:
+        def is_healthy(self):
+            stage.note("asked")
+            stage.hold("well")
+            return True
+
+        def predict(self, inputs):
+            return "ran"
+"""
+
+
+def test_an_is_healthy_that_hangs_is_not_ready_and_is_asked_once(tmp_path):
+    served = Served(truss(tmp_path, HANGS))
+    probes = [served.call(b"", "/health/ready", method="GET") for _ in range(5)]
+    assert [probe.response().status for probe in probes] == [503] * 5
+    assert served.fetch().json() == "ran"
+    with served.call(b"", "/health/ready", method="GET") as late:
+        served.stage.release("well")
+        assert late.response().status == 200, "the answer to the question before is one to this"
+    assert served.get("/health/ready").status == 200
+    assert len(served.stage.notes("asked")) == 2
 
 
 PRINTS = """
