@@ -72,10 +72,7 @@ class ExchangeTest : public RuntimeTest, private Executor::Owner {
   }
 
   Exchange& open(FakeStream& stream) {
-    return service_.add(stream, [this] {
-      ++lingering_;
-      return [this] { --lingering_; };
-    });
+    return service_.add(stream, [this] { return reserved_.reserve(); });
   }
   static http::RequestHead head(std::vector<std::pair<std::string, std::string>> fields = {},
                                 const std::string& path = "/predict",
@@ -116,7 +113,7 @@ class ExchangeTest : public RuntimeTest, private Executor::Owner {
   NativeExecutor executor_;
   Service service_;
   runtime::Turnstile stand_;
-  int lingering_ = 0;
+  http::ReservedStreams reserved_;
 };
 
 TEST_F(ExchangeTest, RunsTheModelOnTheWholeBody) {
@@ -275,12 +272,12 @@ TEST_F(ExchangeTest, WorkWhoseClientHasGoneIsCancelledAndCountsUntilItHasEnded) 
   Exchange& exchange = post(stream, "a");
   journal_.waitFor(1);
   exchange.onEnd(http::StreamEnd::kPeerReset);
-  EXPECT_EQ(lingering_, 1);
+  EXPECT_EQ(reserved_.count(), 1u);
   EXPECT_EQ(service_.exchanges(), 1u);
   EXPECT_EQ(executor_.inFlight(), 1u);
   stand_.letThrough();
   EXPECT_TRUE(net::turnUntil(loop_, [this] { return service_.exchanges() == 0; }));
-  EXPECT_EQ(lingering_, 0);
+  EXPECT_EQ(reserved_.count(), 0u);
   EXPECT_EQ(stream.status(), 0);
 }
 

@@ -47,10 +47,7 @@ class FakeExecutor final : public Executor {
 class StreamedExchangeTest : public testing::Test {
  protected:
   Exchange& begin(bool end_stream = true) {
-    Exchange& exchange = service_.add(stream_, [this] {
-      ++lingering_;
-      return [this] { --lingering_; };
-    });
+    Exchange& exchange = service_.add(stream_, [this] { return reserved_.reserve(); });
     http::RequestHead head{.method = "POST",
                            .scheme = "http",
                            .authority = "model",
@@ -76,7 +73,7 @@ class StreamedExchangeTest : public testing::Test {
       executor_,
       {.max_request_body = 100, .max_held = 100, .write_timeout = std::chrono::milliseconds(20)}};
   FakeStream stream_;
-  int lingering_ = 0;
+  http::ReservedStreams reserved_;
 };
 
 TEST_F(StreamedExchangeTest, PassesAResponseOnAsItComes) {
@@ -148,9 +145,10 @@ TEST_F(StreamedExchangeTest, AClientThatReadsNothingForTheWriteTimeoutIsGivenUp)
   executor_.listener->onData("never read");
   EXPECT_TRUE(net::turnUntil(loop_, [this] { return stream_.reset_with.has_value(); }));
   EXPECT_EQ(executor_.cancelled, 1);
-  EXPECT_EQ(lingering_, 1);
+  EXPECT_EQ(reserved_.count(), 1u);
   executor_.listener->onAborted(Refusal::kStreamFailed);
-  EXPECT_EQ(lingering_, 0);
+  net::runTurn(loop_);
+  EXPECT_EQ(reserved_.count(), 0u);
   EXPECT_EQ(service_.exchanges(), 0u);
 }
 
