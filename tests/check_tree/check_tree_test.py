@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""check_scripts turns red for a script that does not parse or cannot be run."""
+"""The checks of the tree turn red for what they are there to find."""
 
 import subprocess
 import sys
@@ -10,13 +10,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 
-def exit_status(files):
+def exit_status(files, check="check_scripts.py"):
     with tempfile.TemporaryDirectory() as folder:
         for name, (text, mode) in files.items():
             path = Path(folder) / name
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
             path.chmod(mode)
-        command = [sys.executable, HERE / "check_scripts.py", folder]
+        command = [sys.executable, HERE / check, folder]
         return subprocess.run(command, capture_output=True, check=False).returncode
 
 
@@ -39,6 +40,23 @@ class CheckScripts(unittest.TestCase):
 
     def test_refuses_an_empty_tree(self):
         self.assertEqual(exit_status({}), 1)
+
+
+class CheckLinks(unittest.TestCase):
+    def links(self, text):
+        files = {"a.md": (text, 0o644), "docs/b.md": ("# The rule, in short\n[a](../a.md)\n", 0o644)}
+        return exit_status(files, "check_links.py")
+
+    def test_accepts_what_leads_somewhere(self):
+        for text in ("[b](docs/b.md)", "[b](docs/b.md#the-rule-in-short)", "[docs](docs/)",
+                     "[x](https://example.com/none)", "`[x](shown.md)`", "```\n[x](shown.md)\n```\n"):
+            with self.subTest(text=text):
+                self.assertEqual(self.links(text), 0)
+
+    def test_refuses_what_leads_nowhere(self):
+        for text in ("[b](b.md)", "[b](docs/b.md#none)", "# A\n[a](#b)", "[out](../../etc/passwd)"):
+            with self.subTest(text=text):
+                self.assertEqual(self.links(text), 1)
 
 
 if __name__ == "__main__":
