@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextvars import Context, copy_context
 from typing import Any, Callable, Dict, List, Optional
 
 from . import frames
@@ -21,7 +22,12 @@ OVER = 6  # DONE is sent, or about to be
 
 class Call:
     """Everything about one request. Written by the thread that works on it; the sidecar's frames
-    come in by cancel(), from the reader's thread."""
+    come in by cancel(), from the reader's thread.
+
+    All of the model's code for a request runs in the request's own contextvars context. A stage
+    begins in `context`, which is entered once. Work that continues elsewhere does so in a copy, as
+    Pool and EventLoop make them of their caller's; keep_context() stores one for the next stage.
+    """
 
     __slots__ = (
         "id",
@@ -41,6 +47,7 @@ class Call:
         "credit",
         "socket",
         "started",
+        "context",
         "_request",
         "_meta",
         "_watchers",
@@ -74,9 +81,14 @@ class Call:
         self.credit: Any = None
         self.socket: Any = None
         self.started = frames.started(number)
+        self.context: Any = Context()
         self._request: Any = None
         self._meta: Optional[Dict[str, Any]] = None
         self._watchers: Optional[List[Callable[[], None]]] = None
+
+    def keep_context(self) -> None:
+        """What the stage that ends here has set is there for the next one."""
+        self.context = copy_context()
 
     @property
     def meta(self) -> Dict[str, Any]:
@@ -124,6 +136,7 @@ class Call:
         """The call is over: lets go of what it holds, and of what holds it."""
         self.drop_body()
         self.inputs = self.task = self.credit = self.socket = self._request = None
+        self.context = None
         with _watching:
             self._watchers = None
 

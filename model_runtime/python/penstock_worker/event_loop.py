@@ -11,7 +11,8 @@ from .errors import own_mistake
 
 
 class EventLoop:
-    """Started when first used. submit() and call() are for any thread."""
+    """Started when first used. call() and spawn() are for any thread. What they run has a copy of
+    the caller's contextvars, as have tasks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,10 +64,10 @@ class EventLoop:
         call.watch(cancel)
         task.add_done_callback(lambda _: call.unwatch(cancel))
 
-    def wait_for(self, coroutine: Coroutine) -> Any:
+    def wait_for(self, coroutine: Coroutine, seconds: Optional[float] = None) -> Any:
         """Runs the coroutine on the loop and waits for its result; not for the loop's own
         thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
 
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:

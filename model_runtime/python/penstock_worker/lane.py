@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Callable, Optional
 
+from . import anyio_threads
 from .call import Call
 from .errors import own_mistake
 from .scheduler import Scheduler
@@ -31,6 +32,7 @@ class Lane:
 
     def _serve(self) -> None:
         try:
+            anyio_threads.join()
             self._take_turns()
         except BaseException as error:
             own_mistake(error)
@@ -43,4 +45,4 @@ class Lane:
             if call is None:
                 self._wakeup.acquire()
             while call is not None:
-                call = run(call)
+                call = call.context.run(run, call)

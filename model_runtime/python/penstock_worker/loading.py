@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import logging
 import os
@@ -15,6 +14,7 @@ from .environment import DEFAULT_FILE, EnvironmentFile
 from .errors import DefinitionError, describe
 from .lazy_data import LazyDataResolver
 from .model import LoadedModel
+from .model_module import import_model
 from .secret_values import Secrets
 from .truss_config import with_defaults
 
@@ -84,11 +84,8 @@ class Loader:
         return file
 
     def _import(self, file: Path) -> Any:
-        spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
-        if spec is None or spec.loader is None:
-            raise LoadError(f"{file.name} cannot be imported: it is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        self._run(f"import of {file.relative_to(self._directory)}", spec.loader.exec_module, module)
+        what = f"import of {file.relative_to(self._directory)}"
+        module = self._run(what, import_model, self._directory, file)
         name = self._config.get("model_class_name", "Model")
         if not hasattr(module, name):
             raise LoadError(f"{file.name} has no class {name}")
@@ -129,16 +126,12 @@ class Loader:
         result = function(*arguments)
         return self._await(result) if inspect.isawaitable(result) else result
 
-    @staticmethod
-    def _run(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _run(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs the model's code; what it raises becomes a sentence."""
         try:
             return function(*arguments)
         except ModuleNotFoundError as error:
-            raise LoadError(
-                f"{what} failed: the Python module {error.name!r} is not installed; "
-                "if the model needs it, it belongs in its requirements"
-            ) from error
+            raise LoadError(f"{what} failed: {self._missing(error)}") from error
         except SyntaxError as error:
             raise LoadError(
                 f"{what} failed: {error.msg} ({os.path.basename(str(error.filename or '?'))}, "
@@ -149,8 +142,27 @@ class Loader:
         except BaseException as error:
             raise LoadError(f"{what} failed: {describe(error)}") from error
 
+    def _missing(self, error: ModuleNotFoundError) -> str:
+        """Which module, for which interpreter, and what helps."""
+        if not error.name:
+            return describe(error)
+        package = error.name.partition(".")[0]
+        folder = self._config.get("model_module_dir", "model")
+        if package in sys.modules:
+            return f"{package!r} has no module {error.name!r}"
+        if any((self._directory / folder / each).exists() for each in (package, f"{package}.py")):
+            return (
+                f"there is no module {error.name!r}; it is in the folder {folder}: "
+                "import it from there"
+            )
+        return (
+            f"the Python module {error.name!r} is not installed for {sys.executable} "
+            f"(Python {sys.version_info[0]}.{sys.version_info[1]}); install it there, or name the "
+            "interpreter that has it in config.yaml, as penstock: { python: ... }"
+        )
+
 
 def _relative_import(error: ImportError) -> str:
-    if "relative import" not in str(error):
+    if "no known parent package" not in str(error):
         return ""
-    return "; the model's file is imported by path, so its own imports have to be absolute"
+    return "; the model's folder is no package of that name, so its imports have to be absolute"

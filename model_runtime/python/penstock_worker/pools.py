@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, Callable
 
+from . import anyio_threads
 from .errors import own_mistake
 
 
 class Pool:
     """Runs jobs in the order of their submission on at most `size` threads, started when needed and
     kept. submit() is for any thread, never waits, and returns whether a thread begins with the job
-    at once. A job must not raise."""
+    at once. A job runs in a copy of its submitter's contextvars, and must not raise."""
 
     def __init__(self, name: str, size: int):
         self._name = name
@@ -30,18 +32,19 @@ class Pool:
             if start:
                 self._threads += 1
                 self._free += 1
-        self._jobs.put((job, arguments))
+        self._jobs.put((copy_context(), job, arguments))
         if start:
             threading.Thread(target=self._run, name=f"{self._name}", daemon=True).start()
         return free or start
 
     def _run(self) -> None:
+        anyio_threads.join()
         while True:
-            job, arguments = self._jobs.get()
+            context, job, arguments = self._jobs.get()
             try:
-                job(*arguments)
+                context.run(job, *arguments)
             except BaseException as error:
                 own_mistake(error)
-            job = arguments = None
+            context = job = arguments = None
             with self._lock:
                 self._free += 1

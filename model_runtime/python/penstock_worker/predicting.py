@@ -7,7 +7,7 @@ import time
 from types import GeneratorType
 from typing import Any, Optional
 
-from . import errors, frames, responses, websocket
+from . import anyio_threads, errors, frames, responses, websocket
 from .answers import Answers
 from .arguments import REQUEST
 from .call import Call
@@ -70,11 +70,12 @@ class Predicting:
 
     def run_ready(self) -> None:
         """Runs sync calls for as long as there are any that may start."""
+        anyio_threads.join()
         call = self._scheduler.take(False)
         while call is not None:
             self._write(call)
             while call is not None:
-                call = self.run_on_lane(call)
+                call = call.context.run(self.run_on_lane, call)
             call = self._scheduler.take(False)
         self._channel.flush()
 
@@ -221,23 +222,27 @@ class Predicting:
     def start_on_loop(self) -> None:
         call = self._scheduler.take(True)
         while call is not None:
-            self._spawn(call)
+            self._start(call)
             call = self._scheduler.take(True)
         self._channel.flush()
 
+    def _start(self, call: Call) -> None:
+        call.context.run(self._spawn, call)
+
     def _spawn(self, call: Call, pending: Any = None) -> None:
+        """The task has a copy of the context that this is called in."""
         self._loop.cancel_with(call, self._loop.create_task(self._run_async(call, pending)))
 
     def _leave(self, call: Call) -> None:
         """Predict of an asynchronous call has ended; begins the next one."""
         following = self._scheduler.switch(call, time.monotonic_ns(), True)
         if following is not None:
-            self._spawn(following)
+            self._start(following)
 
     def _leave_from_thread(self, call: Call) -> None:
         following = self._scheduler.switch(call, time.monotonic_ns(), True)
         if following is not None:
-            self._loop.call(self._spawn, following)
+            self._loop.call(self._start, following)
 
     async def _run_async(self, call: Call, pending: Any) -> None:
         """Predict on the loop. pending: what a sync predict returned, to be awaited here."""
@@ -277,7 +282,7 @@ class Predicting:
         else:
             following = self._end(call, result, time.monotonic_ns(), True)
             if following is not None:
-                self._spawn(following)
+                self._start(following)
 
     async def _pull_async(self, call: Call, generator: Any, leave: Any) -> None:
         if call.operation.postprocess is not None and leave is not None:

@@ -129,6 +129,7 @@ class Preparing:
         self._channel.flush()
 
     def _ready(self, call: Call, begin: int, end: int) -> None:
+        call.keep_context()
         if not self._scheduler.prepared(call, begin, end):
             self._answers.put_end(
                 call,

@@ -137,7 +137,7 @@ class Service:
             decode_early(call)
             self._allow(call)
         else:
-            self._preparing.begin(call)
+            call.context.run(self._preparing.begin, call)
 
     def _body(self, flags: int, payload: bytes, position: int) -> Body:
         if flags & frames.FLAG_FD:

@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, NoReturn, Optional
 
-from . import frames, plain_json, signals
+from . import anyio_threads, frames, plain_json, signals
 from .channel import Channel, ProtocolError
 from .errors import own_mistake
 from .event_loop import EventLoop
@@ -96,6 +96,7 @@ class Worker:
             self._channel.put(frames.about_worker(frames.LOAD_FAILED, why))
             self._channel.drain()
             leave(1)
+        anyio_threads.learn(self._loop.wait_for)
         service = Service(
             loaded,
             self._start,

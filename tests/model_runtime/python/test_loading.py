@@ -1,11 +1,14 @@
 """Loading: what a model is given, where it finds its modules, the one sentence when it fails."""
 
 import json
+import os
+import sys
 
 import pytest
 
 from fake_sidecar import LOADED
 
+PYTHON = os.environ.get("PENSTOCK_WORKER_PYTHON", sys.executable)
 SHOW = """
 class Model:
     def __init__(self, **kwargs): self.given = kwargs
@@ -160,8 +163,30 @@ FAILURES = {
     "a module is missing": (
         "import no_such_module_here\nclass Model: pass\n",
         "import of model/model.py failed: "
-        "the Python module 'no_such_module_here' is not installed; "
-        "if the model needs it, it belongs in its requirements",
+        f"the Python module 'no_such_module_here' is not installed for {PYTHON} (Python 3.",
+    ),
+    "a module is missing in load": (
+        "class Model:\n    def load(self): import no_such_module_here.at_all\n"
+        "    def predict(self, x): pass\n",
+        "Model.load failed: "
+        f"the Python module 'no_such_module_here' is not installed for {PYTHON} (Python 3.",
+    ),
+    "a package lacks a module": (
+        "import json.no_such_part\nclass Model: pass\n",
+        "import of model/model.py failed: 'json' has no module 'json.no_such_part'",
+    ),
+    "the model's package lacks a module": (
+        "from .no_such_part import x\nclass Model: pass\n",
+        "import of model/model.py failed: 'model' has no module 'model.no_such_part'",
+    ),
+    "a module of the model's folder": (
+        "import model as _\nimport beside_the_model\nclass Model: pass\n",
+        "import of model/model.py failed: "
+        "there is no module 'beside_the_model'; it is in the folder model: import it from there",
+    ),
+    "nobody knows which": (
+        "raise ModuleNotFoundError('get a GPU')\nclass Model: pass\n",
+        "import of model/model.py failed: ModuleNotFoundError: get a GPU",
     ),
     "bad syntax": ("class Model:\n    def\n", "import of model/model.py failed: invalid syntax "),
     "no class": ("class Other: pass\n", "model.py has no class Model"),
@@ -209,9 +234,12 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_one_sentence_says_what_failed(start, name):
+def test_one_sentence_says_what_failed(start, name, tmp_path):
     model, sentence = FAILURES[name]
-    sidecar = start(model, environment={"NUM_LOAD_RETRIES_TRUSS": "0"})
+    directory = tmp_path / "truss"
+    (directory / "model").mkdir(parents=True)
+    (directory / "model/beside_the_model.py").touch()
+    sidecar = start(model, directory, environment={"NUM_LOAD_RETRIES_TRUSS": "0"})
     error = sidecar.load_error()
     assert error.startswith(sentence) and "\n" not in error
     for log in sidecar.logs():
