@@ -432,9 +432,9 @@ TEST_F(Http1Server, ServesOnlySoManyRequests) {
 
 TEST_F(Http1Server, CountsWorkThatOutlivesItsStream) {
   exchange(get("/"));
-  server_->addLingering(1);
+  StreamReservation reserved = server_->reserveStream();
   EXPECT_EQ(server_->activeStreams(), 2U);
-  server_->addLingering(-1);
+  reserved = {};
   EXPECT_EQ(server_->activeStreams(), 1U);
 }
 

@@ -30,14 +30,15 @@ TEST_F(Http2LimitsTest, CountsWorkThatOutlivesItsStream) {
   limits_.max_streams = 3;
   handshake();
   send(headersFrame(1, requestFields("GET", "/"), true));
-  on_end_ = [this](SeenRequest&) { server_->addLingering(1); };
+  std::vector<StreamReservation> reserved;
+  on_end_ = [&](SeenRequest&) { reserved.push_back(server_->reserveStream()); };
   send(headersFrame(3, requestFields("GET", "/"), true) + resetFrame(3, kCancel) +
        headersFrame(5, requestFields("GET", "/"), true) + resetFrame(5, kCancel) +
        headersFrame(7, requestFields("GET", "/"), true));
   EXPECT_EQ(requests_.size(), 3u);
   EXPECT_EQ(server_->activeStreams(), 3u);
   EXPECT_EQ(resetOf(peer_->take(), 7), kRefusedStream);
-  server_->addLingering(-1);
+  reserved.pop_back();
   send(headersFrame(9, requestFields("GET", "/"), true));
   EXPECT_EQ(requests_.size(), 4u);
 }
@@ -190,7 +191,7 @@ TEST_F(Http2HeaderFloodTest, OfReferencesInBlocksThatAreTaken) {
 TEST_F(Http2HeaderFloodTest, OfReferencesOnStreamsThatAreRefused) {
   limits_.max_streams = 1;
   begin();
-  server_->addLingering(1);
+  const StreamReservation reserved = server_->reserveStream();
   EXPECT_TRUE(endsWithin(100, 15));
   expectCalmed(ServerConnection::Flood::kHeaderBytes);
 }
@@ -322,7 +323,7 @@ TEST_F(Http2LimitsTest, ABadOrRefusedRequestIsNoSlowOne) {
   send(headersFrame(3, requestFields("GET", "/", {{"connection", "close"}}), true));
   send(headersFrame(5, {{":method", "GET"}}, true));
   send(headersFrame(7, requestFields("GET", "/", {{"x", "a\nb"}}), true));
-  server_->addLingering(1);
+  const StreamReservation reserved = server_->reserveStream();
   send(headersFrame(9, requestFields("GET", "/"), true));
   advance(seconds(30));
   EXPECT_FALSE(requests_[0]->end.has_value());
