@@ -81,30 +81,9 @@ constexpr bool inOrder() {
 }
 static_assert(inOrder(), "the table has one row per reason, in the order of the enumeration");
 
-// gRPC's encoding of a status message: all but printable ASCII, and '%', as %XX.
-std::string percentEncoded(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string result;
-  result.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte <= 0x7e && byte != '%') {
-      result += c;
-    } else {
-      result += {'%', kHex[byte >> 4], kHex[byte & 15]};
-    }
-  }
-  return result;
-}
-
 std::string secondsRoundedUp(Duration duration) {
   using std::chrono::seconds;
   return std::to_string(std::max(seconds(1), std::chrono::ceil<seconds>(duration)).count());
-}
-
-void addGrpcFields(http::Headers& fields, http::GrpcStatus status, std::string_view message) {
-  http::addGrpcStatus(fields, status);
-  fields.add("grpc-message", percentEncoded(message));
 }
 
 LocalReply jsonReply(const Outcome& outcome, std::string_view message) {
@@ -179,7 +158,7 @@ http::ResponseHead makeOptionsReply() {
 http::Headers makeGrpcTrailers(Reason reason, std::string_view detail) {
   const Outcome& outcome = outcomeOf(reason);
   http::Headers trailers;
-  addGrpcFields(trailers, outcome.grpc_status, detail.empty() ? outcome.message : detail);
+  http::addGrpcStatus(trailers, outcome.grpc_status, detail.empty() ? outcome.message : detail);
   trailers.add("x-penstock-reason", outcome.name);
   return trailers;
 }
@@ -211,7 +190,7 @@ LocalReply makeGrpcReply(http::GrpcStatus status, std::string_view message) {
   LocalReply reply;
   reply.head.status = 200;
   reply.head.headers.add("content-type", http::kGrpcContentType);
-  addGrpcFields(reply.head.headers, status, message);
+  http::addGrpcStatus(reply.head.headers, status, message);
   return reply;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "net/buffer.h"
+#include "net/http/grpc.h"
 #include "sidecar/route.h"
 #include "sidecar/service.h"
 
@@ -122,6 +123,10 @@ void Exchange::cancelOther(const http::RequestHead& head) {
 
 void Exchange::begin(http::RequestHead head, bool end_stream) {
   request_id_ = head.headers.get("x-request-id").value_or("");
+  // Proxies know a refusal by its status, and tell their clients themselves.
+  error_style_ = http::isGrpc(head.headers) && !head.headers.get(kAttemptField).has_value()
+                     ? ErrorStyle::kGrpc
+                     : service_.executor().errorStyle(head);
   report_format_ = parseLoadReportFormat(head.headers.get(kLoadReportFormatHeader).value_or(""));
   auto intake = service_.executor().intake(head);
   if (!intake.has_value()) {
@@ -402,11 +407,13 @@ void Exchange::send(Reply reply) {
   service_.removeAttempt(attempt_id_, *this);
   if (reply.refusal.has_value()) {
     service_.countRefusal(*reply.refusal);
+    applyStyle(reply, error_style_);
   }
   addOwnFields(reply.head.headers);
   if (!stream_->fits(reply.head.headers)) {
     reply = makeRefusal(Refusal::kResponseFieldsTooLarge);
     service_.countRefusal(*reply.refusal);
+    applyStyle(reply, error_style_);
     addOwnFields(reply.head.headers);
   }
   if (head_only_ || reply.body.empty()) {

@@ -85,6 +85,7 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   enum class Answer { kNone, kGiven, kReplaced } answer_ = Answer::kNone;
   bool reading_ = false;  // a body to be run
   bool running_ = false;  // the executor has it
+  ErrorStyle error_style_ = ErrorStyle::kOwn;
   Intake intake_ = Intake::kWhole;
   Executor::Id work_id_ = 0;
   Work work_;

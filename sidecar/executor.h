@@ -13,6 +13,7 @@
 #include "model_runtime/lane_idle.h"
 #include "model_runtime/predict_gate.h"
 #include "net/http/headers.h"
+#include "sidecar/error_style.h"
 #include "sidecar/reply.h"
 
 namespace penstock::sidecar {
@@ -88,6 +89,8 @@ class Executor {
   // False: only a new start of this process can help.
   virtual bool live() const { return true; }
 
+  // In which form errors are told to whoever sends that.
+  virtual ErrorStyle errorStyle(const http::RequestHead&) const { return ErrorStyle::kOwn; }
   // Whether and how the request is to be submitted, or the answer to it.
   virtual std::expected<Intake, Reply> intake(const http::RequestHead& head) = 0;
   // Refused: the listener hears nothing.

@@ -11,6 +11,7 @@
 #include "net/process/program_path.h"
 #include "sidecar/python_calls.h"
 #include "sidecar/request_json.h"
+#include "sidecar/route.h"
 #include "sidecar/truss_reply.h"
 #include "sidecar/truss_route.h"
 #include "sidecar/websocket_call.h"
@@ -133,6 +134,10 @@ std::optional<Refusal> PythonExecutor::unready() const {
     return Refusal::kNotReady;
   }
   return std::nullopt;
+}
+
+ErrorStyle PythonExecutor::errorStyle(const http::RequestHead& head) const {
+  return apiStyleOf(routedPath(head.path), ErrorStyle::kTruss);
 }
 
 std::expected<Intake, Reply> PythonExecutor::intake(const http::RequestHead& head) {

@@ -23,6 +23,7 @@ class PythonExecutor final : public Executor, private runtime::PythonRuntime::Ow
   void start() override;
   void drain() override { runtime_.drain(); }
   std::optional<Refusal> unready() const override;
+  ErrorStyle errorStyle(const http::RequestHead& head) const override;
   bool asksHealth() const override { return runtime_.asksHealth(); }
   void askHealth(std::move_only_function<void(bool healthy)> answer) override {
     runtime_.checkHealth(std::move(answer));

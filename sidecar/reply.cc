@@ -118,10 +118,6 @@ std::string_view reasonWord(Refusal refusal) {
   return row(refusal).word;
 }
 
-std::string_view refusalSentence(Refusal refusal) {
-  return row(refusal).sentence;
-}
-
 Reply makeReply(int status, std::string_view content_type, std::string body) {
   Reply reply{.head = {.status = status, .headers = {}, .content_length = body.size()},
               .body = std::move(body)};
@@ -133,11 +129,13 @@ Reply makeReply(int status, std::string_view content_type, std::string body) {
 
 Reply makeRefusal(Refusal refusal, std::string_view message) {
   const Row the = row(refusal);
-  Reply reply = errorReply(the.status, the.word, message.empty() ? the.sentence : message);
+  const std::string_view told = message.empty() ? the.sentence : message;
+  Reply reply = errorReply(the.status, the.word, told);
   if (the.not_executed) {
     reply.head.headers.add("x-penstock-not-executed", "true");
   }
   reply.refusal = refusal;
+  reply.message = told;
   return reply;
 }
 

@@ -48,13 +48,11 @@ struct Reply {
   http::ResponseHead head;
   std::string body;
   std::optional<Refusal> refusal{};  // if it is one
+  std::string message{};             // a refusal's, for a person
 };
 
 // The word for the field x-penstock-reason and for metrics.
 std::string_view reasonWord(Refusal refusal);
-
-// The usual sentence for a person.
-std::string_view refusalSentence(Refusal refusal);
 
 // content_type: a field value; anything else is left out.
 Reply makeReply(int status, std::string_view content_type, std::string body);

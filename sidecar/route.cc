@@ -5,6 +5,14 @@
 namespace penstock::sidecar {
 namespace {
 
+int hexDigit(char c) {
+  if (c >= '0' && c <= '9') {
+    return c - '0';
+  }
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 Route pathRoute(std::string_view path) {
   path = withoutQuery(path);
   if (path == "/health/live") {
@@ -42,8 +50,35 @@ std::string_view allowedMethods(std::string_view path) {
   return route == Route::kCancel || route == Route::kReports ? "POST" : "GET, HEAD";
 }
 
-bool isPredictPath(std::string_view path) {
+std::string decodedPath(std::string_view path) {
   path = withoutQuery(path);
+  std::string result;
+  result.reserve(path.size());
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '%' && i + 2 < path.size() && hexDigit(path[i + 1]) >= 0 &&
+        hexDigit(path[i + 2]) >= 0) {
+      result += static_cast<char>(hexDigit(path[i + 1]) * 16 + hexDigit(path[i + 2]));
+      i += 2;
+    } else {
+      result += path[i];
+    }
+  }
+  return result;
+}
+
+std::string routedPath(std::string_view path) {
+  std::string result = decodedPath(path);
+  if (result.size() > 1 && result.ends_with('/')) {
+    result.pop_back();
+  }
+  return result;
+}
+
+bool isPredictPath(std::string_view path) {
+  return isPredictRoute(routedPath(path));
+}
+
+bool isPredictRoute(std::string_view path) {
   if (path == "/predict") {
     return true;
   }
@@ -54,6 +89,10 @@ bool isPredictPath(std::string_view path) {
   }
   path.remove_prefix(kPrefix.size());
   return path.size() > kSuffix.size() && !path.contains('/');
+}
+
+bool isTrussRoute(std::string_view path) {
+  return isPredictRoute(path) || path.starts_with("/v1/models/");
 }
 
 std::string_view withoutQuery(std::string_view path) {

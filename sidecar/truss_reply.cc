@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/json_escape.h"
 #include "net/http/field_rules.h"
+#include "sidecar/error_style.h"
 
 namespace penstock::sidecar {
 namespace {
@@ -14,23 +14,23 @@ namespace {
 using End = runtime::PythonRuntime::End;
 
 void addErrorFields(http::Headers& headers, TrussError error) {
-  headers.add("x-baseten-error-source", "04");
-  headers.add("x-baseten-error-code", std::to_string(static_cast<int>(error)));
+  headers.set("x-baseten-error-source", "04");
+  headers.set("x-baseten-error-code", std::to_string(static_cast<int>(error)));
 }
 
 }  // namespace
 
 Reply makeTrussRefusal(Refusal refusal, TrussError error, std::string_view message) {
-  Reply reply = makeRefusal(refusal);
-  if (message.empty()) {
-    message = refusalSentence(refusal);
-  }
-  reply.body = R"({"error": )";
-  appendJsonString(reply.body, message);
-  reply.body += '}';
-  reply.head.content_length = reply.body.size();
+  Reply reply = makeRefusal(refusal, message);
+  applyStyle(reply, ErrorStyle::kTruss);
   addErrorFields(reply.head.headers, error);
   return reply;
+}
+
+void addTrussErrorFields(http::ResponseHead& head) {
+  if (!head.headers.get("x-baseten-error-source").has_value()) {
+    addErrorFields(head.headers, head.status < 500 ? TrussError::kClient : TrussError::kModel);
+  }
 }
 
 Reply makeModelNotReady() {

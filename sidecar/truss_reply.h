@@ -20,6 +20,8 @@ enum class TrussError {
 
 // message: empty for the sidecar's usual sentence.
 Reply makeTrussRefusal(Refusal refusal, TrussError error, std::string_view message = {});
+// The two fields, as an error's status has them, unless they are there.
+void addTrussErrorFields(http::ResponseHead& head);
 // The reply to what the runtime ended without a response of the model's.
 Reply makeTrussReply(runtime::PythonRuntime::End end);
 Reply makeTrussReply(runtime::PythonRuntime::Refusal refusal);

@@ -48,13 +48,13 @@ std::optional<Kind> modelPath(std::string_view path) {
 bool isBinaryPredictPath(std::string_view path) {
   constexpr std::string_view kSuffix = "_binary";
   return path.ends_with(kSuffix) && path != "/predict_binary" &&
-         isPredictPath(path.substr(0, path.size() - kSuffix.size()));
+         isPredictRoute(path.substr(0, path.size() - kSuffix.size()));
 }
 
 }  // namespace
 
 TrussRoute trussRouteOf(const http::RequestHead& head) {
-  const std::string_view path = withoutQuery(head.path);
+  const std::string path = routedPath(head.path);
   const bool reads = head.method == "GET" || head.method == "HEAD";
   const bool posts = head.method == "POST";
   if (path == "/v1/websocket" || path == "/websocket") {
@@ -65,7 +65,7 @@ TrussRoute trussRouteOf(const http::RequestHead& head) {
   if (!head.protocol.empty()) {
     return {};
   }
-  if (isPredictPath(path) || isBinaryPredictPath(path)) {
+  if (isPredictRoute(path) || isBinaryPredictPath(path)) {
     return onlyBy(posts, {.kind = Kind::kRun, .operation = Operation::kPredict, .allowed = {}},
                   "POST");
   }

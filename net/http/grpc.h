@@ -26,6 +26,8 @@ bool isGrpc(const Headers& headers);
 
 // The field "grpc-status", of trailers or of a head that has no body.
 void addGrpcStatus(Headers& headers, GrpcStatus status);
+// And "grpc-message".
+void addGrpcStatus(Headers& headers, GrpcStatus status, std::string_view message);
 // Whether that is what the field says.
 bool isGrpcStatus(std::string_view text, GrpcStatus status);
 

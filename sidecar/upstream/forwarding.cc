@@ -14,28 +14,6 @@ bool isRead(std::string_view method) {
   return method == "GET" || method == "HEAD";
 }
 
-int hexDigit(char c) {
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-std::string decoded(std::string_view path) {
-  std::string result;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i] == '%' && i + 2 < path.size() && hexDigit(path[i + 1]) >= 0 &&
-        hexDigit(path[i + 2]) >= 0) {
-      result += static_cast<char>(hexDigit(path[i + 1]) * 16 + hexDigit(path[i + 2]));
-      i += 2;
-    } else {
-      result += path[i];
-    }
-  }
-  return result;
-}
-
 // "*" stands for any characters. Linear but for the last "*": what an earlier one took is settled.
 bool matches(std::string_view pattern, std::string_view text) {
   std::size_t p = 0;
@@ -82,8 +60,8 @@ bool isModelPath(std::string_view path) {
 
 // The endpoint that the path stands for, or nothing.
 std::string_view endpointOf(const http::RequestHead& head, const UpstreamModel& model) {
-  const std::string_view path = withoutQuery(head.path);
-  if (isPredictPath(path)) {
+  const std::string path = routedPath(head.path);
+  if (isPredictRoute(path)) {
     return model.predict_endpoint;
   }
   if (asksForLiveness(head, model)) {
@@ -108,10 +86,13 @@ Forwarding forwardingOf(const http::RequestHead& head, const UpstreamModel& mode
         std::string_view(head.path).substr(withoutQuery(head.path).size());
     result.path = std::string(endpoint).append(query);
   }
-  const std::string path = decoded(withoutQuery(result.path));
+  // With a slash at its end it is the same to many servers, and would be a way past the gate.
+  const std::string path = decodedPath(result.path);
+  const std::string routed = routedPath(result.path);
   const bool is_predict = !endpoint.empty() && isPredictPath(head.path) && !isRead(head.method);
   result.gated = is_predict || std::ranges::any_of(model.gate, [&](const auto& pattern) {
-                   return countsByMethod(head, pattern) && matches(pattern.path, path);
+                   return countsByMethod(head, pattern) &&
+                          (matches(pattern.path, path) || matches(pattern.path, routed));
                  });
   return result;
 }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "sidecar/route.h"
 #include "sidecar/upstream/forwarding.h"
 
 namespace penstock::sidecar {
@@ -101,6 +102,11 @@ std::optional<Refusal> UpstreamExecutor::unready() const {
     return Refusal::kDraining;
   }
   return watch_.ready() ? std::nullopt : std::optional(Refusal::kNotReady);
+}
+
+ErrorStyle UpstreamExecutor::errorStyle(const http::RequestHead& head) const {
+  const std::string path = routedPath(head.path);
+  return apiStyleOf(path, isTrussRoute(path) ? ErrorStyle::kTruss : ErrorStyle::kOwn);
 }
 
 // Once the server has been ready, it says itself what it cannot do.

@@ -40,6 +40,7 @@ class UpstreamExecutor final : public Executor,
   void drain() override;
   std::optional<Refusal> unready() const override;
   bool live() const override { return watch_.live(); }
+  ErrorStyle errorStyle(const http::RequestHead& head) const override;
   std::expected<Intake, Reply> intake(const http::RequestHead& head) override;
   std::expected<Id, Reply> submit(Work work, Listener& listener) override;
   void cancel(Id id) override { calls_.at(id)->cancel(); }

@@ -27,11 +27,15 @@ TEST(Route, TellsWrongMethodsFromWrongPaths) {
 
 TEST(Route, KnowsWhatPredicts) {
   for (const char* path :
-       {"/predict", "/predict?x=1", "/v1/models/m:predict", "/v1/models/a:b:predict"}) {
+       {"/predict", "/predict?x=1", "/v1/models/m:predict", "/v1/models/a:b:predict", "/predict/",
+        "/predict/?x", "/v1/models/m%3Apredict", "/v1/models/m%3apredict/",
+        "/v1/models/%6d:predict", "/%70redict"}) {
     EXPECT_TRUE(isPredictPath(path)) << path;
   }
-  for (const char* path : {"/", "/predict/", "/predictx", "/v1/models/:predict",
-                           "/v1/models/a/b:predict", "/v1/models/m", "/Predict", "*"}) {
+  for (const char* path :
+       {"/", "/predict//", "/predict%", "/predict%2Fx", "/v1/models/a%2Fb:predict",
+        "/v1/models/m%253Apredict", "/predictx", "/v1/models/:predict", "/v1/models/a/b:predict",
+        "/v1/models/m", "/Predict", "*"}) {
     EXPECT_FALSE(isPredictPath(path)) << path;
   }
 }

@@ -28,7 +28,11 @@ TEST(TrussRoute, KnowsTheModelsOperations) {
       {"/v1/completions", Operation::kCompletions},
       {"/v1/embeddings", Operation::kEmbeddings},
       {"/v1/messages", Operation::kMessages},
-      {"/v1/responses", Operation::kResponses}};
+      {"/v1/responses", Operation::kResponses},
+      {"/v1/models/model%3Apredict", Operation::kPredict},
+      {"/v1/models/model:predict_binary/?x", Operation::kPredict},
+      {"/v1/chat%2Fcompletions", Operation::kChatCompletions},
+      {"/v1/embeddings/", Operation::kEmbeddings}};
   for (const auto& [path, operation] : rows) {
     const TrussRoute posted = route("POST", path);
     EXPECT_EQ(posted.kind, Kind::kRun) << path;
@@ -44,12 +48,14 @@ TEST(TrussRoute, KnowsWhatIsAskedAboutTheModel) {
   EXPECT_EQ(route("GET", "/v1/models/model/loaded").kind, Kind::kLoaded);
   EXPECT_EQ(route("GET", "/v1/models/model/schema").kind, Kind::kSchema);
   EXPECT_EQ(route("GET", "/ping").kind, Kind::kLoaded);
+  EXPECT_EQ(route("GET", "/ping/").kind, Kind::kLoaded);
+  EXPECT_EQ(route("GET", "/v1/models/a%20b/").kind, Kind::kReady);
   EXPECT_EQ(route("POST", "/v1/models/model").kind, Kind::kMethodNotAllowed);
 }
 
 TEST(TrussRoute, KnowsNothingElse) {
   for (const char* path : {"/v1/models/", "/v1/models//loaded", "/v1/models/m/x", "/predict_binary",
-                           "/v1", "/v1/chat"}) {
+                           "/v1", "/v1/chat", "/v1/models/m//", "///"}) {
     EXPECT_EQ(route("POST", path).kind, Kind::kNotFound) << path;
   }
 }

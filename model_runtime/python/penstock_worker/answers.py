@@ -30,7 +30,7 @@ class Answers:
             self._journal.failure(
                 f"the answer cannot be passed on: {errors.describe(error)}", error, call
             )
-            frame = frames.response(call.id, *errors.model_failed())
+            frame = frames.response(call.id, *self._in_form(call, errors.model_failed()))
         self._forget(call)
         self._put(frame)
 
@@ -44,14 +44,14 @@ class Answers:
         except BaseException as error:  # a value may run code of the model's
             message = str(error) if type(error) is errors.EncodeError else errors.describe(error)
             self._journal.failure(f"the answer cannot be encoded: {message}", error, call)
-            return errors.encoding_failed(message)
+            return self._in_form(call, errors.encoding_failed(message))
         return frames.SUCCEEDED, 200, headers, body
 
     def put_failure(self, call: Call, stage: str, error: BaseException) -> None:
         """An exception that the model's code raised."""
         if not call.reason:
             self._journal.failure(f"{stage} raised {errors.describe(error)}", error, call)
-        self.put_answer(call, errors.model_failed(error))
+        self.put_answer(call, self._in_form(call, errors.model_failed(error)))
 
     def put_broken_stream(self, call: Call, error: BaseException) -> None:
         """The model's code raised after HEAD."""
@@ -65,7 +65,7 @@ class Answers:
         self._journal.failure(f"{what} raised {errors.describe(error)}", error, call)
 
     def put_bad_request(self, call: Call, error: errors.ContentError) -> None:
-        self.put_answer(call, errors.bad_request(str(error)))
+        self.put_answer(call, self._in_form(call, errors.bad_request(str(error))))
 
     def put_misuse(self, call: Call, message: str) -> None:
         """What the model did is not what Truss allows, though nothing was raised."""
@@ -75,6 +75,10 @@ class Answers:
         """DONE without a response."""
         self._forget(call)
         self._put(frames.done(call.id, kind, outcome))
+
+    @staticmethod
+    def _in_form(call: Call, answer: Answer) -> Answer:
+        return errors.in_api_form(answer, call.operation.name)
 
     def _forget(self, call: Call) -> None:
         call.state = OVER

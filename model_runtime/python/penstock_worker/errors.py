@@ -96,6 +96,31 @@ def model_failed(exception: Optional[BaseException] = None) -> Answer:
     return frames.MODEL_AT_FAULT, 500, _HEADERS[600], _body(MODEL_ERROR_MESSAGE)
 
 
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def in_api_form(answer: Answer, operation: str) -> Answer:
+    """An answer of the above, as clients of that operation expect it: those of OpenAI's routes
+    look for a message and a type, those of Anthropic's for another type beside it."""
+    if operation in ("predict", "websocket"):
+        return answer
+    outcome, status, headers, body = answer
+    detail = json.loads(body)["error"]
+    error = {
+        "message": detail if isinstance(detail, str) else json.dumps(detail),
+        "type": _OPENAI_TYPES.get(
+            status, "invalid_request_error" if status < 500 else "server_error"
+        ),
+        "param": None,
+        "code": None,
+    }
+    if isinstance(detail, dict) and isinstance(detail.get("message"), str):
+        error.update(detail)
+    whole = {"type": "error", "error": error} if operation == "messages" else {"error": error}
+    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+    return outcome, status, headers, text.encode("utf-8", "backslashreplace")
+
+
 def describe(exception: BaseException) -> str:
     """ "ValueError: text" in one line."""
     try:

@@ -132,5 +132,22 @@ TEST(Forwarding, KnowsTheQuestionWhetherTheServerLives) {
   EXPECT_FALSE(asksForLiveness(head("GET", "/"), UpstreamModel{}));
 }
 
+// Servers decode a path, and many do not mind a slash at its end.
+TEST(Forwarding, KnowsAPathHoweverItIsWritten) {
+  for (const char* path : {"/v1/models/m%3Apredict", "/predict/", "/v1/models/m%3apredict/"}) {
+    const Forwarding forwarding = forwardingOf(head("POST", path), mapped());
+    EXPECT_EQ(forwarding.path, "/generate") << path;
+    EXPECT_TRUE(forwarding.gated) << path;
+  }
+  EXPECT_EQ(forwardingOf(head("POST", "/predict/?a=b"), mapped()).path, "/generate?a=b");
+  EXPECT_EQ(forwardingOf(head("GET", "/v1/models/a%20b/"), mapped()).path, "/ready");
+  const UpstreamModel model = gatedBy({{"", "/generate"}, {"", "/v1/"}});
+  for (const char* path : {"/generate", "/generate/", "/%67enerate/?x", "/v1/"}) {
+    EXPECT_TRUE(forwardingOf(head("POST", path), model).gated) << path;
+    EXPECT_EQ(forwardingOf(head("POST", path), model).path, path) << "as it was sent";
+  }
+  EXPECT_FALSE(forwardingOf(head("POST", "/generate/x"), model).gated);
+}
+
 }  // namespace
 }  // namespace penstock::sidecar
