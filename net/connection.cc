@@ -184,6 +184,7 @@ void Connection::State::linger() {
 }
 
 void Connection::State::closeNow() {
+  dropped_bytes += waiting();
   phase = Phase::kClosed;
   watch.reset();
   fd.reset();
@@ -250,6 +251,10 @@ void Connection::start(ConnectionHandler& handler) {
 
 Buffer& Connection::output() {
   return state_->output;
+}
+
+std::size_t Connection::unwritten() const {
+  return state_->dropped_bytes + state_->waiting();
 }
 
 void Connection::flushLater() {

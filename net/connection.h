@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -86,6 +87,9 @@ class Connection {
 
   // Bytes to be written. After appending outside onFillOutput, call flushLater().
   Buffer& output();
+  // How much of what was given to output() is not in the kernel's hands; once the connection has
+  // ended: never came there.
+  std::size_t unwritten() const;
   // Asks for onFillOutput and a write later in this turn.
   void flushLater();
 

@@ -197,6 +197,10 @@ void Connection::State::onReadError(int error) {
     fail(CloseReason::kHandshakeFailed);
     return;
   }
+  if (error == ETIMEDOUT && waiting() > 0) {
+    fail(CloseReason::kWriteTimeout);  // the kernel's patience was shorter than the timer's
+    return;
+  }
   fail(isGone(error) || error == ETIMEDOUT ? CloseReason::kPeerReset : CloseReason::kIoError);
 }
 

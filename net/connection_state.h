@@ -76,6 +76,7 @@ struct Connection::State {
   std::string failure;
   Deadline connect_deadline = Deadline::never();
   std::uint32_t linger_bytes = 0;
+  std::size_t dropped_bytes = 0;  // what waited when it was closed
   // Why nothing more can be written, while what the peer has sent before is still read.
   int write_error = 0;
   Phase phase;

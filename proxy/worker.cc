@@ -25,10 +25,25 @@ std::string_view nameOf(http::ServerConnection::Flood flood) {
       return "forced_resets";
     case Flood::kHeaderBytes:
       return "header_expansion";
+    case Flood::kOutboundFrames:
+      return "max_outbound_frames";
     case Flood::kFrames:
       break;
   }
   return "frame_budget";
+}
+
+std::string_view nameOf(http::ServerConnection::Overdue what) {
+  using Overdue = http::ServerConnection::Overdue;
+  switch (what) {
+    case Overdue::kPreface:
+      return "preface_timeout";
+    case Overdue::kSettingsAck:
+      return "settings_ack_timeout";
+    case Overdue::kWrite:
+      break;
+  }
+  return "write_timeout";
 }
 
 }  // namespace
@@ -137,6 +152,9 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
   void onRejected(Reason reason) override { shared_.countRejected(outcomeOf(reason).name); }
   void onFlood(http::ServerConnection::Flood flood) override {
     shared_.countRejected(nameOf(flood));
+  }
+  void onOverdue(http::ServerConnection::Overdue what) override {
+    shared_.countRejected(nameOf(what));
   }
   void logRejected(const ClientAddress& client, http::Protocol protocol,
                    std::string_view request_id, const ExchangeReport& report) override {

@@ -56,6 +56,10 @@ http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::R
   return std::move(reply.head);
 }
 
+void DownstreamConnection::onUnanswerable(http::Rejection why, std::string_view) {
+  service_.countRefusal(refusalOf(why));
+}
+
 void DownstreamConnection::onConnectionClosed(http::ServerConnection&) {
   owner_.onDownstreamClosed(*this);
 }

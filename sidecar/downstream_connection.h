@@ -38,6 +38,7 @@ class DownstreamConnection final : private http::ServerConnection::Owner {
   http::RequestHandler* onStream(http::ServerStream& stream) override;
   http::ResponseHead rejectRequest(http::ServerConnection::Rejection why, std::string_view detail,
                                    std::string& body) override;
+  void onUnanswerable(http::Rejection why, std::string_view detail) override;
   void onConnectionClosed(http::ServerConnection& connection) override;
 
   const Id id_;

@@ -166,6 +166,19 @@ bool isAuthority(std::string_view authority) {
   return !authority.empty() && all(authority, kAuthority);
 }
 
+bool sameAuthority(std::string_view a, std::string_view b, std::string_view scheme) {
+  const std::string_view port = scheme == "https" ? ":443" : ":80";
+  const auto named = [&](std::string_view authority) {
+    if (authority.ends_with(port)) {
+      authority.remove_suffix(port.size());
+    } else if (authority.ends_with(':')) {
+      authority.remove_suffix(1);
+    }
+    return authority;
+  };
+  return equalsIgnoreCase(named(a), named(b));
+}
+
 bool isMethod(std::string_view method) {
   return !method.empty() && all(method, kToken);
 }

@@ -29,6 +29,9 @@ bool isOriginForm(std::string_view path);
 // host[:port]: not empty, only characters of a registered name, an IPv4 or an IPv6 literal; no
 // userinfo.
 bool isAuthority(std::string_view authority);
+// Whether two authorities name the same for a scheme, http or https: its default port says no more
+// than none (RFC 9110 §4.2.3).
+bool sameAuthority(std::string_view a, std::string_view b, std::string_view scheme);
 // A method token (upper and lower case differ).
 bool isMethod(std::string_view method);
 

@@ -304,6 +304,9 @@ void Http1ServerConnection::onClosed(net::CloseReason reason) {
   closing_ = true;
   timer_.disarm();
   work_.cancel();
+  if (reason == net::CloseReason::kWriteTimeout) {
+    owner_.onOverdue(ServerConnection::Overdue::kWrite);
+  }
   if (busy()) {
     const bool written = stream_.responseDone() && response_whole_;
     stream_.end(reason == net::CloseReason::kLocal && written ? StreamEnd::kComplete

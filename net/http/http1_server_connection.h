@@ -53,6 +53,7 @@ class Http1ServerConnection final : public ServerCodec, private Http1ServerStrea
   };
 
   net::Buffer& output() override { return connection_->output(); }
+  std::size_t unwritten() const override { return connection_->unwritten(); }
   void flushLater() override { connection_->flushLater(); }
   bool mayKeepAlive(bool ends) const override;
   void onHeadSent(bool keeps_alive) override { keep_alive_ = keeps_alive; }

@@ -1,5 +1,6 @@
 #include "net/http/http1_server_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -13,6 +14,7 @@ void Http1ServerStream::begin(const Http1Request& request) {
   websocket_key_ = request.websocket_key;
   high_watermark_ = kDefaultHighWatermark;
   head_sent_ = response_done_ = above_watermark_ = false;
+  body_bytes_ = wire_bytes_ = 0;
 }
 
 void Http1ServerStream::onProgress() {
@@ -77,13 +79,28 @@ void Http1ServerStream::sendData(net::Buffer& data, bool end_stream) {
     data.clear();  // More than was declared.
     return;
   }
+  const std::size_t before = unsentBytes();
+  const std::uint64_t offered = data.size();
   const bool whole = writer_.writeData(transport_.output(), data, end_stream);
+  const std::uint64_t written = unsentBytes() - before;
+  body_bytes_ += std::min(offered, written);
+  wire_bytes_ += written;
   above_watermark_ = above_watermark_ || unsentBytes() > high_watermark_;
   if (end_stream || !whole) {
     endResponse(whole);
   } else {
     transport_.flushLater();
   }
+}
+
+std::uint64_t Http1ServerStream::bodyBytesSent() const {
+  const std::uint64_t unwritten = std::min<std::uint64_t>(transport_.unwritten(), wire_bytes_);
+  if (unwritten == 0) {
+    return body_bytes_;
+  }
+  const double share =
+      static_cast<double>(wire_bytes_ - unwritten) / static_cast<double>(wire_bytes_);
+  return static_cast<std::uint64_t>(static_cast<double>(body_bytes_) * share);
 }
 
 void Http1ServerStream::sendTrailers(const Headers& trailers) {

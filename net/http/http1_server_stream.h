@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "net/http/http1_message.h"
@@ -18,6 +19,7 @@ class Http1ServerStream final : public ServerStream {
    public:
     virtual ~Transport() = default;
     virtual net::Buffer& output() = 0;
+    virtual std::size_t unwritten() const = 0;
     virtual void flushLater() = 0;
     // Whether the response may promise to keep the connection. ends: no body follows its head.
     virtual bool mayKeepAlive(bool ends) const = 0;
@@ -55,6 +57,7 @@ class Http1ServerStream final : public ServerStream {
   bool awaitsContinue() const override { return expects_continue_ && !head_sent_; }
   void liftBodyPace() override { transport_.onPaceLifted(); }
   void sendHead(const ResponseHead& head, bool end_stream) override;
+  std::uint64_t bodyBytesSent() const override;
   void sendData(net::Buffer& data, bool end_stream) override;
   void sendTrailers(const Headers& trailers) override;
   void reset(ResetReason reason) override;
@@ -76,6 +79,8 @@ class Http1ServerStream final : public ServerStream {
   bool response_done_ = false;
   bool above_watermark_ = false;
   std::size_t high_watermark_ = kDefaultHighWatermark;
+  std::uint64_t body_bytes_ = 0;
+  std::uint64_t wire_bytes_ = 0;  // the same with their frames
 };
 
 }  // namespace penstock::http

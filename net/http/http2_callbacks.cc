@@ -68,6 +68,16 @@ struct Http2Callbacks {
     return 0;
   }
 
+  static int onInvalidFrame(nghttp2_session*, const nghttp2_frame* frame, int, void* user_data) {
+    Http2Session& self = session(user_data);
+    Http2Stream* stream =
+        frame->hd.type == NGHTTP2_HEADERS ? self.find(frame->hd.stream_id) : nullptr;
+    if (stream != nullptr && self.open_) {
+      self.events_.onInvalidRequest(*stream);
+    }
+    return 0;
+  }
+
   static int onData(nghttp2_session* native, std::uint8_t, std::int32_t id,
                     const std::uint8_t* data, std::size_t size, void* user_data) {
     Http2Session& self = session(user_data);
@@ -159,6 +169,8 @@ Callbacks makeCallbacks() {
   nghttp2_session_callbacks_set_on_header_callback2(made, Http2Callbacks::onHeader);
   nghttp2_session_callbacks_set_on_invalid_header_callback2(made, Http2Callbacks::onInvalidHeader);
   nghttp2_session_callbacks_set_on_frame_recv_callback(made, Http2Callbacks::onFrame);
+  nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made,
+                                                               Http2Callbacks::onInvalidFrame);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, Http2Callbacks::onData);
   nghttp2_session_callbacks_set_before_frame_send_callback(made, Http2Callbacks::beforeFrame);
   nghttp2_session_callbacks_set_on_frame_send_callback(made, Http2Callbacks::afterFrame);

@@ -212,7 +212,8 @@ std::optional<Http2Refusal> Http2RequestBlock::check() const {
   if (!isOriginForm(head_.path) && !(head_.path == "*" && head_.method == "OPTIONS")) {
     return Http2Refusal{Rejection::kBadRequest, "the path is malformed"};
   }
-  if (has_host_ && !head_.authority.empty() && !equalsIgnoreCase(host_, head_.authority)) {
+  if (has_host_ && !head_.authority.empty() &&
+      !sameAuthority(host_, head_.authority, head_.scheme)) {
     return Http2Refusal{Rejection::kMisdirected, "host and :authority differ"};
   }
   if (!isAuthority(head_.authority.empty() ? host_ : head_.authority)) {

@@ -42,6 +42,7 @@ void Http2ServerConnection::onClosed(net::CloseReason reason) {
   using net::CloseReason;
   switch (reason) {
     case CloseReason::kWriteTimeout:
+      owner_.onOverdue(Overdue::kWrite);
       return finish(StreamEnd::kTimeout);
     case CloseReason::kPeerClosed:
     case CloseReason::kPeerReset:
@@ -154,6 +155,23 @@ void Http2ServerConnection::onInvalidHeader(Http2Stream& stream) {
   }
 }
 
+void Http2ServerConnection::onInvalidRequest(Http2Stream& any) {
+  auto& stream = static_cast<Http2ServerStream&>(any);
+  if (!std::exchange(stream.request_seen_, true)) {
+    owner_.onUnanswerable(Rejection::kBadRequest, "a header field is malformed or missing");
+  }
+}
+
+// Requests that are there tell how they end.
+void Http2ServerConnection::onInvalidConnection(Rejection why, std::string_view detail) {
+  const bool told = std::ranges::any_of(session_.streams(), [](const auto& stream) {
+    return static_cast<const Http2ServerStream&>(*stream).handler_ != nullptr;
+  });
+  if (!told) {
+    owner_.onUnanswerable(why, detail);
+  }
+}
+
 void Http2ServerConnection::onHeadersEnd(Http2Stream* any, bool end_stream) {
   if (any == nullptr) {
     return;
@@ -262,10 +280,12 @@ bool Http2ServerConnection::checkConnection(TimePoint now, TimePoint& next) {
     return deadline.passed(now);
   };
   if (!preface_done_ && passed(connected_at_, limits.preface_timeout)) {
+    owner_.onOverdue(Overdue::kPreface);
     finish(StreamEnd::kTimeout);
     return false;
   }
   if (!settings_acked_ && passed(connected_at_, limits.settings_ack_timeout)) {
+    owner_.onOverdue(Overdue::kSettingsAck);
     session_.terminate(StreamEnd::kTimeout, NGHTTP2_SETTINGS_TIMEOUT);
     return false;
   }
@@ -335,6 +355,7 @@ void Http2ServerConnection::expire(Http2ServerStream& stream, Http2ServerStream:
     }
     return;
   }
+  owner_.onOverdue(Overdue::kWrite);
   session_.failLater(stream, StreamEnd::kTimeout, NGHTTP2_CANCEL);
 }
 

@@ -46,6 +46,8 @@ class Http2ServerConnection final : public ServerCodec, private Http2Session::Ev
   void onGoaway() override {}
   void onGoawaySent() override;
   void onFlood(Flood flood) override { owner_.onFlood(flood); }
+  void onInvalidRequest(Http2Stream& stream) override;
+  void onInvalidConnection(Rejection why, std::string_view detail) override;
   void onStreamsEnded() override;
   TimePoint onTimer(TimePoint now) override;
 

@@ -77,6 +77,13 @@ void Http2ServerStream::sendHead(const ResponseHead& head, bool end_stream) {
   session_.flushLater();
 }
 
+// What was in the connection's buffer when it ended may have been any stream's, and so this one's.
+std::uint64_t Http2ServerStream::bodyBytesSent() const {
+  const net::Connection& connection = session_.connection();
+  const std::uint64_t lost = connection.isOpen() ? 0 : connection.unwritten();
+  return framed_bytes_ - std::min(lost, framed_bytes_);
+}
+
 void Http2ServerStream::consume(std::size_t count) {
   if (giveWindow(count)) {
     startBodyClock();

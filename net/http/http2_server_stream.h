@@ -30,6 +30,7 @@ class Http2ServerStream final : public Http2StreamOf<ServerStream> {
   }
   void liftBodyPace() override;
   void sendHead(const ResponseHead& head, bool end_stream) override;
+  std::uint64_t bodyBytesSent() const override;
   void consume(std::size_t count) override;
 
   // Says what is too slow. Bytes that we hold back ourselves, or that the client holds back until

@@ -38,6 +38,11 @@ bool brokenByPeer(std::uint32_t error_code) {
          error_code == NGHTTP2_STREAM_CLOSED || error_code == NGHTTP2_FRAME_SIZE_ERROR;
 }
 
+// Whether a connection ends with that error because the peer broke the protocol.
+bool isPeersFault(std::uint32_t error_code) {
+  return brokenByPeer(error_code) || error_code == NGHTTP2_COMPRESSION_ERROR;
+}
+
 // Enough for a block of that size; as many as nghttp2 allows by default if that is less.
 std::size_t continuationsFor(std::size_t max_header_bytes) {
   constexpr std::size_t kFramePayload = 16 * 1024;
@@ -102,6 +107,8 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
   guard_.onBytesRead(bytes.size());
   bytes = heads_.pass(bytes);
   if (heads_.tooManyContinuations()) {
+    events_.onInvalidConnection(ServerConnection::Rejection::kHeadersTooLarge,
+                                "a header block of too many CONTINUATION frames");
     return false;
   }
   guard_.onFrames(heads_.takeCount(), loop_.now());
@@ -111,8 +118,7 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
   if (!open_) {
     return true;
   }
-  // Negative: a flood, memory, a bad preface. nghttp2 has no GOAWAY for these.
-  if (taken < 0 || nghttp2_session_get_outbound_queue_size(native_) > limits_.max_outbound_frames) {
+  if (!checkReceived(taken)) {
     return false;
   }
   if (side_ == Side::kServer && heads_.cameTooLate()) {
@@ -123,6 +129,17 @@ bool Http2Session::receive(std::span<const std::uint8_t> bytes) {
     flushLater();
   }
   return true;
+}
+
+bool Http2Session::checkReceived(ssize_t taken) {
+  const bool flood = taken == NGHTTP2_ERR_FLOODED ||
+                     nghttp2_session_get_outbound_queue_size(native_) > limits_.max_outbound_frames;
+  if (flood) {
+    events_.onFlood(ServerConnection::Flood::kOutboundFrames);
+  } else if (taken < 0) {
+    events_.onInvalidConnection(ServerConnection::Rejection::kBadRequest, "what came is no HTTP/2");
+  }
+  return !flood && taken >= 0;
 }
 
 void Http2Session::fill(net::Buffer& output) {
@@ -368,6 +385,10 @@ void Http2Session::frameReceived(const nghttp2_frame& frame) {
 
 void Http2Session::frameSent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_GOAWAY) {
+    if (isPeersFault(frame.goaway.error_code)) {
+      events_.onInvalidConnection(ServerConnection::Rejection::kBadRequest,
+                                  "what came breaks the rules of HTTP/2");
+    }
     events_.onGoawaySent();
     return;
   }

@@ -44,6 +44,10 @@ class Http2Session {
     virtual void onGoawaySent() = 0;
     // Server: the client has done something too often; the session is ending.
     virtual void onFlood(ServerConnection::Flood) {}
+    // Server: nghttp2 resets this stream, because its header block is no request's.
+    virtual void onInvalidRequest(Http2Stream&) {}
+    // Server: the client broke the protocol of the connection, which is ending.
+    virtual void onInvalidConnection(ServerConnection::Rejection, std::string_view /*detail*/) {}
     // One or more streams have ended since the last call.
     virtual void onStreamsEnded() = 0;
     // Something may be due. Returns when to be called next, at the latest.
@@ -58,7 +62,8 @@ class Http2Session {
 
   // Sends SETTINGS and opens the connection window.
   void start();
-  // False: the peer broke the protocol beyond words; the connection is to be closed now.
+  // False: the peer broke the protocol beyond words; the connection is to be closed now. What it
+  // did has been told.
   [[nodiscard]] bool receive(std::span<const std::uint8_t> bytes);
   // Appends what may be sent, up to about 64 KiB.
   void fill(net::Buffer& output);
@@ -107,6 +112,8 @@ class Http2Session {
   void submitSettings();
   // Ends the connection if its client has done something too often.
   void checkFlood();
+  // nghttp2 has no GOAWAY for these. True: all is well.
+  bool checkReceived(ssize_t taken);
   void frameReceived(const nghttp2_frame& frame);
   void frameSent(const nghttp2_frame& frame);
   // nghttp2 has dropped a frame of ours.

@@ -114,6 +114,7 @@ ssize_t Http2Stream::pull(std::size_t max, std::uint32_t* flags) {
 
 void Http2Stream::writePayload(net::Buffer& output, std::size_t count) {
   unsent_.moveTo(output, count);
+  framed_bytes_ += count;
   output_progress_ = session_.loop().now();
   if (above_high_ && unsent_.size() <= high_watermark_ / 2) {
     above_high_ = false;

@@ -49,6 +49,7 @@ class Http2Stream {
   net::Buffer unsent_;
   std::unique_ptr<Headers> trailers_;
   std::size_t unconsumed_ = 0;
+  std::uint64_t framed_bytes_ = 0;  // of the body, given to the connection
   std::size_t high_watermark_ = Stream::kDefaultHighWatermark;
   TimePoint output_progress_{};                  // while unsent_ is not empty
   TimePoint last_bytes_due_ = TimePoint::max();  // once send_ended_: when unsent_ is to be empty

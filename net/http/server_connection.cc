@@ -29,7 +29,7 @@ class NegotiatedServerConnection final : public ServerConnection,
         connection_(std::move(connection)),
         limits_(limits),
         owner_(owner),
-        timer_(std::in_place, loop, [this] { closeUndecided(); }),
+        timer_(std::in_place, loop, [this] { onTimer(); }),
         tell_owner_(loop, [this] { owner_.onConnectionClosed(*this); }) {}
 
   void start() {
@@ -80,6 +80,10 @@ class NegotiatedServerConnection final : public ServerConnection,
     return owner_.rejectGrpcRequest(why, detail, body);
   }
   void onFlood(Flood flood) override { owner_.onFlood(flood); }
+  void onOverdue(Overdue what) override { owner_.onOverdue(what); }
+  void onUnanswerable(Rejection why, std::string_view detail) override {
+    owner_.onUnanswerable(why, detail);
+  }
   void onConnectionClosed(ServerConnection&) override {
     if (started_) {
       owner_.onConnectionClosed(*this);
@@ -151,6 +155,13 @@ class NegotiatedServerConnection final : public ServerConnection,
     if (draining_.has_value()) {
       codec_->drain(*draining_);
     }
+  }
+
+  void onTimer() {
+    if (matched_ > 0) {
+      owner_.onOverdue(Overdue::kPreface);
+    }
+    closeUndecided();
   }
 
   // Nothing of a request is known, so nothing is answered.

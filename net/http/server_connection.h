@@ -23,7 +23,12 @@ class ServerConnection {
 
   // What an HTTP/2 client did too often; the connection ends. Header bytes: that its header blocks
   // became much more by decoding than they were on the wire.
-  enum class Flood { kClientResets, kForcedResets, kFrames, kHeaderBytes };
+  // Outbound frames: that more answers to its frames wait than may, since it reads none.
+  enum class Flood { kClientResets, kForcedResets, kFrames, kHeaderBytes, kOutboundFrames };
+  // What a client did not do in time. Preface: that of HTTP/2, and its first SETTINGS. Settings
+  // ack: its answer to ours. Write: take any of what waits for it; ends its stream or its
+  // connection.
+  enum class Overdue { kPreface, kSettingsAck, kWrite };
 
   class Owner {
    public:
@@ -41,6 +46,10 @@ class ServerConnection {
       return rejectRequest(why, detail, body);
     }
     virtual void onFlood(Flood) {}
+    virtual void onOverdue(Overdue) {}
+    // HTTP/2: a request, or what came in the place of one, that cannot be answered. Its stream is
+    // reset, or its connection ends.
+    virtual void onUnanswerable(Rejection /*why*/, std::string_view /*detail*/) {}
     // The connection is closed; the owner frees it with EventLoop::destroyLater. Every stream has
     // had its onEnd.
     virtual void onConnectionClosed(ServerConnection& connection) = 0;

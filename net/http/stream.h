@@ -96,6 +96,10 @@ class ServerStream : public Stream {
   // now on. Otherwise body_idle_timeout and min_body_rate apply until the response begins.
   virtual void liftBodyPace() = 0;
   virtual void sendHead(const ResponseHead& head, bool end_stream) = 0;
+  // Bytes of the response's body that have left this process: what is still buffered, or was when
+  // the stream ended, is not among them. May be asked in onEnd() too. (Of HTTP/1's chunks with
+  // their frames unsent in part, in proportion.)
+  virtual std::uint64_t bodyBytesSent() const = 0;
 };
 
 // A request as it arrives. A request for a WebSocket (RequestHead::isWebSocket) comes without

@@ -113,11 +113,24 @@ void Cluster::countOutcome(int status, Reason reason) {
   if (reason == Reason::kNone) {
     const auto index = static_cast<std::size_t>(std::clamp(status, 0, 999));
     requestCounter(answers_[index], status, outcomeOf(reason).name).add();
-  } else {
-    const Outcome& outcome = outcomeOf(reason);
+    return;
+  }
+  const Outcome& outcome = outcomeOf(reason);
+  if (status == outcome.status || status == 0) {
     requestCounter(local_replies_[static_cast<std::size_t>(reason)], outcome.status, outcome.name)
         .add();
+  } else {
+    // Its client had been told otherwise before, or reads the status of gRPC.
+    makeRequestCounter(status, outcome.name).add();
   }
+}
+
+Counter Cluster::makeRequestCounter(int status, std::string_view reason) {
+  return metrics_.counter("penstock_cluster_requests_total",
+                          "Requests that have ended, by outcome.",
+                          {{"cluster", config_.name},
+                           {"code", std::to_string(status)},
+                           {"reason", std::string(reason)}});
 }
 
 Counter& Cluster::requestCounter(std::atomic<Counter*>& place, int status,
@@ -128,11 +141,7 @@ Counter& Cluster::requestCounter(std::atomic<Counter*>& place, int status,
   std::lock_guard lock(outcomes_mutex_);
   Counter* counter = place.load(std::memory_order_relaxed);
   if (counter == nullptr) {
-    counters_.push_back(std::make_unique<Counter>(
-        metrics_.counter("penstock_cluster_requests_total", "Requests that have ended, by outcome.",
-                         {{"cluster", config_.name},
-                          {"code", std::to_string(status)},
-                          {"reason", std::string(reason)}})));
+    counters_.push_back(std::make_unique<Counter>(makeRequestCounter(status, reason)));
     counter = counters_.back().get();
     place.store(counter, std::memory_order_release);
   }

@@ -89,6 +89,7 @@ class Cluster {
  private:
   void publishQueue();
   void publishConnections();
+  Counter makeRequestCounter(int status, std::string_view reason);
   Counter& requestCounter(std::atomic<Counter*>& place, int status, std::string_view reason);
 
   const ClusterConfig config_;

@@ -25,6 +25,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
     // A request ended without reaching a cluster.
     virtual void onRejected(Reason reason) = 0;
     virtual void onFlood(http::ServerConnection::Flood flood) = 0;
+    virtual void onOverdue(http::ServerConnection::Overdue what) = 0;
     // One that had no exchange has been answered.
     virtual void logRejected(const ClientAddress& client, http::Protocol protocol,
                              std::string_view request_id, const ExchangeReport& report) = 0;
@@ -48,6 +49,10 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   http::ResponseHead rejectGrpcRequest(http::ServerConnection::Rejection why,
                                        std::string_view detail, std::string& body) override;
   void onFlood(http::ServerConnection::Flood flood) override { owner_.onFlood(flood); }
+  void onOverdue(http::ServerConnection::Overdue what) override { owner_.onOverdue(what); }
+  void onUnanswerable(http::Rejection why, std::string_view detail) override {
+    reject(why, detail, false);
+  }
   void onConnectionClosed(http::ServerConnection& connection) override;
 
  private:

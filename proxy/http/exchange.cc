@@ -292,6 +292,7 @@ void Exchange::endBegunResponse(Reason reason, std::string_view detail) {
   }
   // After the flush of what was sent in this turn, which the reset would overtake.
   abort_.emplace(loop(), [this] {
+    report_.bytes_sent = stream_->bodyBytesSent();
     std::exchange(stream_, nullptr)->reset(http::ResetReason::kInternal);
     finish();
   });
@@ -336,7 +337,6 @@ void Exchange::sendResponseData(std::span<const std::uint8_t> data, bool end_str
   if (stream_ == nullptr || response_ == Response::kEnded) {
     return;
   }
-  report_.bytes_sent += data.size();
   if (end_stream) {
     response_ = Response::kEnded;
   }
@@ -366,7 +366,7 @@ void Exchange::onSendReady() {
 }
 
 void Exchange::onEnd(http::StreamEnd end) {
-  stream_ = nullptr;
+  report_.bytes_sent = std::exchange(stream_, nullptr)->bodyBytesSent();
   abort_.reset();
   if (end != http::StreamEnd::kComplete && report_.reason == Reason::kNone) {
     report_.reason = reasonOf(end);

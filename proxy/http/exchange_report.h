@@ -22,7 +22,7 @@ struct ExchangeReport {
   // How the last attempt failed that may have run the request; kNone: no replica can have run it.
   Reason failed_attempt = Reason::kNone;
   std::uint64_t bytes_received = 0;  // body
-  std::uint64_t bytes_sent = 0;      // body
+  std::uint64_t bytes_sent = 0;      // body, as far as it has left for the client
   std::string replica;               // address of the last one
 };
 

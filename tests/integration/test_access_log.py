@@ -8,6 +8,8 @@ Shown: requests of each kind of outcome, and the lines that they left.
 
 import json
 import re
+import socket
+import struct
 
 import pytest
 
@@ -15,7 +17,7 @@ from support.configs import proxy_config
 from support.h1_client import H1Client
 from support.h2_client import H2Client
 from support.programs import Proxy
-from support.waiting import eventually
+from support.waiting import eventually, patience, settled
 
 DEFAULT = re.compile(
     r'^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "(?P<method>\S+) (?P<path>\S+) (?P<protocol>\S+)" '
@@ -29,8 +31,8 @@ def logged(replica, tmp_path):
     """(proxy, replica, lines()) with the log in a file."""
     path = tmp_path / "access.log"
 
-    def make(form, **options):
-        fake = replica()
+    def make(form, protocol="both", threaded=False, **options):
+        fake = replica(protocol, threaded=threaded)
         proxy = Proxy(proxy_config([fake], access_log={"path": str(path), "format": form}, **options))
 
         def lines(count):
@@ -106,6 +108,47 @@ def test_clients_that_leave_are_logged_as_499(logged):
     assert (entry["status"], entry["reason"]) == (499, "client_gone")
 
 
+@pytest.mark.parametrize("protocol, reason", [("h2", "replica_stream_failed"),
+                                              ("h1", "replica_connection_lost")])
+def test_a_broken_answer_is_logged_as_what_its_client_was_told(logged, protocol, reason):
+    proxy, fake, lines = logged("json", protocol=protocol)
+    with H2Client(proxy.address) as client:
+        stream = client.request()
+        fake.request(0).start(200)
+        fake.request(0).send(b"half")
+        stream.data(4)
+        if protocol == "h2":
+            fake.request(0).reset(2)
+        else:
+            fake.request(0).die()
+        assert not stream.end() or not stream.complete
+    entry = json.loads(lines(1)[0])
+    assert (entry["status"], entry["reason"], entry["bytes_sent"]) == (200, reason, 4)
+
+
+@pytest.mark.parametrize("upstream", ["h1", "h2"])
+def test_what_was_buffered_for_a_client_that_leaves_was_not_sent(logged, upstream):
+    proxy, fake, lines = logged("json", protocol=upstream, route={"response_buffer": "24MiB"},
+                                cluster={"on_client_gone": "reset"}, threaded=True)
+    fake.handler = lambda request: request.respond(body=b"z" * (32 << 20))
+    buffered = lambda: proxy.metric("penstock_buffered_bytes")  # noqa: E731
+    with H2Client(proxy.address, auto_window=False) as client:
+        stream = client.request(path="/h2")
+        eventually(lambda: buffered() > 20 << 20, "the response's buffer is full")
+        received = settled(lambda: len(stream.answer.body))
+        stream.reset()
+        assert json.loads(lines(1)[0])["bytes_sent"] == received
+    eventually(lambda: buffered() == 0)
+    with H1Client(proxy.address, receive_buffer=4096) as client:
+        client.request(path="/h1")
+        eventually(lambda: buffered() > 20 << 20, "the response's buffer is full")
+    entry = json.loads(lines(2)[1])
+    # The kernel takes a few megabytes that the client never reads.
+    with open("/proc/sys/net/ipv4/tcp_wmem", encoding="ascii") as limits:
+        most = int(limits.read().split()[2])
+    assert 0 < entry["bytes_sent"] <= 2 * most < 20 << 20, entry
+
+
 UNREADABLE = {
     "bad chunk": (b"3\r\nabc\r\nzz\r\n", 400, "bad_request"),
     "forbidden trailer": (b"3\r\nabc\r\n0\r\nhost: y\r\n\r\n", 400, "bad_request"),
@@ -176,6 +219,67 @@ def test_and_so_is_one_over_http2(logged, kind, grpc):
     assert outcomes(proxy) == 2
 
 
+HEADERS, SETTINGS, DATA = 1, 4, 0
+
+
+def h2_frame(kind, flags, stream, payload=b""):
+    return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
+
+
+# From a client that has said nothing else.
+NO_HTTP2 = {"an unknown entry of the table": h2_frame(HEADERS, 5, 1, b"\xff\xff\xff\x0f"),
+            "a request on stream 0": h2_frame(HEADERS, 5, 0, b"\x82\x84\x86"),
+            "a request on an even stream": h2_frame(HEADERS, 5, 2, b"\x82\x84\x86"),
+            "a frame that is too large": b"\xff\xff\xff" + bytes(6)}
+
+
+@pytest.mark.parametrize("field", [("Upper", "x"), ("connection", "close"), ("te", "gzip"), (":late", "x"),
+                                   ("content-length", "x"), ("a", "b\nc"), ("bad name", "x")])
+def test_a_malformed_request_over_http2_is_one_line_one_count_one_id(logged, field):
+    proxy, fake, lines = logged("json")
+    fake.handler = lambda request: request.respond()
+    with H2Client(proxy.address) as client:
+        answer = client.request("GET", "/bad", [field]).end()
+        assert answer.status in (0, 400)
+        assert client.fetch("GET", "/control").status == 200, "the connection goes on"
+    bad, control = map(json.loads, lines(2))
+    assert (bad["status"], bad["reason"], control["path"]) == (400, "bad_request", "/control")
+    assert bad["request_id"] and bad["client"] == control["client"]
+    assert proxy.metric("penstock_listener_rejected_total", reason="bad_request") == 1
+    assert outcomes(proxy) == 2
+
+
+@pytest.mark.parametrize("kind", NO_HTTP2)
+def test_and_so_is_what_is_no_http2_at_all(logged, kind):
+    proxy, _, lines = logged("json")
+    with socket.create_connection(proxy.address, patience(10)) as client:
+        client.settimeout(patience(10))
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(SETTINGS, 0, 0) + NO_HTTP2[kind])
+        try:
+            while client.recv(1000):
+                pass
+        except ConnectionError:
+            pass
+    entry = json.loads(lines(1)[0])
+    assert (entry["status"], entry["reason"], entry["protocol"]) == (400, "bad_request", "HTTP/2")
+    assert outcomes(proxy) == 1
+
+
+def test_a_connection_that_breaks_under_a_request_is_that_requests_line(logged):
+    proxy, fake, lines = logged("json")
+    with H2Client(proxy.address) as client:
+        client.request("POST", "/running")
+        fake.wait_count(1)
+        client.send_raw(NO_HTTP2["a request on stream 0"])
+        client.wait_for(lambda: client.closed, "the end of the connection")
+        fake.request(0).respond()
+    entry = json.loads(lines(1)[0])
+    assert (entry["path"], entry["status"], entry["reason"]) == ("/running", 400, "bad_request")
+    proxy.wait_empty()
+    lines(1)
+    assert outcomes(proxy) == 1
+
+
 @pytest.mark.parametrize("form", ["default", "json"])
 def test_a_client_cannot_break_or_forge_a_line(logged, form):
     proxy, fake, lines = logged(form)
@@ -186,8 +290,11 @@ def test_a_client_cannot_break_or_forge_a_line(logged, form):
         assert client.response().status in (200, 400)
     with H1Client(proxy.address) as client:
         assert client.fetch("GET", "/" + "x" * 7000).status == 200
-    for line in lines(2):
+        separators = [("user-agent", "\xc2\x85 \xe2\x80\xa8 \xe2\x80\xa9")]
+        assert client.fetch("GET", "/separators", separators).status == 200
+    for line in lines(3):
         assert len(line) <= 16 * 1024
+        assert not any(end in line for end in "\x85\u2028\u2029")
         assert "\x1b" not in line and "\x00" not in line
         if form == "json":
             assert isinstance(json.loads(line), dict)

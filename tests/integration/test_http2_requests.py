@@ -41,8 +41,11 @@ def must_fail(served, headers, statuses):
     """Status out of `statuses`, or a reset; the connection and the proxy go on."""
     proxy, fake = served
     fake.requests.clear()
+    rejected = lambda: proxy.metric("penstock_listener_rejected_total") or 0  # noqa: E731
+    before = rejected()
     with H2Client(proxy.address) as client:
         answer = client.raw_request(headers).end()
+        equals(rejected, before + 1, "it is counted, once")
         if answer.status:
             assert answer.status in statuses, answer
             assert answer.reason
@@ -95,13 +98,31 @@ def test_a_bad_pseudo_header_fails_the_request(served, changes, statuses):
     must_fail(served, request_with(changes), statuses)
 
 
-def test_host_equal_to_authority_is_fine(served):
+@pytest.mark.parametrize("scheme, authority, host", [
+    ("http", "test.example", "test.example"),
+    ("http", "test.example", "test.example:80"),
+    ("http", "test.example:80", "Test.Example"),
+    ("http", "test.example:", "test.example"),
+    ("http", "[::1]", "[::1]:80"),
+    ("https", "test.example", "test.example:443"),
+])
+def test_host_equal_to_authority_is_fine(served, scheme, authority, host):
     proxy, fake = served
     fake.requests.clear()
     with H2Client(proxy.address) as client:
         answer = client.raw_request(
-            request_with({":path": "/fine"}, [("host", "test.example")])).response()
-    assert answer.status == 200 and fake.requests[0].authority == "test.example"
+            request_with({":path": "/fine", ":scheme": scheme, ":authority": authority}, [("host", host)])
+        ).response()
+    assert answer.status == 200 and fake.requests[0].authority == authority
+
+
+@pytest.mark.parametrize("authority, host", [
+    ("test.example", "test.example:443"), ("test.example:80", "test.example:8080"),
+    ("test.example", "test.example:8080"), ("test.example:80", "other.example:80"),
+    ("test.example", "test.example:080"),
+])
+def test_host_with_another_port_is_not(served, authority, host):
+    must_fail(served, request_with({":authority": authority}, [("host", host)]), (421,))
 
 
 def test_a_header_bomb_is_refused_while_it_is_small_on_the_wire(served):

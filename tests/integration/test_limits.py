@@ -10,6 +10,7 @@ import socket
 
 import pytest
 
+from support import sockets
 from support.configs import proxy_config
 from support.h1_client import H1Client
 from support.h2_client import H2Client
@@ -26,6 +27,10 @@ def ok(request):
 def limited(replica, handler=ok, protocol="both", cluster=None, route=None, **listener):
     fake = replica(protocol, handler=handler)
     return Proxy(proxy_config([fake], listener=listener, route=route, cluster=cluster)), fake
+
+
+def rejected(proxy, reason):
+    return proxy.metric("penstock_listener_rejected_total", listener="ingress", reason=reason)
 
 
 def status_of(client_class, address, *arguments, **options):
@@ -290,6 +295,8 @@ def test_a_preface_that_does_not_come(replica):
             sock.sendall(start)
             while sock.recv(1000):
                 pass
+    # One that has said nothing asked for nothing.
+    assert rejected(proxy, "preface_timeout") == 2
 
 
 def test_a_settings_ack_that_does_not_come(replica):
@@ -301,6 +308,20 @@ def test_a_settings_ack_that_does_not_come(replica):
         while data := sock.recv(1000):
             got += data
         assert b"\x00\x00\x00\x04" in got, "SETTINGS_TIMEOUT in the GOAWAY"
+    assert rejected(proxy, "settings_ack_timeout") == 1
+
+
+def test_answers_that_wait_for_a_client_that_reads_none(replica):
+    proxy, _ = limited(replica, max_outbound_frames=100, frame_budget={"burst": 100000, "per_second": 1})
+    with sockets.connect(proxy.address, patience(10), receive_buffer=4096) as sock:
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        pings = b"\0\0\10\6\0\0\0\0\0pingpong" * 1000
+        try:
+            while True:
+                sock.sendall(pings)
+        except ConnectionError:
+            pass
+    equals(lambda: rejected(proxy, "max_outbound_frames"), 1)
 
 
 @pytest.mark.parametrize("protocol", ["h1", "h2"])

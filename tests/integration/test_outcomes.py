@@ -39,12 +39,14 @@ def check(proxy, answer: Response, status, reason, retry_after=False, count=1, c
                                     code=str(status), reason=reason), count)
 
 
-def check_grpc(answer: Response, grpc_status, reason):
+def check_grpc(answer: Response, grpc_status, reason, proxy=None):
     assert answer.status == 200 and answer.body == b"" and answer.trailers == []
     assert answer.header("content-type").startswith("application/grpc")
     assert int(answer.header("grpc-status")) == grpc_status
     assert answer.header("grpc-message")
     assert answer.reason == reason
+    if proxy:
+        equals(lambda: proxy.metric("penstock_cluster_requests_total", code="200", reason=reason), 1)
 
 
 @contextlib.contextmanager
@@ -169,7 +171,9 @@ def test_an_answer_that_breaks_off_has_a_reason_of_its_own(replica, protocol, br
         fake.request(0).end_work()
         break_off(fake.request(0))
         assert not stream.end() or not stream.complete
-        equals(lambda: proxy.metric("penstock_cluster_requests_total", code="502", reason=reason), 1)
+        # Counted as what its client was told: its status had gone out.
+        equals(lambda: proxy.metric("penstock_cluster_requests_total", code="200", reason=reason), 1)
+        assert proxy.metric("penstock_cluster_requests_total") == 1
         assert len(fake.requests) == 1, "it ran: not again"
     proxy.wait_empty()
 
@@ -180,7 +184,7 @@ def test_504_replica_timeout(replica, timeout):
     with served([fake], route={timeout: "200ms"}) as (proxy, client):
         check(proxy, client.fetch(), 504, "replica_timeout")
         fake.request(0).respond()
-        check_grpc(client.fetch(headers=GRPC), DEADLINE_EXCEEDED, "replica_timeout")
+        check_grpc(client.fetch(headers=GRPC), DEADLINE_EXCEEDED, "replica_timeout", proxy)
 
 
 def test_504_deadline_exceeded(replica):

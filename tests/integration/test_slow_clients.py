@@ -178,6 +178,7 @@ def test_a_client_that_reads_nothing_is_dropped_after_the_write_timeout(replica,
             slow.response()
     proxy.wait_empty()
     slow.close()
+    equals(lambda: proxy.metric("penstock_listener_rejected_total", reason="write_timeout"), 1)
 
 
 @pytest.mark.parametrize("protocol", ["h1", "h2"])

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,6 +37,7 @@ class FakeStream final : public http::ServerStream {
     reset_with = reason;
   }
   std::size_t unsentBytes() const override { return unsent; }
+  std::uint64_t bodyBytesSent() const override { return body.size() - unsent; }
   void setHighWatermark(std::size_t) override {}
   void consume(std::size_t count) override { consumed += count; }
 

@@ -27,16 +27,32 @@ std::string startTime(const ExchangeReport& report) {
                      duration_cast<std::chrono::milliseconds>(report.start_time - whole).count());
 }
 
+// Bytes of a character at which a reader of Unicode ends a line or a terminal obeys: C1 controls
+// (U+0085 among them), U+2028, U+2029. 0: it begins with another.
+std::size_t hiddenControl(std::string_view text) {
+  if (text.size() >= 2 && text[0] == '\xC2' && static_cast<unsigned char>(text[1]) >= 0x80 &&
+      static_cast<unsigned char>(text[1]) < 0xA0) {
+    return 2;
+  }
+  return text.starts_with("\xE2\x80\xA8") || text.starts_with("\xE2\x80\xA9") ? 3 : 0;
+}
+
 // Inside double quotes; "-" if empty.
 void appendField(std::string& line, std::string_view field) {
   if (field.empty()) {
     line.push_back('-');
   }
-  for (const char c : cut(field)) {
+  field = cut(field);
+  std::size_t hidden_until = 0;
+  for (std::size_t i = 0; i < field.size(); ++i) {
+    const char c = field[i];
+    if (const std::size_t hidden = hiddenControl(field.substr(i)); hidden > 0) {
+      hidden_until = i + hidden;
+    }
     if (c == '"' || c == '\\') {
       line.push_back('\\');
       line.push_back(c);
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || i < hidden_until) {
       fmt::format_to(std::back_inserter(line), "\\x{:02x}", static_cast<unsigned char>(c));
     } else {
       line.push_back(c);

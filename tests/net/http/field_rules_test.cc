@@ -56,6 +56,18 @@ TEST(FieldRules, AuthoritiesHaveNoUserinfo) {
   }
 }
 
+TEST(FieldRules, KnowsTheDefaultPortOfAnAuthority) {
+  EXPECT_TRUE(sameAuthority("a.example", "A.example:80", "http"));
+  EXPECT_TRUE(sameAuthority("a.example:443", "a.example", "https"));
+  EXPECT_TRUE(sameAuthority("a.example:", "a.example:80", "http"));
+  EXPECT_TRUE(sameAuthority("[::80]", "[::80]:80", "http"));
+  EXPECT_FALSE(sameAuthority("a.example", "a.example:443", "http"));
+  EXPECT_FALSE(sameAuthority("a.example", "a.example:80", "https"));
+  EXPECT_FALSE(sameAuthority("a.example:8080", "a.example", "http"));
+  EXPECT_FALSE(sameAuthority("[::80]", "[:", "http"));
+  EXPECT_FALSE(sameAuthority("a.example", "b.example", "http"));
+}
+
 TEST(FieldRules, NamesTheFieldsOfOneConnection) {
   for (const char* name : {"connection", "keep-alive", "proxy-connection", "transfer-encoding",
                            "upgrade", "http2-settings"}) {

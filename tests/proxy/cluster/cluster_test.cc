@@ -43,11 +43,22 @@ TEST_F(ClusterTest, CountsAnswersByStatus) {
 
 TEST_F(ClusterTest, CountsLocalRepliesByReason) {
   cluster.countOutcome(429, Reason::kQueueFull);
-  cluster.countOutcome(200, Reason::kQueueFull);  // as gRPC sees it
+  cluster.countOutcome(429, Reason::kQueueFull);
   cluster.countOutcome(0, Reason::kClientGone);
   const std::string page = metrics.render();
   EXPECT_THAT(page, HasSubstr("{cluster=\"m\",code=\"429\",reason=\"queue_full\"} 2"));
   EXPECT_THAT(page, HasSubstr("{cluster=\"m\",code=\"499\",reason=\"client_gone\"} 1"));
+}
+
+TEST_F(ClusterTest, CountsWhatTheClientWasToldWhateverTheReason) {
+  cluster.countOutcome(200, Reason::kQueueFull);  // to gRPC
+  cluster.countOutcome(200, Reason::kReplicaConnectionLost);
+  cluster.countOutcome(101, Reason::kReplicaConnectionLost);
+  cluster.countOutcome(101, Reason::kReplicaConnectionLost);
+  const std::string page = metrics.render();
+  EXPECT_THAT(page, HasSubstr("{cluster=\"m\",code=\"200\",reason=\"queue_full\"} 1"));
+  EXPECT_THAT(page, HasSubstr("{cluster=\"m\",code=\"200\",reason=\"replica_connection_lost\"} 1"));
+  EXPECT_THAT(page, HasSubstr("{cluster=\"m\",code=\"101\",reason=\"replica_connection_lost\"} 2"));
 }
 
 TEST_F(ClusterTest, CountsFromManyThreads) {

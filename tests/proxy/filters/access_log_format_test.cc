@@ -69,6 +69,14 @@ TEST_F(AccessLogFormatTest, LetsNobodyForgeALine) {
   EXPECT_EQ(formatJson(entry()).find('\n'), std::string::npos);
 }
 
+// Some readers end a line at these as well.
+TEST_F(AccessLogFormatTest, EscapesTheSeparatorsOfUnicode) {
+  head_.path = "/\xC2\x85\xE2\x80\xA8\xE2\x80\xA9\xE2\x80\xA6\xC2\xA0\xC2";
+  EXPECT_TRUE(formatDefault(entry()).contains(
+      "/\\xc2\\x85\\xe2\\x80\\xa8\\xe2\\x80\\xa9\xE2\x80\xA6\xC2\xA0\xC2 "));
+  EXPECT_TRUE(formatJson(entry()).contains("/\\u0085\\u2028\\u2029\xE2\x80\xA6\xC2\xA0"));
+}
+
 TEST_F(AccessLogFormatTest, CutsFieldsAtOneKibibyte) {
   head_.path = "/" + std::string(5000, 'a');
   EXPECT_LT(formatDefault(entry()).size(), 1024u + 300);
