@@ -32,6 +32,7 @@ def test_inference_passes_the_gate_in_order_and_nothing_else_does(server, front)
         for count, (name, path) in enumerate([("a", CHAT), ("b", "/v1/models/m:predict"), ("c", CHAT)]):
             streams.append(post(client, name, path))
             wait_gate(sidecar, count, 1)
+        server.by_id("a")
         models = client.request("GET", "/v1/models", [("x-test-id", "list")])
         server.by_id("list").respond(body=b"[]")
         assert models.response().body == b"[]", "reading passes while the gate is full"
