@@ -89,6 +89,10 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
+bool isPort(std::string_view text) {
+  return text.size() <= 5 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
 }  // namespace
 
 bool isFieldName(std::string_view name) {
@@ -163,7 +167,22 @@ bool isOriginForm(std::string_view path) {
 }
 
 bool isAuthority(std::string_view authority) {
-  return !authority.empty() && all(authority, kAuthority);
+  if (authority.empty() || !all(authority, kAuthority)) {
+    return false;
+  }
+  const bool bracketed = authority.front() == '[';
+  const std::size_t closing = authority.find(']');
+  if (bracketed == (closing == std::string_view::npos) ||
+      authority.rfind('[') != (bracketed ? 0 : closing)) {
+    return false;
+  }
+  const std::size_t host_end =
+      bracketed ? closing + 1 : std::min(authority.find(':'), authority.size());
+  if (host_end == (bracketed ? 2U : 0U)) {
+    return false;
+  }
+  const std::string_view rest = authority.substr(host_end);
+  return rest.empty() || (rest.front() == ':' && isPort(rest.substr(1)));
 }
 
 bool sameAuthority(std::string_view a, std::string_view b, std::string_view scheme) {

@@ -26,8 +26,8 @@ void removeHeadFields(Headers& trailers);
 
 // Origin form as this proxy accepts it: begins with '/', only visible ASCII, no '#' and no '\'.
 bool isOriginForm(std::string_view path);
-// host[:port]: not empty, only characters of a registered name, an IPv4 or an IPv6 literal; no
-// userinfo.
+// host[:port], the host a registered name, an IPv4 address or an IPv6 literal in brackets, not
+// empty; no userinfo. No byte is left that another parser could take for the end of the host.
 bool isAuthority(std::string_view authority);
 // Whether two authorities name the same for a scheme, http or https: its default port says no more
 // than none (RFC 9110 §4.2.3).

@@ -29,30 +29,6 @@ std::optional<AbsoluteTarget> splitAbsolute(std::string_view target) {
   return AbsoluteTarget{scheme, rest.substr(0, end), rest.substr(end)};
 }
 
-bool isPort(std::string_view text) {
-  return text.size() <= 5 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-// "host", "host:port" or the same with an address in brackets: no byte may be left that another
-// parser could take for the end of the host.
-bool isHostAndPort(std::string_view text) {
-  if (!isAuthority(text)) {
-    return false;
-  }
-  const bool bracketed = text.front() == '[';
-  const std::size_t closing = text.find(']');
-  if (bracketed == (closing == std::string_view::npos) ||
-      text.rfind('[') != (bracketed ? 0 : closing)) {
-    return false;
-  }
-  const std::size_t host_end = bracketed ? closing + 1 : std::min(text.find(':'), text.size());
-  if (host_end == (bracketed ? 2U : 0U)) {
-    return false;
-  }
-  const std::string_view rest = text.substr(host_end);
-  return rest.empty() || (rest.front() == ':' && isPort(rest.substr(1)));
-}
-
 }  // namespace
 
 std::expected<void, Http1Error> applyTarget(std::string_view target,
@@ -61,7 +37,7 @@ std::expected<void, Http1Error> applyTarget(std::string_view target,
   if (!host.has_value() && !http10) {
     return http1Error(Rejection::kBadRequest, "no host field");
   }
-  if (host.has_value() && !host->empty() && !isHostAndPort(*host)) {
+  if (host.has_value() && !host->empty() && !isAuthority(*host)) {
     return http1Error(Rejection::kBadRequest, "malformed host field");
   }
   head.authority = host.value_or("");
@@ -76,7 +52,7 @@ std::expected<void, Http1Error> applyTarget(std::string_view target,
     head.path = target;
   } else {
     const std::optional<AbsoluteTarget> absolute = splitAbsolute(target);
-    if (!absolute.has_value() || !isHostAndPort(absolute->authority)) {
+    if (!absolute.has_value() || !isAuthority(absolute->authority)) {
       return http1Error(Rejection::kBadRequest, "malformed request target");
     }
     head.authority = absolute->authority;
