@@ -9,7 +9,6 @@ Shown: raw bytes by the megabyte, and the resident memory of the programs; each 
 large as what they may grow by.
 """
 
-import os
 import select
 import socket
 import struct
@@ -19,16 +18,16 @@ import pytest
 
 from support import sockets
 from support.configs import proxy_config
-from support.families import children
+from support.families import family, resident_bytes
 from support.programs import Proxy
 from support.truss import Served, truss
 from support.tunnels import H1Tunnel, H2Tunnel
 from support.waiting import equals, eventually, patience
+from support.websocket_frames import CLOSE, CONTINUATION, PING, PONG, TEXT, frame, server_frame
 
 FLOOD = 48 << 20
 MAY_GROW = 16 << 20
 
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 MODEL = """
     import stage
 
@@ -40,22 +39,6 @@ MODEL = """
             async for text in websocket.iter_text():
                 await websocket.send_text(text)
 """
-
-
-def frame(opcode, payload=b"", fin=True):
-    """A client's frame, under a mask of zeros."""
-    size = len(payload)
-    length = (struct.pack("!B", 0x80 | size) if size < 126 else
-              struct.pack("!BH", 0x80 | 126, size) if size < 65536 else
-              struct.pack("!BQ", 0x80 | 127, size))
-    return bytes([(0x80 if fin else 0) | opcode]) + length + bytes(4) + payload
-
-
-def server_frame(tunnel, timeout=20):
-    first, size = tunnel.read(2, timeout)
-    if size > 125:
-        size, = struct.unpack("!H" if size == 126 else "!Q", tunnel.read(2 if size == 126 else 8, timeout))
-    return first & 15, tunnel.read(size, timeout) if size else b""
 
 
 def push(sock, piece, most=FLOOD):
@@ -83,20 +66,11 @@ class Grown:
         self.before = self._now()
 
     def _now(self):
-        return sum(resident(pid) for program in self.programs for pid in family(program.pid))
+        return sum(resident_bytes(pid) for program in self.programs for pid in family(program.pid))
 
     def check(self):
         grown = self._now() - self.before
         assert grown < MAY_GROW, f"grown by {grown >> 20} MiB"
-
-
-def family(pid):
-    return [pid] + [each for child in children(pid) for each in family(child)]
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(params=["direct-h1", "proxy-h1"])
@@ -197,7 +171,7 @@ def test_unfinished_and_untaken_messages_count_in_what_may_be_buffered(tmp_path)
     served.stage.release("listen")
     assert server_frame(untaken) == (TEXT, b"x" * 300_000)
     untaken.vanish()
-    unfinished.send(frame(0, b"y"))
+    unfinished.send(frame(CONTINUATION, b"y"))
     eventually(lambda: buffered() == 0, "all is taken")
     unfinished.vanish()
     served.wait_idle()

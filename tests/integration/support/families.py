@@ -60,3 +60,13 @@ def _children(pid):
         return []
     return [int(child) for task in tasks
             for child in _read(pid, f"task/{task}/children").split()]
+
+
+def family(pid):
+    """A process and everything below it."""
+    return [pid] + [each for child in children(pid) for each in family(child)]
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

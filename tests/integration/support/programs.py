@@ -12,6 +12,7 @@ import threading
 import yaml
 
 from . import readers
+from .families import resident_bytes
 from .sockets import parse
 from .waiting import eventually, patience
 
@@ -143,8 +144,7 @@ class Program:
         return [f"{self.process.args[0]} {complaint}" for complaint in complaints]
 
     def resident_bytes(self):
-        with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident_bytes(self.pid)
 
     def bytes_read(self):
         """By all its reads so far, from sockets as well."""
