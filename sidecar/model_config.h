@@ -67,6 +67,9 @@ struct UpstreamModel {
   OnClientGone on_client_gone = OnClientGone::kReset;
   Duration hang_timeout = std::chrono::seconds(30);  // after a deadline; then kWait is kReset
   std::optional<Duration> start_timeout;
+  // How long a request waits for a server that takes no connection. One from a proxy does not: that
+  // has other servers.
+  Duration reconnect_timeout = std::chrono::seconds(5);
   // Paths at the server; empty: there is none, and nothing is mapped to it.
   std::string predict_endpoint;
   std::string readiness_endpoint;

@@ -200,8 +200,8 @@ ChildProcess::~ChildProcess() {
 }
 
 // By the guard, whose child everything below becomes that has lost its parent.
-bool ChildProcess::mayListenAt(const Address& address) const {
-  return mayListen(guard_.pid, address);
+bool ChildProcess::mayListenAt(const Address& address, Stranger stranger) const {
+  return mayListen(guard_.pid, address, stranger);
 }
 
 void ChildProcess::terminate() {

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "net/address.h"
 #include "net/event_loop.h"
+#include "net/process/listening_process.h"
 #include "net/unique_fd.h"
 
 namespace penstock::net {
@@ -53,7 +54,7 @@ class ChildProcess {
 
   pid_t pid() const { return pid_; }
   // Whether it, or a process below it, is who listens at an address; see mayListen().
-  bool mayListenAt(const Address& address) const;
+  bool mayListenAt(const Address& address, Stranger stranger) const;
   // The reading ends, non-blocking, for who listens. Once.
   Output takeOutput() { return std::move(output_); }
   // Asks the process to end.

@@ -125,7 +125,7 @@ bool hasOneOf(pid_t pid, const std::vector<std::string>& links) {
 
 }  // namespace
 
-bool mayListen(pid_t process, const Address& address) {
+bool mayListen(pid_t process, const Address& address, Stranger stranger) {
   const std::vector<std::string> listeners = listenersAt(address);
   if (listeners.empty()) {
     return true;
@@ -142,7 +142,8 @@ bool mayListen(pid_t process, const Address& address) {
       if (own) {
         return true;
       }
-      foreign = isGuarded(processes, pid) || other.started < self->second.started;
+      foreign = stranger == Stranger::kNever || isGuarded(processes, pid) ||
+                other.started < self->second.started;
     }
   }
   return !foreign;

@@ -121,7 +121,9 @@ Result<void> ReplicaProcess::launch() {
   started_at_ = loop_.now();
   id_ = health_.addStarting(
       address, [this] { onReady(); },
-      [this, address] { return child_ != nullptr && child_->mayListenAt(address); });
+      [this, address] {
+        return child_ != nullptr && child_->mayListenAt(address, net::Stranger::kMayBeStartedByIt);
+      });
   return {};
 }
 

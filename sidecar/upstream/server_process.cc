@@ -57,6 +57,10 @@ Result<void> ServerProcess::start(std::move_only_function<void(const End& end)> 
   return {};
 }
 
+bool ServerProcess::mayListenAt(const net::Address& address) const {
+  return child_ != nullptr && child_->mayListenAt(address, net::Stranger::kNever);
+}
+
 void ServerProcess::drain() {
   if (phase_ == Phase::kServing) {
     phase_ = Phase::kDraining;

@@ -28,6 +28,8 @@ class ServerProcess {
 
   // ended: once, when it has ended, unless stop() or kill() was called before.
   Result<void> start(std::move_only_function<void(const End& end)> ended);
+  // Whether it, or a process that it started, is what listens at its port, as far as can be seen.
+  bool mayListenAt(const net::Address& address) const;
   // This process is about to end: that the server does too is no surprise any more.
   void drain();
   // SIGTERM, and SIGKILL after stop_timeout. stopped: once, when it has ended; maybe at once.

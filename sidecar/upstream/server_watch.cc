@@ -58,6 +58,10 @@ void ServerWatch::onReadiness(bool ready, const std::string& why) {
   readiness_.reset();
   connect_.reset();
   why_ = why;
+  if (ready && !ready_ && !owner_.isOwnServer()) {
+    ready = false;
+    why_ = "another process listens at the server's port";
+  }
   ready_ = ready;
   const bool first = ready && !has_been_ready_;
   has_been_ready_ = has_been_ready_ || ready;

@@ -20,6 +20,8 @@ class ServerWatch {
     virtual ~Owner() = default;
     // For the first time.
     virtual void onServerReady() = 0;
+    // Whether what answers is the server that is meant. Asked when it gets ready.
+    virtual bool isOwnServer() = 0;
     // Not within start_timeout. why: what was answered last.
     virtual void onServerLate(const std::string& why) = 0;
   };

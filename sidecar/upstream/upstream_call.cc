@@ -72,11 +72,15 @@ UpstreamCall::UpstreamCall(Shared& shared, Executor::Id id, Work work, Forwardin
 
 UpstreamCall::~UpstreamCall() {
   leaveGate();
+  shared_.away.leave(id_);
   resetStream(http::ResetReason::kCancel);
 }
 
 void UpstreamCall::prepareHead() {
   http::RequestHead& head = work_.head;
+  if (!head.headers.has("x-penstock-attempt-id")) {
+    patience_ = shared_.model.reconnect_timeout;
+  }
   head.path = forwarding_.path;
   head.headers.remove("x-penstock-attempt-id");
   head.headers.set("x-request-id", work_.request_id);
@@ -122,9 +126,34 @@ void UpstreamCall::connect() {
 }
 
 void UpstreamCall::onConnectFailed(net::CloseReason, std::string_view why) {
-  shared_.log.warning("the model server cannot be connected to",
-                      {{"request_id", std::string_view(work_.request_id)}, {"why", why}});
-  refuse(Refusal::kServerUnreachable);
+  awaitServer(why);
+}
+
+void UpstreamCall::awaitServer(std::string_view why) {
+  const TimePoint now = shared_.loop.now();
+  if (patience_.has_value() && !give_up_.has_value()) {
+    give_up_ = Deadline::after(now, *patience_);
+  }
+  if (!give_up_.has_value() || give_up_->passed(now)) {
+    shared_.log.warning("the model server cannot be connected to",
+                        {{"request_id", std::string_view(work_.request_id)}, {"why", why}});
+    refuse(Refusal::kServerUnreachable);
+    return;
+  }
+  if (shared_.away.empty()) {
+    shared_.log.warning("waiting for the model server",
+                        {{"request_id", std::string_view(work_.request_id)}, {"why", why}});
+  }
+  state_ = State::kConnecting;
+  timer_.arm(std::min(work_.deadline, *give_up_).when());
+  if (!shared_.away.wait(id_, *this)) {
+    refuse(Refusal::kServerUnreachable);
+  }
+}
+
+void UpstreamCall::stopConnecting() {
+  stopWaiting();
+  shared_.away.leave(id_);
 }
 
 void UpstreamCall::onNoStream() {
@@ -137,6 +166,8 @@ void UpstreamCall::onConnection(http::ClientConnection& connection) {
     return;
   }
   state_ = State::kRunning;
+  timer_.arm(work_.deadline.when());
+  shared_.away.onConnected();
   protocol_ = connection.protocol();
   stream_ = &connection.newStream(*this);
   const TimePoint now = shared_.loop.clock().now();
@@ -305,7 +336,11 @@ void UpstreamCall::onTimer() {
                                                                : Refusal::kGateTimeout);
       return;
     case State::kConnecting:
-      refuse(Refusal::kDeadlineExceeded);
+      if (work_.deadline.passed(shared_.loop.clock().now())) {
+        refuse(Refusal::kDeadlineExceeded);
+      } else {
+        awaitServer("it was waited for");
+      }
       return;
     case State::kRunning:
       if (abandoned_.has_value()) {
@@ -352,7 +387,7 @@ void UpstreamCall::abandon(Refusal why) {
 void UpstreamCall::endLater(Refusal why) {
   abandoned_ = why;
   state_ = State::kEnding;
-  stopWaiting();
+  stopConnecting();
   timer_.armAfter(Duration::zero());
 }
 
@@ -383,7 +418,7 @@ void UpstreamCall::refuse(Refusal why) {
 // The permit first: whoever is next need not wait for what this one's listener does.
 void UpstreamCall::end(const Outcome& outcome) {
   state_ = State::kEnding;
-  stopWaiting();
+  stopConnecting();
   timer_.disarm();
   credit_.cancel();
   if (forwarding_.gated) {

@@ -15,6 +15,7 @@
 #include "net/http/stream.h"
 #include "sidecar/executor.h"
 #include "sidecar/model_config.h"
+#include "sidecar/upstream/away_server.h"
 #include "sidecar/upstream/forwarding.h"
 
 namespace penstock::sidecar {
@@ -24,6 +25,7 @@ namespace penstock::sidecar {
 // whole from the server, or until its stream has ended otherwise. Loop thread only.
 class UpstreamCall final : public runtime::PredictGate::Waiter,
                            private http::StreamWaiter,
+                           private AwayServer::Waiter,
                            private http::ResponseHandler {
  public:
   class Owner {
@@ -41,6 +43,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
     runtime::LaneIdle& idle_lanes;
     runtime::RuntimeMetrics& metrics;
     http::ConnectionPool& pool;
+    AwayServer& away;
     const UpstreamModel& model;
     Duration gate_timeout;
     Owner& owner;
@@ -75,6 +78,7 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   void onConnection(http::ClientConnection& connection) override;
   void onConnectFailed(net::CloseReason reason, std::string_view why) override;
   void onNoStream() override;
+  void onTryAgain() override { shared_.pool.wait(*this); }
   void onInformational(http::ResponseHead) override {}
   void onResponseHead(http::ResponseHead head, bool end_stream) override;
   void onData(std::span<const std::uint8_t> data, bool end_stream) override;
@@ -84,6 +88,9 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
 
   void prepareHead();
   void connect();
+  // Waits for a server that is perhaps on its way back, within bounds, or ends.
+  void awaitServer(std::string_view why);
+  void stopConnecting();
   void sendMore();
   void creditRequest();
   bool requestSent() const;
@@ -111,6 +118,9 @@ class UpstreamCall final : public runtime::PredictGate::Waiter,
   bool begun_ = false;
   runtime::LaneIdle::Position position_;
   bool retried_ = false;
+  // From the first time that the server took no connection. Nothing for a proxy's request.
+  std::optional<Duration> patience_;
+  std::optional<Deadline> give_up_;
   http::ClientStream* stream_ = nullptr;
   http::Protocol protocol_{};  // of its connection
   net::Timer timer_;

@@ -127,6 +127,7 @@ void readUpstreamOptions(YamlMap& penstock, UpstreamModel& model) {
                   {{"reset", UpstreamModel::OnClientGone::kReset},
                    {"wait", UpstreamModel::OnClientGone::kWait}});
   penstock.optional("hang_timeout", model.hang_timeout, {1ms, 24h});
+  penstock.optional("reconnect_timeout", model.reconnect_timeout, {0ms, 1h});
   Duration start_timeout{};
   if (penstock.optional("start_timeout", start_timeout, {1ms, 24h})) {
     model.start_timeout = start_timeout;

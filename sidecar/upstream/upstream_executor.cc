@@ -44,10 +44,12 @@ UpstreamExecutor::UpstreamExecutor(net::EventLoop& loop, const ModelConfig& conf
       model_(std::get<UpstreamModel>(config.kind)),
       max_in_flight_(max_in_flight),
       owner_(owner),
+      log_(log),
       request_id_prefix_(
           fmt::format("{:08x}{:08x}-", std::random_device()(), std::random_device()())),
       pool_settings_(poolSettings(model_)),
       pool_(loop, model_.address, pool_settings_),
+      away_(loop),
       gate_(loop.clock(), *this,
             {.lanes = config.predict_concurrency, .max_waiting = config.max_waiting}),
       idle_lanes_(config.predict_concurrency, loop.clock().now()),
@@ -58,6 +60,7 @@ UpstreamExecutor::UpstreamExecutor(net::EventLoop& loop, const ModelConfig& conf
               .idle_lanes = idle_lanes_,
               .metrics = metrics_,
               .pool = pool_,
+              .away = away_,
               .model = model_,
               .gate_timeout = config.gate_timeout,
               .owner = *this},
@@ -157,6 +160,22 @@ void UpstreamExecutor::onCallEnded(UpstreamCall& call) {
   }
 }
 
+// A server that was left behind, or another program, answers as readily.
+bool UpstreamExecutor::isOwnServer() {
+  if (!process_.has_value()) {
+    return true;
+  }
+  const auto before = std::exchange(
+      listening_, process_->mayListenAt(model_.address) ? Listening::kOwn : Listening::kStranger);
+  if (listening_ == Listening::kStranger && before != Listening::kStranger) {
+    log_.warning(
+        "not the model server that was started here, but another process listens at its "
+        "port",
+        {{"address", model_.address.toString()}});
+  }
+  return listening_ == Listening::kOwn;
+}
+
 void UpstreamExecutor::onServerLate(const std::string& why) {
   owner_.onExecutorFailed("the model server was not ready in time: " + why);
 }
@@ -164,6 +183,7 @@ void UpstreamExecutor::onServerLate(const std::string& why) {
 // What it has answered is read to its end, which the connections tell.
 void UpstreamExecutor::onServerEnded(const ServerProcess::End& end) {
   server_end_ = end;
+  away_.onServerEnded();
   last_answers_.armAfter(kLastAnswers);
   for (UpstreamCall* call : calls()) {
     call->leaveGate();

@@ -60,6 +60,7 @@ class UpstreamExecutor final : public Executor,
   void onExpired(runtime::PredictGate::Waiter&) override {}
   void onCallEnded(UpstreamCall& call) override;
   void onServerReady() override { owner_.onExecutorReady(); }
+  bool isOwnServer() override;
   void onServerLate(const std::string& why) override;
   void onServerEnded(const ServerProcess::End& end);
   void onLastAnswers();
@@ -71,11 +72,14 @@ class UpstreamExecutor final : public Executor,
   const UpstreamModel& model_;
   const std::size_t max_in_flight_;
   Executor::Owner& owner_;
+  Logger& log_;
+  enum class Listening { kNotAsked, kOwn, kStranger } listening_ = Listening::kNotAsked;
   bool draining_ = false;
   std::string request_id_prefix_;
   Id last_id_ = 0;
   http::PoolSettings pool_settings_;
   http::ConnectionPool pool_;
+  AwayServer away_;
   runtime::PredictGate gate_;
   runtime::LaneIdle idle_lanes_;
   runtime::RuntimeMetrics metrics_;

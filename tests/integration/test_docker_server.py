@@ -8,11 +8,14 @@ lets requests finish, then asks the server to end, and kills it if it does not.
 Shown: support/served_model.py, a server in a process of its own, whose doings depend on files in its directory.
 """
 
+import http.server
 import json
 import os
 import signal
+import threading
 
 import pytest
+import yaml
 
 from support.families import members, new_family, running, wait_gone
 from support.h1_client import H1Client, fetch
@@ -57,6 +60,34 @@ def test_it_is_ready_when_the_server_says_so(start):
     (sidecar.model / "ready").unlink()
     equals(lambda: status(sidecar, "/health/ready"), 503)
     assert status(sidecar, "/health/live") == 200
+
+
+def test_another_process_at_its_port_is_not_the_server(start, tmp_path):
+    """One that was there before, as a server left behind would be."""
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        allow_reuse_address = True
+
+    sidecar = start(ready=False, command="while [ ! -e go ]; do sleep 0.05; done; exec {server}")
+    (sidecar.model / "ready").touch()
+    port = yaml.safe_load((sidecar.model / "config.yaml").read_text())["docker_server"]["server_port"]
+    with Server(("127.0.0.1", port), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        sidecar.wait_log("not the model server that was started here, but another process listens "
+                         "at its port")
+        assert status(sidecar, "/health/ready") == status(sidecar, "/predict") == 503
+        stranger.shutdown()
+    (sidecar.model / "go").touch()
+    sidecar.wait_log("model ready")
+    assert fetch(sidecar.address, "GET", "/").body == b'"alive"'
 
 
 def test_it_lives_as_long_as_the_server_says_so(start):

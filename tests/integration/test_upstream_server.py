@@ -207,11 +207,12 @@ def test_the_concurrency_limit_bounds_all_requests(server, front):
 
 
 def test_a_server_that_takes_no_connection_did_not_execute(server, front):
-    sidecar = front(server)
+    sidecar = front(server, reconnect_timeout="50ms")
     server.die()
-    answer = fetch(sidecar.address, "POST", CHAT, body=b"{}")
-    assert (answer.status, answer.reason) == (503, "server_unreachable")
-    assert answer.header("x-penstock-not-executed") == "true"
+    for headers in ([], [("x-penstock-attempt-id", "1")]):
+        answer = fetch(sidecar.address, "POST", CHAT, headers, body=b"{}")
+        assert (answer.status, answer.reason) == (503, "server_unreachable")
+        assert answer.header("x-penstock-not-executed") == "true"
     equals(lambda: fetch(sidecar.address, "GET", "/health/ready").status, 503)
     assert fetch(sidecar.address, "GET", "/health/live").status == 200
     server.listen()
@@ -219,6 +220,42 @@ def test_a_server_that_takes_no_connection_did_not_execute(server, front):
     server.handler = lambda request: request.respond(body=b"back")
     assert fetch(sidecar.address, "POST", CHAT, body=b"{}").body == b"back"
     wait_gate(sidecar, 0, 0)
+
+
+def test_requests_wait_for_a_server_that_is_started_again(server, front):
+    sidecar = front(server, 2, reconnect_timeout="60s")
+    server.handler = lambda request: request.respond(body=b"back")
+    server.die()
+    with H2Client(sidecar.address) as client:
+        waiting = [post(client, str(number)) for number in range(5)]
+        reading = client.request("GET", "/v1/models")
+        late = post(client, "late", headers=[("x-request-timeout-ms", "50")])
+        gone = post(client, "gone")
+        sidecar.wait_log("waiting for the model server")
+        equals(lambda: sidecar.metric("penstock_in_flight"), 8)
+        gone.reset()
+        assert (late.response().status, late.response().reason) == (504, "deadline_exceeded")
+        from_a_proxy = client.fetch("GET", "/v1/models", [("x-penstock-attempt-id", "1")])
+        assert (from_a_proxy.status, from_a_proxy.reason) == (503, "server_unreachable")
+        assert not any(stream.ended for stream in waiting)
+        server.listen()
+        for stream in [*waiting, reading]:
+            assert stream.response().body == b"back"
+    assert server.max_in_flight <= 3, "two lanes, and one that only reads"
+    wait_gate(sidecar, 0, 0)
+
+
+def test_behind_the_proxy_none_is_refused_while_the_server_is_started_again(server, front):
+    sidecar = front(server, 2)
+    proxy = Proxy(proxy_config([sidecar]))
+    server.handler = lambda request: request.respond(body=b"back")
+    server.die()
+    with H2Client(proxy.address) as client:
+        waiting = [post(client, str(number)) for number in range(8)]
+        eventually(lambda: sidecar.metric("penstock_refused_total", reason="server_unreachable"),
+                   "the sidecar refuses")
+        server.listen()
+        assert [stream.response().body for stream in waiting] == [b"back"] * 8
 
 
 def test_an_early_answer_is_read_although_the_rest_of_the_upload_cannot_be_written(server, front):

@@ -2,9 +2,11 @@
 
 #include "net/process/listening_process.h"
 
+#include <csignal>
 #include <string>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/listener.h"
@@ -14,6 +16,8 @@
 
 namespace penstock::net {
 namespace {
+
+constexpr Stranger kAny = Stranger::kMayBeStartedByIt;
 
 class ListeningProcessTest : public ::testing::Test {
  protected:
@@ -45,18 +49,19 @@ class ListeningProcessTest : public ::testing::Test {
 
 TEST_F(ListeningProcessTest, IsTheChild) {
   const auto child = run("exec " + server());
-  EXPECT_TRUE(child->mayListenAt(itsAddress()));
+  EXPECT_TRUE(child->mayListenAt(itsAddress(), kAny));
 }
 
 TEST_F(ListeningProcessTest, MayBeAnyProcessBelowTheChild) {
   const auto child = run("(setsid " + server() + " &); sleep 1000");
-  EXPECT_TRUE(child->mayListenAt(itsAddress()));
+  EXPECT_TRUE(child->mayListenAt(itsAddress(), kAny));
+  EXPECT_TRUE(child->mayListenAt(itsAddress(), Stranger::kNever));
 }
 
 TEST_F(ListeningProcessTest, IsNotAnotherChild) {
   const auto child = run("sleep 1000");
   const auto other = run("exec " + server());
-  EXPECT_FALSE(child->mayListenAt(itsAddress()));
+  EXPECT_FALSE(child->mayListenAt(itsAddress(), kAny));
 }
 
 TEST_F(ListeningProcessTest, IsNotAProgramThatWasThereBefore) {
@@ -65,14 +70,29 @@ TEST_F(ListeningProcessTest, IsNotAProgramThatWasThereBefore) {
   std::unique_ptr<ChildProcess> child;
   EXPECT_TRUE(runUntil(loop, [&] {
     child = run("sleep 1000");
-    return !child->mayListenAt(boundAddress(own.get()));
+    return !child->mayListenAt(boundAddress(own.get()), kAny);
   }));
+}
+
+TEST_F(ListeningProcessTest, MayBeAYoungerProgramOnlyWhereThatCouldBeStartedByIt) {
+  const auto child = run("sleep 1000");
+  const std::string command = "exec " + server();
+  const pid_t younger = ::fork();
+  if (younger == 0) {
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    ::_exit(1);
+  }
+  const Address address = itsAddress();
+  EXPECT_TRUE(child->mayListenAt(address, kAny));
+  EXPECT_FALSE(child->mayListenAt(address, Stranger::kNever));
+  ::kill(younger, SIGKILL);
+  ::waitpid(younger, nullptr, 0);
 }
 
 TEST_F(ListeningProcessTest, MayBeAnybodyWhereNobodyIsSeen) {
   const auto child = run("sleep 1000");
   const Address address = boundAddress(listenOn(Address::loopback(0), false).value().get());
-  EXPECT_TRUE(child->mayListenAt(address));
+  EXPECT_TRUE(child->mayListenAt(address, kAny));
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ penstock:
   protocol: h2
   on_client_gone: wait
   hang_timeout: 6s
+  reconnect_timeout: 6s
   start_timeout: 5s
   max_waiting: 7
 )");
@@ -76,6 +77,7 @@ penstock:
   EXPECT_EQ(model.protocol, http::UpstreamProtocol::kHttp2);
   EXPECT_EQ(model.on_client_gone, UpstreamModel::OnClientGone::kWait);
   EXPECT_EQ(model.start_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(model.reconnect_timeout, std::chrono::seconds(6));
   EXPECT_EQ(model.hang_timeout, std::chrono::seconds(6));
 }
 
