@@ -106,11 +106,12 @@ def test_of_pings_whose_pongs_are_not_read_the_last_is_answered(served):
     served.wait_idle()
 
 
-def test_pings_over_http2_whose_pongs_are_not_read(tmp_path):
-    served = Served(truss(tmp_path, MODEL), "direct-h2")
+@pytest.mark.parametrize("way", ["direct-h2", "proxy-h2"])
+def test_pings_over_http2_whose_pongs_are_not_read(tmp_path, way):
+    served = Served(truss(tmp_path, MODEL), way)
     tunnel = H2Tunnel(served.address, path="/v1/websocket", auto_window=False)
     assert tunnel.answer().status == 200
-    grown = Grown(served.sidecar)
+    grown = Grown(served.sidecar, served.proxy)
     piece = frame(PING, bytes(125)) * 100
     client, number = tunnel.client, tunnel.stream.id
 
