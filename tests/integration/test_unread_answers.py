@@ -22,7 +22,7 @@ from support.families import family, resident_bytes
 from support.programs import Proxy
 from support.truss import Served, truss
 from support.tunnels import H1Tunnel, H2Tunnel
-from support.waiting import equals, eventually, patience
+from support.waiting import equals, eventually, patience, settled
 from support.websocket_frames import CLOSE, CONTINUATION, PING, PONG, TEXT, frame, server_frame
 
 FLOOD = 48 << 20
@@ -138,6 +138,23 @@ def test_echoes_that_are_not_read(served):
     grown.check()
     tunnel.vanish()
     served.wait_idle()
+
+
+@pytest.mark.parametrize("upstream", ["h1", "h2"])
+@pytest.mark.parametrize("where", ["proxy", "sidecar"])
+def test_what_others_send_back_on_a_websocket_that_is_not_read(replica, front, where, upstream):
+    fake = replica(upstream, settings={8: 1})  # SETTINGS_ENABLE_CONNECT_PROTOCOL
+    fake.speaks = {"h1": "http1", "h2": "h2"}[upstream]
+    fake.on_head = lambda request: request.echo()
+    program = front(fake) if where == "sidecar" else Proxy(proxy_config([fake]))
+    tunnel = H1Tunnel(program.address, receive_buffer=4096)
+    assert tunnel.answer().status == 101
+    grown = Grown(program)
+    push(tunnel.client.sock, bytes(60000), FLOOD // 2)
+    settled(lambda: (len(fake.requests[-1].body), program.resident_bytes()), timeout=40)
+    grown.check()
+    tunnel.vanish()
+    eventually(lambda: fake.requests[-1].peer_gone, "the end at the replica")
 
 
 @pytest.mark.parametrize("opcode", [TEXT, PONG], ids=["messages", "pongs"])
