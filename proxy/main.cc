@@ -7,6 +7,7 @@
 
 #include "base/signals.h"
 #include "proxy/config/overrides.h"
+#include "proxy/config/shared_replicas.h"
 #include "proxy/server.h"
 #include "proxy/start_files.h"
 
@@ -78,6 +79,10 @@ int main(int argc, char** argv) {
   if (options.mode == "validate") {
     if (const auto usable = checkStartFiles(start->config, clock); !usable) {
       return complain(usable.error().message);
+    }
+    for (const SharedReplicas& shared : sharedReplicas(replicasOf(start->config))) {
+      std::fprintf(stderr, "%s: warning: %s\n", options.config_file.c_str(),
+                   shared.warning.c_str());
     }
     std::printf("%s: valid\n", options.config_file.c_str());
     return 0;

@@ -12,6 +12,7 @@
 #include "proxy/admin/change_access.h"
 #include "proxy/config/difference.h"
 #include "proxy/config/loader.h"
+#include "proxy/config/shared_replicas.h"
 #include "proxy/scaling/dns_provider.h"
 #include "proxy/scaling/process_provider.h"
 #include "proxy/tls_files.h"
@@ -143,6 +144,7 @@ Result<void> Server::open(std::uint32_t workers) {
 }
 
 Result<void> Server::openClusters() {
+  warnOfSharedReplicas(config_);
   for (const ClusterConfig& config : config_.clusters) {
     clusters_.push_back(std::make_unique<Cluster>(config, clock_, metrics_));
     cluster_tls_.emplace_back();
@@ -367,6 +369,7 @@ Result<void> Server::takeOnFile() {
     return taken;
   }
   noteTargets();
+  warnOfSharedReplicas(settings_.file());
   admin_token_ = std::move(*token);
   for (RenewedTls& renewed : *tls) {
     renewed.context->use(std::move(renewed.native));
@@ -378,6 +381,12 @@ Result<void> Server::takeOnFile() {
     }
   }
   return {};
+}
+
+void Server::warnOfSharedReplicas(const Config& config) {
+  for (const SharedReplicas& shared : sharedReplicas(replicasOf(config))) {
+    log_.warning("clusters share replicas", {{"why", shared.warning}});
+  }
 }
 
 void Server::noteTargets() {

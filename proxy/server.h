@@ -61,6 +61,7 @@ class Server {
   // For a file that was renamed.
   void reopenLog();
   void noteTargets();
+  void warnOfSharedReplicas(const Config& config);
   void drain();
   void onWorkerDrained();
   void stopReplicas();

@@ -11,8 +11,7 @@
 #include <system_error>
 #include <vector>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include "net/process/tcp_listeners.h"
 
 namespace penstock::net {
 namespace {
@@ -81,30 +80,11 @@ bool isGuarded(const Processes& processes, pid_t pid) {
   return false;
 }
 
-// The inodes of the sockets that listen at the port and whose local address may be this one, as
-// links in /proc/PID/fd.
+// As links in /proc/PID/fd.
 std::vector<std::string> listenersAt(const Address& address) {
-  constexpr std::string_view kListening = "0A";
   std::vector<std::string> result;
-  for (const char* table : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
-    std::ifstream file(table);
-    std::string line;
-    std::getline(file, line);
-    // Listening sockets come first.
-    while (std::getline(file, line)) {
-      std::istringstream fields(line);
-      std::string number, local, remote, state, queues, timer, retransmits, user, timeout, inode;
-      fields >> number >> local >> remote >> state >> queues >> timer >> retransmits >> user >>
-          timeout >> inode;
-      if (state != kListening) {
-        break;
-      }
-      const std::size_t colon = local.rfind(':');
-      if (fields && colon != std::string::npos &&
-          std::stoul(local.substr(colon + 1), nullptr, 16) == address.port()) {
-        result.push_back("socket:[" + inode + "]");
-      }
-    }
+  for (const std::uint32_t inode : tcpListenersAt(address.port())) {
+    result.push_back("socket:[" + std::to_string(inode) + "]");
   }
   return result;
 }

@@ -1,9 +1,12 @@
 #include "proxy/admin/admin_pages.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "proxy/admin/scaling_page.h"
+#include "proxy/config/shared_replicas.h"
 
 namespace penstock::proxy {
 namespace {
@@ -88,7 +91,20 @@ Json replicaJson(const ReplicaStatus& replica, std::uint32_t target) {
   return json;
 }
 
-Json warningsJson(const ClusterStatus& cluster) {
+// As they are now, whatever they are known by.
+std::vector<ClusterReplicas> replicasOf(const std::vector<ClusterStatus>& clusters) {
+  std::vector<ClusterReplicas> result;
+  for (const ClusterStatus& cluster : clusters) {
+    ClusterReplicas& of_cluster = result.emplace_back(ClusterReplicas{
+        .cluster = cluster.name, .concurrency_target = cluster.queue.target, .replicas = {}});
+    for (const ReplicaStatus& replica : cluster.replicas) {
+      of_cluster.replicas.push_back(replica.address.toString());
+    }
+  }
+  return result;
+}
+
+Json warningsJson(const ClusterStatus& cluster, const std::vector<SharedReplicas>& shared) {
   Json warnings = Json::array();
   if (cluster.queue.target < cluster.predict_concurrency) {
     warnings.push_back("concurrency_target " + std::to_string(cluster.queue.target) +
@@ -99,10 +115,15 @@ Json warningsJson(const ClusterStatus& cluster) {
   if (!cluster.trouble.empty()) {
     warnings.push_back(cluster.trouble);
   }
+  for (const SharedReplicas& group : shared) {
+    if (std::ranges::find(group.clusters, cluster.name) != group.clusters.end()) {
+      warnings.push_back(group.warning);
+    }
+  }
   return warnings;
 }
 
-Json clusterJson(const ClusterStatus& cluster) {
+Json clusterJson(const ClusterStatus& cluster, const std::vector<SharedReplicas>& shared) {
   Json replicas = Json::array();
   for (const ReplicaStatus& replica : cluster.replicas) {
     replicas.push_back(replicaJson(replica, cluster.queue.target));
@@ -111,7 +132,7 @@ Json clusterJson(const ClusterStatus& cluster) {
       {"name", cluster.name},
       {"concurrency_target", cluster.queue.target},
       {"predict_concurrency", cluster.predict_concurrency},
-      {"warnings", warningsJson(cluster)},
+      {"warnings", warningsJson(cluster, shared)},
       {"waiting", cluster.queue.waiting},
       {"in_flight", cluster.queue.in_flight},
       {"oldest_wait_seconds", inSeconds(cluster.queue.oldest_wait)},
@@ -174,9 +195,10 @@ std::string_view toString(ServerState state) {
 }
 
 std::string clustersJson(const std::vector<ClusterStatus>& clusters) {
+  const std::vector<SharedReplicas> shared = sharedReplicas(replicasOf(clusters));
   Json list = Json::array();
   for (const ClusterStatus& cluster : clusters) {
-    list.push_back(clusterJson(cluster));
+    list.push_back(clusterJson(cluster, shared));
   }
   return dump(Json{{"clusters", std::move(list)}});
 }

@@ -11,11 +11,13 @@ import copy
 import os
 import signal
 
+import yaml
+
 from support import readers
 from support.configs import proxy_config
 from support.h2_client import H2Client
 from support.load import Load
-from support.programs import Proxy
+from support.programs import Proxy, binary, run_to_end
 from support.replica import Workers
 from support.settings import (accepted, bearer, dump, patch, reload, reloads, settings, sources,
                               tagged)
@@ -107,6 +109,30 @@ def test_what_needs_a_restart_is_named_and_nothing_is_taken_on(replica):
         "listeners[ingress].idle_timeout, listeners[ingress].routes")
     assert dump(proxy) == before
     assert reloads(proxy) == {"success": 0, "failure": 1}
+
+
+def test_clusters_that_share_a_replica_are_told_of(replica, tmp_path):
+    """At --mode validate, at the start, after a reload, and in /clusters as long as it is so."""
+    first, second = replica(), replica()
+    config = proxy_config([first, second], target=2)
+    config["clusters"].append({"name": "other", "concurrency_target": 3,
+                               "replicas": {"static": [second.address]}})
+    told = f'clusters "m", "other" share {second.address}: each replica there is sent up to 5 requests'
+    file = tmp_path / "shared.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    code, _, errors = run_to_end([binary("penstock-proxy"), "-c", file, "--mode", "validate"])
+    assert code == 0 and f"{file}: warning: {told}" in errors
+    proxy = Proxy(config)
+    assert proxy.wait_log("clusters share replicas")["why"].startswith(told)
+    for name in ("m", "other"):
+        [warning] = proxy.cluster(name)["warnings"]
+        assert warning.startswith(told)
+    config["clusters"][0]["replicas"]["static"] = [first.address]
+    assert reload(proxy, config) is None
+    eventually(lambda: proxy.cluster("m")["warnings"] == proxy.cluster("other")["warnings"] == [])
+    config["clusters"][1]["replicas"]["static"] = [first.address]
+    assert reload(proxy, config) is None
+    assert f"share {first.address}: " in proxy.wait_log("clusters share replicas", 2)["why"]
 
 
 def test_static_replicas_join_and_leave_under_load(replica):
