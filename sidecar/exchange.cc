@@ -147,6 +147,9 @@ void Exchange::begin(http::RequestHead head, bool end_stream) {
   }
   if (intake_ == Intake::kStreamed) {
     run();
+    if (running_) {
+      stream_->sendContinue();
+    }
     if (running_ && end_stream) {
       service_.executor().sendData(work_id_, {}, true);
     }
@@ -156,8 +159,24 @@ void Exchange::begin(http::RequestHead head, bool end_stream) {
     run();
     return;
   }
+  // A client that asks first is not made to send a body for nothing.
+  if (const auto refusal = refusalBeforeBody(expected_bytes);
+      refusal.has_value() && stream_->awaitsContinue()) {
+    refuse(*refusal);
+    return;
+  }
   work_.body.reserve(std::min(expected_bytes, kReserveAtMost));
   stream_->sendContinue();
+}
+
+std::optional<Refusal> Exchange::refusalBeforeBody(std::uint64_t body_bytes) const {
+  if (work_.deadline.passed(service_.loop().clock().now())) {
+    return Refusal::kDeadlineExceeded;
+  }
+  if (service_.executor().inFlight() >= service_.options().load.limit) {
+    return Refusal::kConcurrencyLimit;
+  }
+  return service_.couldHold(body_bytes) ? std::nullopt : std::optional(Refusal::kOverloaded);
 }
 
 // False if it has been refused.

@@ -59,6 +59,8 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
 
   void begin(http::RequestHead head, bool end_stream);
   bool readLimits(const http::RequestHead& head);
+  // Why a body of that size would be refused if it were here now, as far as that is known.
+  std::optional<Refusal> refusalBeforeBody(std::uint64_t body_bytes) const;
   void cancelOther(const http::RequestHead& head);
   void askReadiness();
   void answerReadiness(bool healthy);

@@ -65,7 +65,7 @@ bool Service::cancelAttempt(std::string_view attempt) {
 }
 
 bool Service::hold(std::size_t bytes) {
-  if (held_ + bytes > options_.max_held) {
+  if (!couldHold(bytes)) {
     return false;
   }
   held_ += bytes;

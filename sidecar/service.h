@@ -53,6 +53,8 @@ class Service {
   void removeAttempt(const std::string& attempt, Exchange& exchange);
   // Whether there was one to be cancelled.
   bool cancelAttempt(std::string_view attempt);
+  // Whether as many bytes could be held now.
+  bool couldHold(std::uint64_t bytes) const { return held_ + bytes <= options_.max_held; }
   // Bytes of bodies; false if that would be more than may be held.
   bool hold(std::size_t bytes);
   void release(std::size_t bytes) { held_ -= bytes; }

@@ -206,6 +206,42 @@ def test_the_concurrency_limit_bounds_all_requests(server, front):
             assert stream.response().status == 200
 
 
+@pytest.mark.parametrize("client_class", [H1Client, H2Client])
+def test_a_client_that_asks_first_sends_no_body_that_is_refused(server, front, client_class):
+    """expect: 100-continue is answered with 100 only if the body may be of use."""
+    sidecar = front(server, arguments=["--concurrency-limit", "1"], max_request_body="2MiB",
+                    max_buffered="1MiB")
+
+    def ask(*fields, size=5):
+        with client_class(sidecar.address) as client:
+            headers = [("expect", "100-continue"), ("content-length", str(size)), *fields]
+            if client_class is H1Client:
+                client.begin("POST", CHAT, headers)
+                answer = client.response()
+            else:
+                answer = client.request("POST", CHAT, headers, end=False).end()
+        assert not answer.informational, answer
+        return answer.status, answer.reason
+
+    assert ask(size=3 << 20) == (413, "body_too_large")
+    assert ask(size=(1 << 20) + 1) == (503, "overloaded")
+    assert ask(("x-request-timeout-ms", "0")) == (504, "deadline_exceeded")
+    with H2Client(sidecar.address) as client:
+        running = post(client, "a")
+        request = server.by_id("a")
+        assert ask() == (503, "concurrency_limit")
+        request.respond()
+        assert running.response().status == 200
+    with H1Client(sidecar.address) as client:
+        client.begin("POST", CHAT, [("expect", "100-continue"), ("content-length", "5"),
+                                    ("x-test-id", "b")])
+        assert client.wire.head()[0].startswith("HTTP/1.1 100")
+        client.send(b"hello")
+        assert server.by_id("b").whole() == b"hello"
+        server.by_id("b").respond(body=b"done")
+        assert client.response().body == b"done"
+
+
 def test_a_server_that_takes_no_connection_did_not_execute(server, front):
     sidecar = front(server, reconnect_timeout="50ms")
     server.die()
