@@ -84,7 +84,7 @@ def test_the_slot_stays_taken_until_the_replica_has_ended(replica, protocol, lea
             stream.reset()
         else:
             client.close(abrupt=True)
-        assert left.cancelled.wait(patience(10))
+        assert left.cancelled.wait(patience(30))
         assert fake.cancels == [left.attempt_id] and not left.peer_gone
         assert (proxy.waiting(), proxy.in_flight()) == (1, 1)
         assert "waiter" not in fake.ids

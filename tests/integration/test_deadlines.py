@@ -135,7 +135,7 @@ def test_silence_in_the_middle_of_a_stream_cuts_it_off(replica):
             stream.data(len(stream.answer.body) + 4)
         answer = stream.end()
         assert not stream.complete and answer.reset is not None
-        assert request.cancelled.wait(patience(10))
+        assert request.cancelled.wait(patience(30))
     proxy.wait_empty()
 
 

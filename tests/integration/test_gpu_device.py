@@ -72,16 +72,16 @@ def test_auto_says_once_that_there_is_no_gpu_and_uses_the_processor(tmp_path, ru
     with Image.open(io.BytesIO(answers[0].body)) as image:
         assert image.size == (64, 48)
     assert all(answer.status == 200 and answer.body == answers[0].body for answer in answers)
-    said = [event for event in sidecar.logged("model says") if "no GPU" in event["text"]]
-    assert len(said) == 1
     assert fetch(sidecar.address, "GET", "/health/ready").status == 200
     assert sidecar.stop() == 0
+    said = [event for event in sidecar.logged("model says") if "no GPU" in event["text"]]
+    assert len(said) == 1
 
 
 def test_cpu_does_not_ask(tmp_path):
     sidecar = Sidecar(model(tmp_path, device="cpu"), environment=NO_GPU)
-    assert not sidecar.logged("model says")
     assert sidecar.stop() == 0
+    assert not sidecar.logged("model says")
 
 
 def test_an_image_goes_to_the_device_and_back(tmp_path):

@@ -322,7 +322,7 @@ def test_a_client_that_cancels_in_mid_call_ends_it_at_the_replica(replica, sidec
         stream.head()
         stream.reset(CANCEL)
         if sidecar:
-            assert request.cancelled.wait(patience(10))
+            assert request.cancelled.wait(patience(30))
             assert not request.peer_gone and proxy.in_flight() == 1, "it has the slot until it ends"
             request.finish([("grpc-status", CANCELLED)])
         else:

@@ -103,7 +103,7 @@ def test_replica_resets_refuses_and_goes_away(replica):
 def test_what_a_dead_replica_still_reads_is_no_request(replica):
     fake = replica()
     goes_on = threading.Event()
-    fake.on_head = lambda request: goes_on.wait(patience(10))
+    fake.on_head = lambda request: goes_on.wait(patience(30))
     with H2Client(fake.address) as client:
         with client.lock:  # both heads in one write, and so in one read
             for number in (1, 3):
@@ -116,7 +116,7 @@ def test_what_a_dead_replica_still_reads_is_no_request(replica):
     assert fake.in_flight == 0
     fake.listen()
     goes_on.set()
-    reader.join(patience(10))
+    reader.join(patience(30))
     fake.requests[0].respond()  # as by a worker that was still at it
     with H2Client(fake.address) as client:
         client.request(headers=[("x-test-id", "new")])

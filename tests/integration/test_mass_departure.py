@@ -31,7 +31,7 @@ def test_waiters_leave_when_their_client_hangs_up(replica, workers):
     assert (refused.status, refused.reason) == (429, "queue_full"), "1000 fill the queue"
     for client in clients:
         client.close(abrupt=True)
-    proxy.wait_queue(waiting=0, in_flight=1, timeout=5)
+    proxy.wait_queue(waiting=0, in_flight=1)
     equals(lambda: proxy.metric("penstock_buffered_bytes"), 0)
     assert not running.ended and fake.ids == ["running"]
     equals(lambda: proxy.metric("penstock_cluster_requests_total", code="499"), 1000)
@@ -51,7 +51,7 @@ def test_waiters_leave_when_their_stream_is_reset(replica):
         proxy.wait_queue(waiting=89, in_flight=1)
         for stream in streams[1:80]:
             stream.reset()
-        proxy.wait_queue(waiting=10, in_flight=1, timeout=5)
+        proxy.wait_queue(waiting=10, in_flight=1)
         for number in range(11):
             fake.request(number).respond()
         for stream in [streams[0]] + streams[80:]:

@@ -17,6 +17,7 @@ from support.h1_client import fetch
 from support.h2_client import H2Client
 from support.programs import Proxy
 from support.refusing import REFUSALS, REFUSED_STREAM
+from support.waiting import equals
 
 INTERNAL_ERROR = 2
 
@@ -163,7 +164,7 @@ def test_other_resets_and_plain_503_are_not_retried(replica):
         assert (answer.status, answer.body) == (503, b"the model says no")
         assert answer.reason is None, "the replica's own answer"
     assert len(fake.requests) == 2
-    assert proxy.metric("penstock_cluster_requests_total", code="503", reason="none") == 1
+    equals(lambda: proxy.metric("penstock_cluster_requests_total", code="503", reason="none"), 1)
 
 
 def test_a_replica_that_closes_idle_connections_is_never_seen_by_clients(replica):

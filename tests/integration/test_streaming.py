@@ -17,7 +17,7 @@ from support.h1_client import H1Client
 from support.h1_wire import head_bytes
 from support.h2_client import H2Client
 from support.programs import Proxy
-from support.waiting import eventually
+from support.waiting import equals, eventually
 
 PAIRS = list(itertools.product(["h1", "h2"], ["h1", "h2"]))
 CLIENTS = {"h1": H1Client, "h2": H2Client}
@@ -205,7 +205,7 @@ def test_a_body_that_will_be_refused_is_not_asked_for(replica, down, reason):
         other.request(path="/elsewhere", body=b"x" * (70_000 if reason == "overloaded" else 1))  # it has the only slot
         proxy.wait_queue(0, 1)
         if reason == "overloaded":
-            assert proxy.metric("penstock_buffered_bytes") == 70_000, "it may have to be sent again"
+            equals(lambda: proxy.metric("penstock_buffered_bytes"), 70_000, "it may have to be sent again")
         expect = [("expect", "100-continue"), ("content-length", "50000")]
         if down == "h1":
             client.begin("POST", "/", expect)

@@ -127,7 +127,7 @@ def test_what_can_be_cancelled_is_and_the_next_runs(served, path, note):
 
 @pytest.mark.parametrize("way", ["direct-h2", "proxy-h1"])
 def test_a_deadline_that_passes_in_predict_cancels_too(served):
-    late = served.fetch(body(id="late"), "/v1/completions", [("x-request-timeout-ms", "150")])
+    late = served.fetch(body(id="late"), "/v1/completions", [("x-request-timeout-ms", "1500")])
     assert late.status == 504
     served.stage.wait("cancelled", "late")
     assert served.fetch(body(id="next")).json() == "next"

@@ -154,7 +154,8 @@ def test_server_sent_events_come_as_they_are_made(chat):
 def test_a_websocket_client(echo):
 
     async def talk():
-        async with websockets.connect(url(echo, "/v1/websocket", "ws"), max_size=None) as client:
+        async with websockets.connect(url(echo, "/v1/websocket", "ws"), max_size=None,
+                                      open_timeout=patience(60)) as client:
             await client.send("hello")
             assert await client.recv() == "1: hello"
             for size in (0, 125, 126, 70_000, 1 << 20):
@@ -166,5 +167,5 @@ def test_a_websocket_client(echo):
             await client.wait_closed()
             assert client.close_code == 1000
 
-    asyncio.run(asyncio.wait_for(talk(), patience(30)))
+    asyncio.run(asyncio.wait_for(talk(), patience(90)))
     echo.wait_idle()

@@ -34,7 +34,7 @@ FAILS_ONCE = """
 def test_load_is_tried_once_more(tmp_path):
     served = Served(truss(tmp_path, FAILS_ONCE))
     assert len(served.stage.notes("load")) == 2
-    assert served.sidecar.logged("load failed and is tried again: RuntimeError: not yet")
+    served.sidecar.wait_log("load failed and is tried again: RuntimeError: not yet")
     assert served.fetch().json() == "loaded"
 
 
@@ -224,7 +224,7 @@ def test_what_a_model_has_started_is_not_left_behind(tmp_path, number):
 def test_no_worker_is_left_behind(tmp_path, number):
     served = Served(truss(tmp_path, LOADS_FOREVER.replace('stage.hold("never")', "pass")))
     worker = served.worker()
-    assert children(served.sidecar.pid) == [worker]
+    equals(lambda: children(served.sidecar.pid), [worker])
     served.sidecar.signal(number)
     assert served.sidecar.wait() == {signal.SIGTERM: 0, signal.SIGINT: 1, signal.SIGKILL: -9}[number]
     eventually(lambda: not os.path.exists(f"/proc/{worker}"), "the worker is gone")

@@ -42,8 +42,12 @@ def url(served, query=""):
     return "ws://%s:%d/v1/websocket?%s" % (*served.address, query)
 
 
+def connect(*arguments, **options):
+    return websockets.connect(*arguments, open_timeout=patience(60), **options)
+
+
 def run(conversation):
-    asyncio.run(asyncio.wait_for(conversation, patience(40)))
+    asyncio.run(asyncio.wait_for(conversation, patience(90)))
 
 
 async def soon(condition, what):
@@ -55,12 +59,12 @@ def test_the_limit_holds_and_every_kind_of_end_gives_the_permit_back(tmp_path, w
     served = Served(truss(tmp_path, MODEL, runtime={"predict_concurrency": 2}), way)
 
     async def talk():
-        one = await websockets.connect(url(served, "id=1"))
-        two = await websockets.connect(url(served, "id=2"))
+        one = await connect(url(served, "id=1"))
+        two = await connect(url(served, "id=2"))
         await one.send("a")
         assert await one.recv() == "A"
         await soon(lambda: served.gate() == (0, 2), "both hold a permit")
-        waiting = asyncio.create_task(websockets.connect(url(served, "id=3")).__aenter__())
+        waiting = asyncio.create_task(connect(url(served, "id=3")).__aenter__())
         await soon(lambda: served.gate() == (1, 2), "the third waits")
         await one.close()
         three = await waiting
@@ -84,10 +88,10 @@ def test_subprotocols_and_refusals_are_the_models_choice(tmp_path, way):
     served = Served(truss(tmp_path, MODEL), way)
 
     async def talk():
-        async with websockets.connect(url(served), subprotocols=["chat.v1", "chat.v2"]) as client:
+        async with connect(url(served), subprotocols=["chat.v1", "chat.v2"]) as client:
             assert client.subprotocol == "chat.v2"
         with pytest.raises(websockets.InvalidStatusCode) as refused:
-            await websockets.connect(url(served, "refuse=1"))
+            await connect(url(served, "refuse=1"))
         assert refused.value.status_code == 403
 
     run(talk())
@@ -99,7 +103,7 @@ def test_a_model_without_the_method_closes_with_1003(tmp_path, way):
     served = Served(truss(tmp_path, "class Model:\n    def predict(self, inputs):\n        return 1\n"), way)
 
     async def talk():
-        async with websockets.connect(url(served)) as client:
+        async with connect(url(served)) as client:
             with pytest.raises(websockets.ConnectionClosedError):
                 await client.recv()
             assert client.close_code == 1003

@@ -44,9 +44,9 @@ def test_inference_passes_the_gate_in_order_and_nothing_else_does(server, front)
     assert server.ids == ["a", "list", "b", "c"]
     assert server.max_in_flight == 2, "one inference and one list"
     equals(lambda: sidecar.metric("penstock_in_flight"), 0)
-    assert sidecar.metric("penstock_requests_total", stage="predict", outcome="succeeded") == 3
-    assert sidecar.metric("penstock_stage_seconds_count", stage="predict") == 3
-    assert sidecar.metric("penstock_gate_gap_seconds_count") == 3
+    equals(lambda: sidecar.metric("penstock_requests_total", stage="predict", outcome="succeeded"), 3)
+    equals(lambda: sidecar.metric("penstock_stage_seconds_count", stage="predict"), 3)
+    equals(lambda: sidecar.metric("penstock_gate_gap_seconds_count"), 3)
 
 
 def test_reports_say_why_the_gate_was_idle(server, front):
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_while_it_waits_is_gone_at_once(server, front, how)
         server.by_id("held").respond()
         assert held.response().status == 200
     assert server.ids == ["held"]
-    assert sidecar.metric("penstock_requests_total", stage="gate", outcome="cancelled") == 1
+    equals(lambda: sidecar.metric("penstock_requests_total", stage="gate", outcome="cancelled"), 1)
 
 
 @pytest.mark.parametrize("began", [False, True], ids=["before the head", "in its midst"])
@@ -152,7 +152,7 @@ def test_deadlines(server, front):
     with H2Client(sidecar.address) as client:
         running, waiting = [
             post(client, name, headers=[("x-request-timeout-ms", str(int(span * SLOWNESS)))])
-            for name, span in [("running", 600), ("waiting", 300)]]
+            for name, span in [("running", 2000), ("waiting", 1000)]]
         request = server.by_id("running")
         answers = [running.response(), waiting.response()]
         assert [(a.status, a.reason) for a in answers] == [(504, "deadline_exceeded")] * 2
@@ -163,9 +163,9 @@ def test_deadlines(server, front):
 
 def test_a_server_that_does_not_end_a_request_is_waited_for_no_longer_than_the_hang_timeout(server, front):
     server.reset_ends_work = False
-    sidecar = front(server, on_client_gone="wait", hang_timeout="100ms")
+    sidecar = front(server, on_client_gone="wait", hang_timeout="500ms")
     with H2Client(sidecar.address) as client:
-        hanging = post(client, "hanging", headers=[("x-request-timeout-ms", "1000")])
+        hanging = post(client, "hanging", headers=[("x-request-timeout-ms", "2000")])
         server.by_id("hanging")
         wait_gate(sidecar, 0, 1)
         following = post(client, "following")
@@ -177,7 +177,7 @@ def test_a_server_that_does_not_end_a_request_is_waited_for_no_longer_than_the_h
 
 
 def test_the_gate_bounds_waiting_in_number_and_time(server, front):
-    sidecar = front(server, max_waiting=1, gate_timeout=f"{int(1500 * SLOWNESS)}ms")
+    sidecar = front(server, max_waiting=1, gate_timeout=f"{int(4000 * SLOWNESS)}ms")
     with H2Client(sidecar.address) as client:
         held = post(client, "held")
         server.by_id("held")
@@ -320,7 +320,7 @@ def test_a_connection_lost_before_the_head_is_a_502(server, front):
         assert answer.header("x-penstock-not-executed") is None
     assert server.ids == ["a"], "it is not sent again"
     wait_gate(sidecar, 0, 0)
-    assert sidecar.metric("penstock_requests_total", stage="predict", outcome="failed") == 1
+    equals(lambda: sidecar.metric("penstock_requests_total", stage="predict", outcome="failed"), 1)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -375,7 +375,7 @@ def test_an_idle_connection_is_closed_before_a_server_would(server, front):
     assert fetch(sidecar.address, "POST", CHAT, body=b"{}").status == 200
     assert not server.connections[-1].closed
     used = list(server.connections)
-    eventually(lambda: all(connection.closed for connection in used), "closed within 5 s", 5)
+    eventually(lambda: all(connection.closed for connection in used), "closed")
 
 
 def test_it_finds_out_that_a_server_speaks_http1(replica, front):

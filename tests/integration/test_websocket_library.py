@@ -32,7 +32,7 @@ async def serve(connection):
 
 
 async def talk(url, number, **options):
-    async with websockets.connect(url, max_size=None, **options) as client:
+    async with websockets.connect(url, max_size=None, open_timeout=patience(60), **options) as client:
         assert client.extensions, "permessage-deflate is agreed on end to end"
         for message in (f"hello {number}", b"\0" * 70000, "x" * (1 << 20)):
             await client.send(message)
@@ -62,7 +62,7 @@ def test_both_ends_see_each_other(certificates, workers, tls):
             options = {"ssl": certificates.client([])} if tls else {}
             await asyncio.wait_for(
                 asyncio.gather(*(talk(url, number, **options) for number in range(8))), patience(60))
-            async with websockets.connect(url, **options) as client:
+            async with websockets.connect(url, open_timeout=patience(60), **options) as client:
                 pass
             assert client.close_code == 1000
             await asyncio.to_thread(proxy.wait_empty)

@@ -18,7 +18,7 @@ from support.programs import Proxy, Sidecar
 from support.waiting import SLOWNESS, equals
 
 # Spans that the replica is asked to take; margins are a share of them.
-UNIT_MS = int(240 * max(1, SLOWNESS))
+UNIT_MS = int(500 * max(1, SLOWNESS))
 UNIT = UNIT_MS / 1000
 
 
@@ -53,8 +53,10 @@ def test_two_of_five_reach_the_container_at_once_and_each_completion_lets_one_in
     assert all(answer.json()["replica_in_flight"] <= 2 for answer in answers)
     entered = [times(answer, "preprocess")[0] for answer in answers]
     left = [times(answer, "postprocess")[1] for answer in answers]
-    assert entered == sorted(entered), "they entered in the order in which they came"
-    assert entered[1] < left[0], "the first two were in the container together"
+    # Of the first two, which ran at once, either may have taken its time first.
+    order = [max(entered[:2]), *entered[2:]]
+    assert order == sorted(order), "they entered in the order in which they came"
+    assert max(entered[:2]) < min(left[:2]), "the first two were in the container together"
     # Never more than two: the n-th enters only after n - 2 have left ...
     departures = sorted(left)
     for index in (2, 3, 4):

@@ -52,9 +52,9 @@ TEST(DeadlineTimer, CallsOnceForTheLastTimeSetAndNotWhenCleared) {
   auto moved = std::make_shared<Alarm>();
   auto cleared = std::make_shared<Alarm>();
   timer.set(moved, in(std::chrono::hours(1)));
-  timer.set(cleared, in(milliseconds(100)));
+  timer.set(cleared, in(milliseconds(1000)));
   timer.clear(cleared);
-  timer.set(moved, in(milliseconds(110)));
+  timer.set(moved, in(milliseconds(1010)));
   moved->rang.get_future().wait();
   timer.stop();
   EXPECT_EQ(moved->rings, 1);

@@ -149,8 +149,8 @@ TEST_F(LaunchingRuntimeTest, WhoStandsBehindOneThatHangsDoesNotHang) {
       Runtime::Options{.run_ahead = 1,
                        .hang_timeout = std::chrono::milliseconds(20),
                        .on_hang = [&](std::string_view why) { hangs.note(std::string(why)); }});
-  submit("a", in(std::chrono::milliseconds(200)));
-  submit("b", in(std::chrono::milliseconds(100)));
+  submit("a", in(std::chrono::seconds(2)));
+  submit("b", in(std::chrono::seconds(1)));
   journal_.waitFor(2);
   EXPECT_THAT(hangs.waitFor(1)[0],
               testing::EndsWith("model's predict, long after its deadline: a"));

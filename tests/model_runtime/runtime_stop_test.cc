@@ -12,6 +12,7 @@ namespace penstock::runtime {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 class RuntimeStopTest : public RuntimeTest {
  protected:
@@ -93,7 +94,7 @@ TEST_F(RuntimeStopTest, ARunningRequestIsToldAndKeepsItsPlaceUntilItsWorkHasEnde
 
 TEST_F(RuntimeStopTest, AWaiterWhoseDeadlinePassesLeavesWithoutPredict) {
   startWithPredictTaken();
-  submit("waiter", in(milliseconds(20)));
+  submit("waiter", in(seconds(1)));
   const auto all = ended(1);
   EXPECT_EQ(all[0].text, "waiter");
   EXPECT_EQ(all[0].outcome.kind, Outcome::Kind::kDeadlineExceeded);
@@ -127,7 +128,7 @@ TEST_F(RuntimeStopTest, TheDeadlineReachesTheModelInEveryStage) {
   model_.in_postprocess = sleepIn("postprocess");
   start({.predict_concurrency = 2});
   for (const char* stage : {"preprocess", "predict", "postprocess"}) {
-    submit(stage, in(milliseconds(250)));
+    submit(stage, in(milliseconds(1500)));
   }
   for (const Ended& one : ended(3)) {
     EXPECT_EQ(one.outcome.kind, Outcome::Kind::kDeadlineExceeded);
@@ -152,10 +153,10 @@ TEST_F(RuntimeStopTest, TheDeadlineStillHoldsAfterTheGatesTimeout) {
       EXPECT_FALSE(call.token.sleepUntil(clock_.now() + std::chrono::minutes(5)));
     }
   };
-  start({.gate_timeout = milliseconds(400)});
+  start({.gate_timeout = seconds(2)});
   submit("first");
   journal_.waitFor(1);
-  submit("second", in(milliseconds(700)));
+  submit("second", in(seconds(3)));
   waitUntilGateHolds(1);
   predict_.letThrough();
   const auto all = ended(2);
@@ -199,7 +200,7 @@ TEST_F(RuntimeStopTest, WhatTheModelKeepsLongAfterItsDeadlineIsToldOfOnce) {
   startWithPredictTaken({.hang_timeout = milliseconds(20), .on_hang = [this](std::string_view why) {
                            journal_.note(std::string(why));
                          }});
-  submit("stuck", in(milliseconds(5)));
+  submit("stuck", in(seconds(2)));
   EXPECT_THAT(journal_.waitFor(2),
               testing::ElementsAre("predict first",
                                    "a request has not come back from the model's preprocess, long "

@@ -101,7 +101,7 @@ TEST_F(StagingTest, WhoWaitsTooLongAlthoughItIsStagedIsNotLaunched) {
   for (const bool gate_timeout : {false, true}) {
     SCOPED_TRACE(gate_timeout);
     ended_.clear();
-    const Duration short_time = std::chrono::milliseconds(20);
+    const Duration short_time = std::chrono::milliseconds(500);
     startLaunching(0, 1, gate_timeout ? short_time : std::chrono::seconds(600));
     submit("a");
     submit("b", gate_timeout ? Deadline::never() : in(short_time));

@@ -71,7 +71,7 @@ class StreamedExchangeTest : public testing::Test {
       log_,
       metrics_,
       executor_,
-      {.max_request_body = 100, .max_held = 100, .write_timeout = std::chrono::milliseconds(20)}};
+      {.max_request_body = 100, .max_held = 100, .write_timeout = std::chrono::milliseconds(300)}};
   FakeStream stream_;
   http::ReservedStreams reserved_;
 };

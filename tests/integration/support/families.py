@@ -6,7 +6,7 @@ A variable in the environment is inherited by all of them; a program that clears
 import os
 import uuid
 
-from .waiting import eventually
+from .waiting import PATIENCE_S, eventually
 
 RUN = "PENSTOCK_TEST_RUN"
 FAMILY = "PENSTOCK_TEST_FAMILY"
@@ -40,7 +40,7 @@ def members(environment):
             and wanted <= set(_read(pid, "environ").split(b"\0"))}
 
 
-def wait_gone(environment, timeout=20):
+def wait_gone(environment, timeout=PATIENCE_S):
     eventually(lambda: not members(environment), "every process of the family is gone", timeout)
 
 

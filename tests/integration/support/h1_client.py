@@ -3,7 +3,7 @@
 from . import sockets
 from .h1_wire import Closed, H1Reader, head_bytes
 from .messages import Response, find
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 
 class H1Client:
@@ -38,11 +38,11 @@ class H1Client:
     def chunk(self, data):
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
 
-    def fetch(self, method="POST", path="/", headers=(), body=b"", host=None, timeout=20):
+    def fetch(self, method="POST", path="/", headers=(), body=b"", host=None, timeout=PATIENCE_S):
         self.request(method, path, headers, body, host)
         return self.response(method, timeout)
 
-    def head(self, timeout=20):
+    def head(self, timeout=PATIENCE_S):
         """Reads up to the end of the final response's head."""
         self.sock.settimeout(patience(timeout))
         answer = Response()
@@ -56,7 +56,7 @@ class H1Client:
                 return answer
             answer.informational.append((status, fields))
 
-    def response(self, method="GET", timeout=20):
+    def response(self, method="GET", timeout=PATIENCE_S):
         """Reads a whole response; raises Closed if the connection ends before it does."""
         answer = self.head(timeout)
         return self.body(answer, method)
@@ -82,7 +82,7 @@ class H1Client:
         else:
             self.wire.rest(on_data)
 
-    def wait_closed(self, timeout=20):
+    def wait_closed(self, timeout=PATIENCE_S):
         """Waits for the peer to close; returns what it still sent."""
         self.sock.settimeout(patience(timeout))
         try:
@@ -95,7 +95,7 @@ class H1Client:
         sockets.hang_up(self.sock, abrupt)
 
 
-def fetch(address, method="GET", path="/", headers=(), body=b"", timeout=20, tls=None):
+def fetch(address, method="GET", path="/", headers=(), body=b"", timeout=PATIENCE_S, tls=None):
     """One request on a connection of its own."""
     with H1Client(address, tls) as client:
         return client.fetch(method, path, headers, body, timeout=timeout)

@@ -5,7 +5,7 @@ import h2.events
 from . import sockets
 from .h2_wire import H2Endpoint, StreamGone
 from .messages import Response
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 
 class H2Stream:
@@ -30,27 +30,27 @@ class H2Stream:
         self.ended = True
         self.client.send_reset(self.id, code)
 
-    def head(self, timeout=10):
+    def head(self, timeout=PATIENCE_S):
         """Waits for the response's head."""
         self.client.wait_for(
             lambda: self.answer.status or self.ended, f"response head on {self.id}", timeout
         )
         return self.answer
 
-    def data(self, count, timeout=10):
+    def data(self, count, timeout=PATIENCE_S):
         """Waits for `count` bytes of the response's body."""
         self.client.wait_for(
             lambda: len(self.answer.body) >= count or self.ended, f"{count} body bytes", timeout
         )
         return self.answer.body
 
-    def response(self, timeout=20):
+    def response(self, timeout=PATIENCE_S):
         """Waits for the whole response; fails if it was cut off."""
         self.end(timeout)
         assert self.complete, f"stream {self.id} was cut off: {self.answer}"
         return self.answer
 
-    def end(self, timeout=20):
+    def end(self, timeout=PATIENCE_S):
         """Waits for the stream's end, however it ends."""
         self.client.wait_for(lambda: self.ended, f"end of stream {self.id}", timeout)
         return self.answer
@@ -61,7 +61,7 @@ class H2Stream:
         if count:
             self.client.consume(self.id, count)
 
-    def read_on(self, timeout=10):
+    def read_on(self, timeout=PATIENCE_S):
         """Takes the rest of the response (with auto_window=False), to the stream's end."""
         while not self.ended:
             self.consume_all()
@@ -74,7 +74,7 @@ class H2Client(H2Endpoint):
 
     def __init__(self, address, tls=None, settings=None, auto_window=True, receive_buffer=None):
         self.address = sockets.parse(address)
-        sock = sockets.connect(self.address, patience(10), receive_buffer)
+        sock = sockets.connect(self.address, patience(PATIENCE_S), receive_buffer)
         if tls:
             sock = tls.wrap_socket(sock, server_hostname="localhost")
         sock.settimeout(None)
@@ -113,7 +113,7 @@ class H2Client(H2Endpoint):
                 pass  # answered, or reset, before it had all
         return stream
 
-    def fetch(self, method="POST", path="/", headers=(), body=b"", timeout=20):
+    def fetch(self, method="POST", path="/", headers=(), body=b"", timeout=PATIENCE_S):
         return self.request(method, path, headers, body).response(timeout)
 
     def is_reset(self, stream_id):

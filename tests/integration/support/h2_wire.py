@@ -13,7 +13,7 @@ import h2.settings
 from hyperframe.frame import GoAwayFrame
 
 from . import sockets
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 
 class StreamGone(Exception):
@@ -135,7 +135,7 @@ class H2Endpoint:
             self.changed.notify_all()
         sockets.hang_up(self.sock, abrupt)
 
-    def wait_for(self, condition, what, timeout=10):
+    def wait_for(self, condition, what, timeout=PATIENCE_S):
         """Waits, woken by every event of the connection, until condition() is true."""
         with self.lock:
             if not self.changed.wait_for(condition, patience(timeout)):

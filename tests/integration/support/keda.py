@@ -4,7 +4,7 @@ import grpc
 
 from .programs import SOURCE
 from .protobuf import generated
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 PROTO = SOURCE / "proxy" / "scaling" / "external_scaler.proto"
 SERVICE = "/externalscaler.ExternalScaler/"
@@ -31,7 +31,7 @@ class Keda:
         made = self.channel.unary_unary(
             SERVICE + method, request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=getattr(messages, response).FromString)
-        return made(request, timeout=patience(10), wait_for_ready=True)
+        return made(request, timeout=patience(PATIENCE_S), wait_for_ready=True)
 
     def stream(self, method, response):
         """An iterator over what comes, with cancel()."""

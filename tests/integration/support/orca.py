@@ -7,7 +7,7 @@ import threading
 import grpc
 
 from .protobuf import generated
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 METHOD = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics"
 
@@ -41,11 +41,11 @@ class Subscription:
             self.error = error
         self.reports.put(None)
 
-    def next(self, timeout=20):
+    def next(self, timeout=PATIENCE_S):
         """The next report; None at the end."""
         return self.reports.get(timeout=patience(timeout))
 
-    def until(self, timeout=20, **figures):
+    def until(self, timeout=PATIENCE_S, **figures):
         """Reads on until a report has these penstock.* figures, and returns it."""
         seen = []
         while (report := self.next(timeout)) is not None:

@@ -14,7 +14,7 @@ import yaml
 from . import readers
 from .families import resident_bytes
 from .sockets import parse
-from .waiting import eventually, patience
+from .waiting import PATIENCE_S, eventually, patience
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 LIBC = ctypes.CDLL(None)
@@ -83,7 +83,7 @@ class Program:
                     if event.get("message") == message
                     and all(event.get(key) == value for key, value in fields.items())]
 
-    def wait_log(self, message, count=1, timeout=20, **fields):
+    def wait_log(self, message, count=1, timeout=PATIENCE_S, **fields):
         """Waits for the `count`-th event with that message and those fields, and returns it."""
         def come():
             return len(self.logged(message, **fields)) >= count or not self._alive()
@@ -112,7 +112,7 @@ class Program:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running:\n{self.tail()}") from None
         for reader in self.readers:
-            reader.join(patience(10))
+            reader.join(patience(PATIENCE_S))
         return code
 
     def stop(self, timeout=30):
@@ -166,7 +166,7 @@ class Proxy(Program):
         if ready:
             self.wait_ready()
 
-    def wait_ready(self, timeout=20):
+    def wait_ready(self, timeout=PATIENCE_S):
         eventually(lambda: self._fails_early() or readers.get(self.admin, "/ready").status == 200,
                    "the proxy answers /ready with 200", timeout)
 
@@ -197,7 +197,7 @@ class Proxy(Program):
     def in_flight(self, name="m"):
         return self.cluster(name)["in_flight"]
 
-    def wait_queue(self, waiting=None, in_flight=None, name="m", timeout=10):
+    def wait_queue(self, waiting=None, in_flight=None, name="m", timeout=PATIENCE_S):
         """Waits until exactly so many wait and run."""
         def reached():
             cluster = self.cluster(name)
@@ -209,7 +209,7 @@ class Proxy(Program):
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.cluster(name)}") from None
 
-    def wait_empty(self, name="m", timeout=20):
+    def wait_empty(self, name="m", timeout=PATIENCE_S):
         """Everything is back at zero: queue, slots, buffered bytes."""
         self.wait_queue(0, 0, name, timeout)
         eventually(lambda: self.metric("penstock_buffered_bytes") == 0,

@@ -22,7 +22,7 @@ from . import sockets
 from .h1_wire import Closed, H1Reader
 from .messages import find
 from .replica_streams import H1Exchange, H2ReplicaConnection
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 PREFACE = b"PRI * HTTP/2.0\r\n"
 
@@ -57,18 +57,24 @@ class Replica:
         self.problems = []  # violations of the protocol by the peer
         self.port = port
         self.host = host
+        # Bound and not listening: between two lives the kernel gives the port to nobody else.
+        self.place = self._bound()
+        self.port = self.place.getsockname()[1]
         self.listen()
 
     def listen(self):
         """Starts (again, after die()) to accept at its address."""
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((self.host, self.port))
+        self.listener = self._bound()
         self.listener.listen(512)
-        self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self._accept, args=(self.listener, self.life),
                                        daemon=True)
         self.thread.start()
+
+    def _bound(self):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((self.host, self.port))
+        return sock
 
     @property
     def address(self):
@@ -80,7 +86,7 @@ class Replica:
         with self.lock:
             return [request.id for request in self.requests]
 
-    def wait_count(self, count, timeout=10):
+    def wait_count(self, count, timeout=PATIENCE_S):
         """Waits until `count` requests have arrived and returns all that have."""
         with self.lock:
             arrived = lambda: len(self.requests) >= count  # noqa: E731
@@ -90,13 +96,13 @@ class Replica:
                 )
             return list(self.requests)
 
-    def request(self, index, timeout=10):
+    def request(self, index, timeout=PATIENCE_S):
         """The request that arrived as number `index` (from 0), with its whole body."""
         request = self.wait_count(index + 1, timeout)[index]
         request.whole(timeout)
         return request
 
-    def by_id(self, test_id, timeout=10):
+    def by_id(self, test_id, timeout=PATIENCE_S):
         """The (last) request with that x-test-id, once it has arrived."""
         def found():
             return [request for request in self.requests if request.id == test_id]
@@ -105,7 +111,7 @@ class Replica:
                 raise AssertionError(f"no request {test_id} at the replica: {self.ids}")
             return found()[-1]
 
-    def wait_idle(self, timeout=10):
+    def wait_idle(self, timeout=PATIENCE_S):
         with self.lock:
             if not self.changed.wait_for(lambda: self.in_flight == 0, patience(timeout)):
                 raise AssertionError(f"{self.in_flight} requests still in flight at the replica")
@@ -130,13 +136,14 @@ class Replica:
             greeting, self.greeting = self.greeting, set()
             self.changed.notify_all()
         sockets.hang_up(self.listener)
-        self.thread.join(patience(5))
+        self.thread.join(patience(PATIENCE_S))
         for sock in greeting:
             sockets.hang_up(sock, abrupt=True)
         self.hang_up(abrupt=True)
 
     def close(self):
         self.die()
+        self.place.close()
 
     def _accept(self, listener, life):
         while True:

@@ -9,7 +9,7 @@ import h2.exceptions
 from .h1_wire import head_bytes, websocket_accept
 from .h2_wire import H2Endpoint, StreamGone
 from .messages import find
-from .waiting import eventually, patience
+from .waiting import PATIENCE_S, eventually, patience
 
 
 class Exchange:
@@ -40,11 +40,11 @@ class Exchange:
     def came_whole(self):
         self.complete.set()
 
-    def whole(self, timeout=10):
+    def whole(self, timeout=PATIENCE_S):
         assert self.complete.wait(patience(timeout)), f"{self}: {len(self.body)} bytes of body"
         return bytes(self.body)
 
-    def wait_body(self, count, timeout=10):
+    def wait_body(self, count, timeout=PATIENCE_S):
         eventually(lambda: len(self.body) >= count, f"{count} bytes of body", timeout)
 
     @property
@@ -52,7 +52,7 @@ class Exchange:
         """The peer has ended its direction, reset the request, or gone."""
         return self.complete.is_set() or self.peer_gone
 
-    def wait_peer_ended(self, timeout=10):
+    def wait_peer_ended(self, timeout=PATIENCE_S):
         eventually(lambda: self.peer_ended, "the end of the peer's direction", timeout)
 
     def respond(self, status=200, headers=(), body=b"", trailers=()):

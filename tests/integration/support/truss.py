@@ -19,7 +19,7 @@ from .h1_wire import Closed
 from .h2_client import H2Client
 from .models import EXAMPLES
 from .programs import Proxy, Sidecar
-from .waiting import eventually, patience
+from .waiting import PATIENCE_S, eventually, patience
 
 STAGE = '''
 import asyncio
@@ -67,7 +67,7 @@ class Stage:
         notes = [line.split() for line in lines]
         return [note for note in notes if first is None or note[0] == first]
 
-    def wait(self, *words, count=1, timeout=20):
+    def wait(self, *words, count=1, timeout=PATIENCE_S):
         """Waits until the model has made that note `count` times."""
         wanted = [str(word) for word in words]
         eventually(lambda: self.notes().count(wanted) >= count,
@@ -129,7 +129,7 @@ class Served:
     def call(self, body=b"{}", path="/v1/models/t:predict", headers=(), method="POST"):
         return Call(self, method, path, headers, body)
 
-    def fetch(self, body=b"{}", path="/v1/models/t:predict", headers=(), method="POST", timeout=20):
+    def fetch(self, body=b"{}", path="/v1/models/t:predict", headers=(), method="POST", timeout=PATIENCE_S):
         with self.call(body, path, headers, method) as call:
             return call.response(timeout)
 
@@ -141,11 +141,11 @@ class Served:
         return (self.sidecar.metric("penstock_gate_waiting"),
                 self.sidecar.metric("penstock_gate_in_predict"))
 
-    def wait_gate(self, waiting, in_predict, timeout=20):
+    def wait_gate(self, waiting, in_predict, timeout=PATIENCE_S):
         eventually(lambda: self.gate() == (waiting, in_predict),
                    f"{waiting} wait at the gate and {in_predict} predict", timeout)
 
-    def wait_idle(self, timeout=20):
+    def wait_idle(self, timeout=PATIENCE_S):
         """Permits, requests and the proxy's accounts are back at zero."""
         self.wait_gate(0, 0, timeout)
         eventually(lambda: self.sidecar.metric("penstock_in_flight") == 0, "nothing in flight", timeout)
@@ -180,17 +180,17 @@ class Call:
     def __exit__(self, *_):
         self.client.close()
 
-    def response(self, timeout=20):
+    def response(self, timeout=PATIENCE_S):
         """The whole response; fails if it is cut off."""
         if self.stream:
             return self.stream.response(timeout)
         return self.client.response(self.method, timeout)
 
-    def head(self, timeout=20):
+    def head(self, timeout=PATIENCE_S):
         self.answer = (self.stream or self.client).head(timeout)
         return self.answer
 
-    def data(self, count, timeout=20):
+    def data(self, count, timeout=PATIENCE_S):
         """Waits for the head and the first `count` bytes of the body, of which it returns what came."""
         if self.stream:
             return bytes(self.stream.data(count, timeout))
@@ -203,7 +203,7 @@ class Call:
             self.client.wire.exactly(2)
         return b"".join(pieces)
 
-    def cut_off(self, timeout=20):
+    def cut_off(self, timeout=PATIENCE_S):
         """Waits for a response that ends too early; returns what came of its body."""
         if self.stream:
             answer = self.stream.end(timeout)

@@ -7,7 +7,7 @@ import socket
 from .h1_client import H1Client
 from .h1_wire import websocket_accept
 from .h2_client import H2Client
-from .waiting import patience
+from .waiting import PATIENCE_S, patience
 
 
 class H1Tunnel:
@@ -22,7 +22,7 @@ class H1Tunnel:
         if early:
             self.client.send(early)
 
-    def answer(self, timeout=20):
+    def answer(self, timeout=PATIENCE_S):
         """The head of the response; with its body if it is no 101."""
         answer = self.client.head(timeout)
         if answer.status == 101:
@@ -35,11 +35,11 @@ class H1Tunnel:
     def send(self, data):
         self.client.send(data)
 
-    def read(self, count, timeout=20):
+    def read(self, count, timeout=PATIENCE_S):
         self.client.sock.settimeout(patience(timeout))
         return self.client.wire.exactly(count)
 
-    def read_to_end(self, timeout=20):
+    def read_to_end(self, timeout=PATIENCE_S):
         """What still comes, once the other side has ended."""
         return self.client.wait_closed(timeout)
 
@@ -68,20 +68,20 @@ class H2Tunnel:
             (":path", path), (":authority", "%s:%d" % self.client.address),
             ("sec-websocket-version", "13"), *headers], body=early, end=False)
 
-    def answer(self, timeout=20):
+    def answer(self, timeout=PATIENCE_S):
         answer = self.stream.head(timeout)
         return answer if answer.status == 200 else self.stream.response(timeout)
 
     def send(self, data):
         self.stream.send(data)
 
-    def read(self, count, timeout=20):
+    def read(self, count, timeout=PATIENCE_S):
         body = self.stream.data(self.taken + count, timeout)
         assert len(body) >= self.taken + count, f"ended after {len(body) - self.taken} bytes"
         self.taken += count
         return bytes(body[self.taken - count:self.taken])
 
-    def read_to_end(self, timeout=20):
+    def read_to_end(self, timeout=PATIENCE_S):
         return bytes(self.stream.end(timeout).body[self.taken:])
 
     def end(self):

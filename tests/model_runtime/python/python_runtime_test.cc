@@ -227,7 +227,7 @@ TEST_F(PythonRuntimeTest, TheGateHasATimeoutOfItsOwn) {
 }
 
 TEST_F(PythonRuntimeTest, AStreamThatStandsStillIsGivenUp) {
-  start(kNoPreprocess, {.chunk_timeout = milliseconds(30)});
+  start(kNoPreprocess, {.chunk_timeout = milliseconds(1000)});
   Heard heard, next;
   submit(
       heard,

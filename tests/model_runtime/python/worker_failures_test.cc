@@ -355,7 +355,7 @@ TEST_F(WorkerFailuresTest, WorkThatGoesOnLongAfterItsDeadlineEndsTheWorker) {
   Heard before, hanging, after;
   submit(before, kPid);
   runUntilOver(before);
-  submit(hanging, R"([["await","go"],["started"],["sleep"]])", in(milliseconds(20)));
+  submit(hanging, R"([["await","go"],["started"],["sleep"]])", in(milliseconds(1500)));
   submit(after, kPid);
   runUntilOver(hanging);
   EXPECT_EQ(hanging.end, End::kDeadlineExceeded);

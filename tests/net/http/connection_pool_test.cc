@@ -159,7 +159,7 @@ TEST_F(ConnectionPoolTest, GivesUpOnAServerThatAllowsNoStreamAndKeepsTwoConnecti
   replica.max_streams = 0;
   PoolFigures figures;
   PoolSettings impatient = settings;
-  impatient.stream_timeout = 50ms;
+  impatient.stream_timeout = 500ms;
   impatient.figures = &figures;
   ConnectionPool pool(loop, replica.address(), impatient);
   for (int i = 0; i < 4; ++i) {
