@@ -113,6 +113,8 @@ class Executor {
   virtual void stop(std::move_only_function<void()> stopped) { stopped(); }
   // The same without asking or waiting, also after stop().
   virtual void kill() {}
+  // After stop(): whether one of them was killed before it had ended by itself.
+  virtual bool wasCut() const { return false; }
 };
 
 }  // namespace penstock::sidecar

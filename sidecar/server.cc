@@ -216,7 +216,12 @@ void Server::stop(int exit_status, bool abandon) {
     executor_->kill();
     onStopped();
   } else {
-    executor_->stop([this] { onStopped(); });
+    executor_->stop([this] {
+      if (executor_->wasCut()) {
+        exit_status_ = 1;
+      }
+      onStopped();
+    });
   }
 }
 

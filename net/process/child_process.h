@@ -57,7 +57,8 @@ class ChildProcess {
   bool mayListenAt(const Address& address, Stranger stranger) const;
   // The reading ends, non-blocking, for who listens. Once.
   Output takeOutput() { return std::move(output_); }
-  // Asks the process to end.
+  // Asks the process, and all of its process group, to end: a shell passes no signal on. It has
+  // ended when the whole group has.
   void terminate();
   // Ends it and every process below it.
   void kill();

@@ -5,9 +5,10 @@
 //   penstock-guard none|descriptor|socket COMMAND ARGUMENT…
 //
 // Started by net::ChildProcess only. Descriptor 3 is a socket to that program: the guard writes the
-// command's process id first and its wait status last; it reads 'T' (SIGTERM to the command), 'K'
-// (SIGKILL to everything) and the end of file. "descriptor" and "socket": descriptor 4 becomes the
-// command's descriptor 3; "socket" names it as a socket to listen on, as systemd does.
+// command's process id first and its wait status last; it reads 'T' (SIGTERM to the command
+// and its process group), 'K' (SIGKILL to everything) and the end of file. "descriptor" and
+// "socket": descriptor 4 becomes the command's descriptor 3; "socket" names it as a socket to
+// listen on, as systemd does.
 //
 // The guard is the subreaper of what it started, so even what left the command's process group and
 // session becomes the guard's own child when its parent ends. Killing its children again and again
@@ -94,7 +95,9 @@ pid_t parentOf(const char* pid) {
   return name_end != nullptr && std::sscanf(name_end, ") %*c %d", &parent) == 1 ? parent : -1;
 }
 
-void killChildren() {
+// A child of this process keeps its number until it is reaped here.
+template <typename Visit>
+void forEachChild(Visit visit) {
   DIR* processes = ::opendir("/proc");
   if (processes == nullptr) {
     return;
@@ -102,11 +105,20 @@ void killChildren() {
   const pid_t self = ::getpid();
   while (const dirent* entry = ::readdir(processes)) {
     if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parentOf(entry->d_name) == self) {
-      // A child of this process keeps its number until it is reaped here.
-      ::kill(static_cast<pid_t>(std::atoi(entry->d_name)), SIGKILL);
+      visit(static_cast<pid_t>(std::atoi(entry->d_name)));
     }
   }
   ::closedir(processes);
+}
+
+void killChildren() {
+  forEachChild([](pid_t child) { ::kill(child, SIGKILL); });
+}
+
+bool hasChildInGroup(pid_t group) {
+  bool found = false;
+  forEachChild([&](pid_t child) { found = found || ::getpgid(child) == group; });
+  return found;
 }
 
 class Guard {
@@ -117,7 +129,10 @@ class Guard {
   void watch(int child_signals) {
     int sweeps_after_end = 0;
     while (reap()) {
-      if (state_ != State::kRunning) {
+      if (state_ == State::kGroupLeft && !hasChildInGroup(command_)) {
+        state_ = State::kEnded;
+      }
+      if (state_ == State::kKilling || state_ == State::kEnded) {
         sweep();
       }
       if (state_ == State::kEnded && ++sweeps_after_end > kMaxSweepsAfterEnd) {
@@ -125,7 +140,8 @@ class Guard {
       }
       pollfd entries[] = {{.fd = child_signals, .events = POLLIN, .revents = 0},
                           {.fd = control_, .events = POLLIN, .revents = 0}};
-      ::poll(entries, 2, state_ == State::kRunning ? -1 : kSweepPauseMs);
+      const bool waits = state_ == State::kRunning || state_ == State::kAsked;
+      ::poll(entries, 2, waits ? -1 : kSweepPauseMs);
       if (entries[0].revents != 0) {
         signalfd_siginfo signal;
         [[maybe_unused]] const ssize_t taken = ::read(child_signals, &signal, sizeof signal);
@@ -151,8 +167,12 @@ class Guard {
       }
       if (child.si_pid == command_) {
         // While its first process still has the number, which nobody else can have got then.
-        ::kill(-command_, SIGKILL);
-        state_ = State::kEnded;
+        if (state_ == State::kAsked) {
+          state_ = State::kGroupLeft;
+        } else {
+          ::kill(-command_, SIGKILL);
+          state_ = State::kEnded;
+        }
       }
       int status = 0;
       ::waitpid(child.si_pid, &status, 0);
@@ -180,17 +200,28 @@ class Guard {
       control_ = -1;
     }
     if (size == 1 && request == 'T') {
-      if (state_ != State::kEnded) {
-        ::kill(command_, SIGTERM);
-      }
-    } else if (state_ == State::kRunning) {
+      askToEnd();
+    } else if (state_ == State::kRunning || state_ == State::kAsked) {
       state_ = State::kKilling;
+    } else if (state_ == State::kGroupLeft) {
+      state_ = State::kEnded;
     }
   }
 
-  // kRunning → kKilling: asked for, or the program has ended. Either → kEnded: the command is
-  // reaped; what it left behind is killed.
-  enum class State { kRunning, kKilling, kEnded };
+  void askToEnd() {
+    if (state_ == State::kRunning || state_ == State::kAsked) {
+      // No group yet: the command is not quite begun.
+      if (::kill(-command_, SIGTERM) != 0) {
+        ::kill(command_, SIGTERM);
+      }
+      state_ = State::kAsked;
+    }
+  }
+
+  // kRunning → kAsked: SIGTERM. kAsked → kGroupLeft: the command, perhaps only a shell, is reaped;
+  // the rest of its group has the same time to end as it had. kRunning or kAsked → kKilling: asked
+  // for, or the program has ended. All → kEnded: the command is reaped; what is left is killed.
+  enum class State { kRunning, kAsked, kGroupLeft, kKilling, kEnded };
 
   const pid_t command_;
   State state_ = State::kRunning;

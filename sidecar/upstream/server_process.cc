@@ -15,6 +15,11 @@ bool isOrderly(std::string_view how) {
   return how == "exit code 0" || how == "exit code 143" || how == "signal 15";
 }
 
+// 137: by a shell's count, signal 9.
+bool isKill(std::string_view how) {
+  return how == "signal 9" || how == "exit code 137";
+}
+
 }  // namespace
 
 ServerProcess::ServerProcess(net::EventLoop& loop, Logger& log, const ModelConfig& config)
@@ -22,7 +27,10 @@ ServerProcess::ServerProcess(net::EventLoop& loop, Logger& log, const ModelConfi
       log_(log),
       config_(config),
       process_(*std::get<UpstreamModel>(config.kind).process),
-      kill_(loop, [this] { kill(); }) {}
+      kill_(loop, [this] {
+        kill();
+        phase_ = Phase::kCut;
+      }) {}
 
 net::ChildProcess::Command ServerProcess::command() const {
   net::ChildProcess::Command result{.arguments = {"/bin/sh", "-c", process_.start_command},
@@ -90,11 +98,14 @@ void ServerProcess::onExit(const std::string& how) {
   output_->finish();
   output_.reset();
   const End end{.how = how, .orderly = isOrderly(how)};
+  if (phase_ == Phase::kStopping && isKill(how)) {
+    phase_ = Phase::kCut;
+  }
   const bool expected = phase_ == Phase::kStopping || (phase_ == Phase::kDraining && end.orderly);
   log_.log(expected ? LogLevel::kInfo : LogLevel::kError, "model server ended",
            {{"pid", std::int64_t{child_->pid()}}, {"how", how}});
   loop_.destroyLater(std::move(child_));
-  if (phase_ != Phase::kStopping) {
+  if (phase_ == Phase::kServing || phase_ == Phase::kDraining) {
     std::exchange(ended_, nullptr)(end);
   } else if (stopped_) {
     std::exchange(stopped_, nullptr)();

@@ -36,6 +36,8 @@ class ServerProcess {
   void stop(std::move_only_function<void()> stopped);
   // With all the processes of its group.
   void kill();
+  // Whether it was killed when it was to end by itself.
+  bool wasCut() const { return phase_ == Phase::kCut; }
 
  private:
   net::ChildProcess::Command command() const;
@@ -45,7 +47,7 @@ class ServerProcess {
   Logger& log_;
   const ModelConfig& config_;
   const UpstreamModel::Process& process_;
-  enum class Phase { kServing, kDraining, kStopping } phase_ = Phase::kServing;
+  enum class Phase { kServing, kDraining, kStopping, kCut } phase_ = Phase::kServing;
   std::move_only_function<void(const End&)> ended_;
   std::move_only_function<void()> stopped_;
   std::unique_ptr<net::ChildProcess> child_;

@@ -233,4 +233,9 @@ void UpstreamExecutor::kill() {
   }
 }
 
+bool UpstreamExecutor::wasCut() const {
+  return (server_end_.has_value() && !server_end_->orderly) ||
+         (process_.has_value() && process_->wasCut());
+}
+
 }  // namespace penstock::sidecar

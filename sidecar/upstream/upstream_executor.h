@@ -53,6 +53,7 @@ class UpstreamExecutor final : public Executor,
   }
   void stop(std::move_only_function<void()> stopped) override;
   void kill() override;
+  bool wasCut() const override;
 
  private:
   void onGrant(runtime::PredictGate::Grant grant) override;

@@ -220,9 +220,39 @@ def test_a_server_that_ends_before_its_sidecar_has_seen_the_signal_has_not_faile
 def test_a_server_that_does_not_end_is_killed(start):
     sidecar = start(files=["stubborn"], penstock={"stop_timeout": "300ms"})
     pid = sidecar.wait_log("model server started")["pid"]
-    assert sidecar.stop() == 0
+    assert sidecar.stop() == 1, "its drain was cut"
     assert (sidecar.model / "terminated").exists() and not running(pid)
-    sidecar.wait_log("model server ended", how="signal 9", level="info")
+    sidecar.wait_log("model server ended", how="signal 9", level="error")
+
+
+def test_a_server_that_somebody_kills_while_it_ends_is_no_success(start):
+    sidecar = start(files=["stubborn"], penstock={"stop_timeout": "1h"})
+    pid = sidecar.wait_log("model server started")["pid"]
+    sidecar.signal(signal.SIGTERM)
+    eventually((sidecar.model / "terminated").exists, "the server is asked to end")
+    os.kill(pid, signal.SIGKILL)
+    assert sidecar.wait() == 1
+
+
+@pytest.mark.parametrize("command", ["{server}; true", "cd . && {server}", "{server} & wait"])
+def test_a_server_that_a_shell_started_is_asked_to_end_too(start, command):
+    sidecar = start(command=command)
+    assert sidecar.stop() == 0
+    assert (sidecar.model / "terminated").exists()
+    wait_gone(sidecar.family)
+
+
+def test_a_server_may_end_later_than_its_shell(start):
+    """The shell ends by the signal at once; the server still writes what it has to write."""
+    sidecar = start(command="(trap 'until [ -e go ]; do sleep 0.01; done; touch written; exit' TERM; "
+                            "touch traps; while :; do sleep 0.01; done) & {server} & wait; true")
+    eventually((sidecar.model / "traps").exists, "it runs")
+    shell = sidecar.wait_log("model server started")["pid"]
+    sidecar.signal(signal.SIGTERM)
+    eventually(lambda: not running(shell), "the shell has ended")
+    (sidecar.model / "go").touch()
+    assert sidecar.wait() == 0
+    assert (sidecar.model / "written").exists()
 
 
 @pytest.mark.parametrize("ready", [True, False])

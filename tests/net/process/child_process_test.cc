@@ -170,6 +170,37 @@ TEST_F(ChildProcessTest, EndsWhenTerminated) {
   child->kill();
 }
 
+// A shell that does not wait for what it has started, and that ends by SIGTERM; the other process
+// ends some time after it was asked to.
+constexpr const char* kShellAndServer =
+    "(trap 'echo x > asked' TERM; echo up; until [ -e go ]; do sleep 0.01; done; echo x > ended) & "
+    "wait; true";
+
+TEST_F(ChildProcessTest, TheWholeGroupIsAskedToEndAndMayEndLaterThanItsShell) {
+  start("cd " + folder.path() + "; " + kShellAndServer);
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  const pid_t shell = child->pid();
+  child->terminate();
+  EXPECT_TRUE(runUntil([&] { return !alive(shell) && !folder.content("asked").empty(); }));
+  EXPECT_EQ(exits, 0) << "the group has not ended";
+  folder.write("go", "");
+  ASSERT_TRUE(runUntilExit());
+  EXPECT_EQ(how, "signal 15");
+  EXPECT_EQ(folder.content("ended"), "x\n");
+}
+
+TEST_F(ChildProcessTest, KillingReachesAGroupWhoseShellHasEnded) {
+  start("cd " + folder.path() + "; " + kShellAndServer);
+  ASSERT_TRUE(runUntilOutput("up\n"));
+  const pid_t shell = child->pid();
+  child->terminate();
+  EXPECT_TRUE(runUntil([&] { return !alive(shell) && !folder.content("asked").empty(); }));
+  child->kill();
+  ASSERT_TRUE(runUntilExit());
+  folder.write("go", "");
+  EXPECT_EQ(folder.content("ended"), "");
+}
+
 TEST_F(ChildProcessTest, KillingItKillsItsWholeGroup) {
   start("sleep 1000 & echo $! > " + folder.path("grandchild") + "; trap '' TERM; echo up; wait");
   ASSERT_TRUE(runUntilOutput("up\n"));
