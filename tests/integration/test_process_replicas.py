@@ -8,8 +8,10 @@ their logs are passed on; they are taken down with the proxy, however it ends.
 Shown: real sidecars with examples/stages, and small scripts that crash; processes are looked for in /proc.
 """
 
+import json
 import os
 import signal
+import sys
 
 import pytest
 
@@ -19,7 +21,7 @@ from support.fleet import predicting
 from support.h2_client import H2Client
 from support.model_servers import docker_model
 from support.models import EXAMPLES, stages_body
-from support.programs import Proxy
+from support.programs import Proxy, binary
 from support.waiting import PATIENCE_S, SLOWNESS, equals, eventually
 
 STAGES = ["penstock-sidecar", "--model", str(EXAMPLES / "stages"), "--listen", "{address}"]
@@ -175,6 +177,76 @@ def test_programs_are_looked_up_in_path_and_get_the_address(tmp_path):
     first, last = record.read_text().split()
     assert first.startswith("--at=127.0.0.1:") and last == "x"
     assert 0 < int(first.rpartition(":")[2]) < 65536
+
+
+# Stands in for penstock-sidecar, which is known by its name, notes what it was given, and becomes the real one.
+NOTES_ITS_SOCKET = """#!{python}
+import errno, json, os, socket, sys
+host, port = sys.argv[sys.argv.index("--listen") + 1].rsplit(":", 1)
+try:
+    socket.socket().bind((host, int(port)))
+    taken = None
+except OSError as error:
+    taken = errno.errorcode[error.errno]
+given = {{"fds": os.environ["LISTEN_FDS"], "pid": int(os.environ["LISTEN_PID"]) == os.getpid(), "taken": taken,
+         "same": socket.socket(fileno=os.dup(3)).getsockname() == (host, int(port))}}
+with open("{record}.new", "w") as file:
+    json.dump(given, file)
+os.rename("{record}.new", "{record}")
+os.execv("{real}", ["{real}", *sys.argv[1:]])
+"""
+
+
+def test_a_sidecar_is_handed_its_listening_socket(tmp_path):
+    record = tmp_path / "given"
+    script = tmp_path / "penstock-sidecar"
+    script.write_text(NOTES_ITS_SOCKET.format(python=sys.executable, record=record,
+                                              real=os.path.abspath(binary("penstock-sidecar"))), encoding="utf-8")
+    script.chmod(0o755)
+    proxy = Proxy(process_config([str(script), *STAGES[1:]]), ready=False)
+    proxy.wait_log("replica ready")
+    assert json.loads(record.read_text()) == {"fds": "1", "pid": True, "taken": "EADDRINUSE", "same": True}
+    with H2Client(proxy.address) as client:
+        assert predict(client).response().status == 200
+
+
+SERVES_WHEN_TOLD = """#!{python}
+import http.server, os, sys, time
+with open("{record}.new", "w") as file:
+    file.write(sys.argv[1])
+os.rename("{record}.new", "{record}")
+while not os.path.exists("{go}"):
+    time.sleep(0.01)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "3")
+        self.end_headers()
+        self.wfile.write(b"own")
+    do_POST = do_GET
+host, port = sys.argv[1].rsplit(":", 1)
+http.server.ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
+"""
+
+
+def test_a_foreign_process_at_its_address_is_not_the_replica(tmp_path, replica):
+    record, go, script = tmp_path / "address", tmp_path / "go", tmp_path / "serves"
+    script.write_text(SERVES_WHEN_TOLD.format(python=sys.executable, record=record, go=go), encoding="utf-8")
+    script.chmod(0o755)
+    proxy = Proxy(process_config([str(script), "{address}"], protocol="http1",
+                                 health_check={"path": "/health/ready", "interval": "20ms"}), ready=False)
+    eventually(record.exists, "the replica runs")
+    stranger = replica("h1", port=int(record.read_text().rpartition(":")[2]),
+                       handler=lambda request: request.respond(body=b"foreign"))
+    with H2Client(proxy.address) as client:
+        waiting = client.request(body=b"x")
+        eventually(lambda: stranger.health_checks >= 5, "the stranger says that it is ready, again and again")
+        assert proxy.cluster()["replicas"][0]["state"] == "starting"
+        proxy.wait_queue(waiting=1, in_flight=0)
+        stranger.close()
+        go.touch()
+        assert waiting.response(60).body == b"own"
+    assert not stranger.requests
 
 
 def test_children_inherit_no_descriptors_of_the_proxy(tmp_path):

@@ -72,9 +72,10 @@ class H2Stream:
 class H2Client(H2Endpoint):
     """auto_window=False makes a slow reader: the peer's data is taken only by consume_all()."""
 
-    def __init__(self, address, tls=None, settings=None, auto_window=True, receive_buffer=None):
+    def __init__(self, address, tls=None, settings=None, auto_window=True, receive_buffer=None,
+                 source=None):
         self.address = sockets.parse(address)
-        sock = sockets.connect(self.address, patience(PATIENCE_S), receive_buffer)
+        sock = sockets.connect(self.address, patience(PATIENCE_S), receive_buffer, source)
         if tls:
             sock = tls.wrap_socket(sock, server_hostname="localhost")
         sock.settimeout(None)
@@ -112,6 +113,11 @@ class H2Client(H2Endpoint):
             except StreamGone:
                 pass  # answered, or reset, before it had all
         return stream
+
+    def ping(self):
+        with self.lock:
+            self.h2.ping(b"still on")
+            self.flush()
 
     def fetch(self, method="POST", path="/", headers=(), body=b"", timeout=PATIENCE_S):
         return self.request(method, path, headers, body).response(timeout)

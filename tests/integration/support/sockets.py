@@ -26,8 +26,10 @@ def hang_up(sock, abrupt=False):
     sock.close()
 
 
-def connect(address, timeout, receive_buffer=None):
+def connect(address, timeout, receive_buffer=None, source=None):
     sock = socket.socket()
+    if source:
+        sock.bind((source, 0))
     if receive_buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(timeout)
