@@ -171,6 +171,9 @@ Result<ModelConfig> loadModelConfig(const std::string& directory) {
   }
   const std::string file = (fs::path(directory) / "config.yaml").lexically_normal().string();
   auto document = YamlDocument::load(file, {.merge_keys = true});
+  if (document && document->root().isNull()) {
+    document = YamlDocument::parse("{}", file);  // an empty file is a Truss with all its defaults
+  }
   if (!document) {
     return std::unexpected(document.error());
   }

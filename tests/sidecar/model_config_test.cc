@@ -189,6 +189,16 @@ penstock: { python: /opt/python, hang_timeout: 5s }
   EXPECT_THAT(python.config_json, HasSubstr(R"("secrets":{"token":null})"));
 }
 
+TEST_F(ModelConfigTest, AnEmptyFileHasAllDefaults) {
+  EXPECT_THAT(errorOf("# nothing\n"), HasSubstr("expected a model"));
+  directory_.write("model/model.py", "class Model: pass");
+  for (const char* empty : {"", "# nothing\n", "null\n", "---\n"}) {
+    const auto config = load(empty);
+    ASSERT_TRUE(config.has_value()) << config.error().message;
+    EXPECT_EQ(std::get<PythonModel>(config->kind).config_json, "{}");
+  }
+}
+
 TEST_F(ModelConfigTest, NeedsASectionOfOursForPythonOnlyIfItIsWrong) {
   directory_.write("src/main.py", "class Model: pass");
   EXPECT_TRUE(load("model_module_dir: src\nmodel_class_filename: main.py\n").has_value());
