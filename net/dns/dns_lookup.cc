@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include <ares.h>
@@ -13,14 +14,12 @@
 #include <netinet/in.h>
 
 #include "base/check.h"
-#include "net/dns/service_records.h"
 
 namespace penstock::net {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kTries = 2;            // of each server
 constexpr std::size_t kAtOnce = 16;  // targets; two questions each
 constexpr const char* kTooLate = "no answer in time";
 
@@ -30,7 +29,7 @@ bool saysNothingThere(int status) {
 }
 
 std::string why(int status) {
-  return status == ARES_ECANCELLED ? kTooLate : ares_strerror(status);
+  return status == ARES_ECANCELLED || status == ARES_ETIMEOUT ? kTooLate : ares_strerror(status);
 }
 
 bool isWhole(std::string_view name) {
@@ -60,26 +59,32 @@ Address makeAddress(int family, const void* raw, std::uint16_t port) {
 
 // The addresses of one family.
 struct DnsLookup::Part {
-  bool settled() const { return !addresses.empty() || !failure.empty(); }
-
   Target& target;
   int family;
   std::vector<Address> addresses{};
-  std::string failure{};
+  std::string failure{};  // under the name that is asked for
+  std::string earlier_failure{};
 };
 
-// What is looked up under one name after the other, until there is something or nobody can say.
+// What is looked up under one name after the other, until there is something.
 struct DnsLookup::Target {
-  bool over() const {
-    return open == 0 && (asked == names.size() || std::ranges::any_of(parts, &Part::settled));
-  }
+  // kAgain: the name that is asked for is to be asked for again.
+  enum class State { kNext, kAgain, kOver };
 
+  bool over() const { return state == State::kOver; }
+  bool found() const {
+    return std::ranges::any_of(parts, [](const Part& part) { return !part.addresses.empty(); });
+  }
+  bool failed() const {
+    return std::ranges::any_of(parts, [](const Part& part) { return !part.failure.empty(); });
+  }
   DnsLookup& lookup;
   std::string question;
   std::uint16_t port;
   std::vector<std::string> names;
   std::size_t asked = 0;  // of the names
   int open = 0;           // questions
+  State state = State::kNext;
   std::vector<Part> parts{};
 };
 
@@ -94,68 +99,38 @@ Result<std::unique_ptr<DnsLookup>> DnsLookup::make(EventLoop& loop, Options opti
 DnsLookup::DnsLookup(EventLoop& loop, Options options)
     : loop_(loop),
       options_(std::move(options)),
-      ares_timer_(loop, [this] { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); }),
+      channel_(loop),
       deadline_(loop, [this] { onDeadline(); }),
       step_(loop, [this] { step(); }) {}
 
-DnsLookup::~DnsLookup() {
-  if (channel_ != nullptr) {
-    ares_destroy(channel_);
-    ares_library_cleanup();
-  }
-}
+DnsLookup::~DnsLookup() = default;
 
 Result<void> DnsLookup::open() {
-  if (const int status = ares_library_init(ARES_LIB_INIT_ALL); status != ARES_SUCCESS) {
-    return failure(std::string("c-ares: ") + ares_strerror(status));
+  if (auto opened = channel_.open(options_.servers); !opened) {
+    return opened;
   }
-  ares_options settings{};
-  settings.timeout = static_cast<int>(std::max<std::int64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(options_.timeout).count() / kTries, 1));
-  settings.tries = kTries;
-  settings.sock_state_cb = &DnsLookup::onSocket;
-  settings.sock_state_cb_data = this;
-  const int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
-  if (const int status = ares_init_options(&channel_, &settings, mask); status != ARES_SUCCESS) {
-    ares_library_cleanup();
-    return failure(std::string("c-ares: ") + ares_strerror(status));
-  }
-  std::string servers;
-  for (const Address& server : options_.servers) {
-    servers += (servers.empty() ? "" : ",") + server.toString();
-  }
-  if (!servers.empty()) {
-    const int status = ares_set_servers_ports_csv(channel_, servers.c_str());
-    if (status != ARES_SUCCESS) {
-      return failure(fmt::format("c-ares: name servers {}: {}", servers, ares_strerror(status)));
-    }
-  }
-  return readSearchDomains();
+  nameCandidates();
+  const std::size_t questions = names_.size() + (options_.srv ? 1 : 0);
+  return channel_.limit(options_.timeout / static_cast<std::int64_t>(questions));
 }
 
-// c-ares would go through the search domains for each family apart, and might end at two names.
-Result<void> DnsLookup::readSearchDomains() {
+// c-ares would go through the search domains for each family apart, and might end at two names; and
+// it would stop at a domain that nobody can say anything about.
+void DnsLookup::nameCandidates() {
   const std::string& name = options_.name;
   if (isWhole(name) || name == "localhost") {
     names_ = {name};
-    return {};
+    return;
   }
   names_ = {name + "."};
-  ares_options settings{};
-  int mask = 0;
-  if (const int status = ares_save_options(channel_, &settings, &mask); status != ARES_SUCCESS) {
-    return failure(std::string("c-ares: ") + ares_strerror(status));
-  }
   std::vector<std::string> in_domains;
-  for (int i = 0; i < settings.ndomains; ++i) {
-    if (const std::string_view domain = settings.domains[i]; !domain.empty() && domain != ".") {
+  for (const std::string& domain : channel_.domains()) {
+    if (!domain.empty() && domain != ".") {
       in_domains.push_back(fmt::format("{}.{}{}", name, domain, isWhole(domain) ? "" : "."));
     }
   }
-  const bool whole_first = std::ranges::count(name, '.') >= settings.ndots;
+  const bool whole_first = std::ranges::count(name, '.') >= channel_.dots();
   names_.insert(whole_first ? names_.end() : names_.begin(), in_domains.begin(), in_domains.end());
-  ares_destroy_options(&settings);
-  return {};
 }
 
 void DnsLookup::start(Done done) {
@@ -163,16 +138,17 @@ void DnsLookup::start(Done done) {
   done_ = std::move(done);
   addresses_ = 0;
   ttl_ = Duration::max();
+  services_asked_ = 0;
   services_failure_.clear();
+  services_.clear();
+  stage_ = options_.srv ? Stage::kServices : Stage::kAddresses;
   deadline_.armAfter(options_.timeout);
-  if (options_.srv) {
-    ares_search(channel_, options_.name.c_str(), ns_c_in, ns_t_srv, &DnsLookup::onServices, this);
-    process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    return;
-  }
-  Target& target = addTarget(options_.name, options_.port, names_);
-  for (Part& part : target.parts) {
-    takeLocal(part);
+  if (!options_.srv) {
+    Target& target = addTarget(options_.name, options_.port, names_);
+    for (Part& part : target.parts) {
+      takeLocal(part);
+    }
+    target.state = target.found() ? Target::State::kOver : Target::State::kNext;
   }
   step_.arm(loop_.now());
 }
@@ -198,7 +174,7 @@ void DnsLookup::takeLocal(Part& part) {
   hostent* host = nullptr;
   if (::inet_pton(part.family, options_.name.c_str(), raw.data()) == 1) {
     take(part, raw.data(), 0s);
-  } else if (ares_gethostbyname_file(channel_, options_.name.c_str(), part.family, &host) ==
+  } else if (ares_gethostbyname_file(channel_.get(), options_.name.c_str(), part.family, &host) ==
              ARES_SUCCESS) {
     for (char** address = host->h_addr_list; *address != nullptr; ++address) {
       take(part, *address, 0s);
@@ -207,110 +183,185 @@ void DnsLookup::takeLocal(Part& part) {
   }
 }
 
-void DnsLookup::onSocket(void* self, int fd, int readable, int writable) noexcept {
-  static_cast<DnsLookup*>(self)->watch(fd, readable != 0, writable != 0);
+void DnsLookup::step() {
+  if (channel_.stale()) {
+    if (open_ > 0) {
+      return;  // The last of them comes back here.
+    }
+    channel_.renew();
+  }
+  if (stage_ == Stage::kServices) {
+    stepServices();
+  } else {
+    stepAddresses();
+  }
 }
 
-// c-ares closes the descriptor after it has said that it wants nothing more of it.
-void DnsLookup::watch(int fd, bool read, bool write) {
-  if (!read && !write) {
-    if (const auto it = watches_.find(fd); it != watches_.end()) {
-      it->second->set(false, false);
-      // This may be called from inside the watch's callback.
-      loop_.destroyLater(std::move(it->second));
-      watches_.erase(it);
-    }
+void DnsLookup::stepServices() {
+  if (open_ > 0) {
     return;
   }
-  std::unique_ptr<FdWatch>& watch = watches_[fd];
-  if (watch == nullptr) {
-    watch = std::make_unique<FdWatch>(loop_, fd, [this, fd](FdWatch::Ready ready) {
-      process(ready.readable ? fd : ARES_SOCKET_BAD, ready.writable ? fd : ARES_SOCKET_BAD);
-    });
-  }
-  watch->set(read, write);
-}
-
-void DnsLookup::process(int readable, int writable) {
-  ares_process_fd(channel_, readable, writable);
-  timeval next{};
-  if (ares_timeout(channel_, nullptr, &next) != nullptr) {
-    ares_timer_.armAfter(std::chrono::seconds(next.tv_sec) +
-                         std::chrono::microseconds(next.tv_usec) + 1ms);
-  } else {
-    ares_timer_.disarm();
-  }
-}
-
-void DnsLookup::step() {
-  std::size_t open = 0;
-  for (const auto& target : targets_) {
-    if (target->open == 0 && !target->over() && open < kAtOnce) {
-      ask(*target);
-    }
-    open += target->over() ? 0 : 1;
-  }
-  process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-  if (open == 0) {
+  if (services_asked_ == names_.size()) {
     finish();
+    return;
   }
+  const std::string& name = names_[services_asked_++];
+  ++open_;
+  ares_query(channel_.get(), name.c_str(), ns_c_in, ns_t_srv, &DnsLookup::onServices, this);
+  channel_.process();
 }
 
-void DnsLookup::onServices(void* self, int status, int, unsigned char* answer, int size) noexcept {
-  auto& lookup = *static_cast<DnsLookup*>(self);
+void DnsLookup::onServices(void* self, int status, int timeouts, unsigned char* answer,
+                           int size) noexcept {
   if (status == ARES_EDESTRUCTION) {
     return;
   }
+  auto& lookup = *static_cast<DnsLookup*>(self);
+  --lookup.open_;
   lookup.step_.arm(lookup.loop_.now());
-  if (status != ARES_SUCCESS) {
-    if (!saysNothingThere(status)) {
-      lookup.services_failure_ = why(status);
+  if (lookup.channel_.noteAnswer(status, timeouts)) {
+    --lookup.services_asked_;
+    return;
+  }
+  lookup.takeServices(status, {answer, static_cast<std::size_t>(size)});
+}
+
+void DnsLookup::takeServices(int status, std::span<const unsigned char> answer) {
+  const std::string& name = names_[services_asked_ - 1];
+  if (saysNothingThere(status)) {
+    return;
+  }
+  std::string failure = status == ARES_SUCCESS ? "" : why(status);
+  if (status == ARES_SUCCESS) {
+    if (auto records = ServiceRecords::parse(answer, kMaxAddresses)) {
+      ttl_ = std::min(ttl_, records->ttl);
+      services_ = std::move(records->targets);
+      services_failure_.clear();
+      settled_name_ = name;
+      stage_ = Stage::kAddresses;
+      return;
+    } else {
+      failure = records.error().message;
     }
-    return;
   }
-  const auto records =
-      ServiceRecords::parse({answer, static_cast<std::size_t>(size)}, kMaxAddresses);
-  if (!records) {
-    lookup.services_failure_ = records.error().message;
-    return;
+  services_failure_ = failure;
+  if (name == settled_name_) {
+    services_asked_ = names_.size();
   }
-  lookup.ttl_ = std::min(lookup.ttl_, records->ttl);
-  for (const ServiceRecords::Target& target : records->targets) {
-    lookup.addTarget(fmt::format("{}:{}", target.host, target.port), target.port,
-                     {target.host + "."});
+}
+
+// Those of the best priority that are not asked for yet. False: there are none.
+bool DnsLookup::addNextPriority() {
+  if (services_.empty() || stage_ == Stage::kTooLate) {
+    return false;
+  }
+  const auto end = std::ranges::upper_bound(services_, services_.front().priority, {},
+                                            &ServiceRecords::Target::priority);
+  for (auto service = services_.begin(); service != end; ++service) {
+    addTarget(fmt::format("{}:{}", service->host, service->port), service->port,
+              {service->host + "."});
+  }
+  services_.erase(services_.begin(), end);
+  return true;
+}
+
+void DnsLookup::stepAddresses() {
+  std::size_t active = 0;
+  do {
+    for (const auto& target : targets_) {
+      if (target->open == 0 && !target->over() && active < kAtOnce) {
+        ask(*target);
+      }
+      active += target->over() ? 0 : 1;
+    }
+  } while (active == 0 && addresses_ == 0 && addNextPriority());
+  channel_.process();
+  if (active == 0) {
+    finish();
   }
 }
 
 void DnsLookup::ask(Target& target) {
   const std::string& name = target.names[target.asked++];
   target.open = static_cast<int>(target.parts.size());
+  open_ += target.open;
   for (Part& part : target.parts) {
+    if (!part.failure.empty()) {
+      part.earlier_failure = std::exchange(part.failure, {});
+    }
     ares_addrinfo_hints hints{};
     hints.ai_family = part.family;
     hints.ai_flags = ARES_AI_NOSORT;
-    ares_getaddrinfo(channel_, name.c_str(), nullptr, &hints, &DnsLookup::onAddresses, &part);
+    ares_getaddrinfo(channel_.get(), name.c_str(), nullptr, &hints, &DnsLookup::onAddresses, &part);
   }
 }
 
-void DnsLookup::onAddresses(void* its_part, int status, int, ares_addrinfo* found) noexcept {
+void DnsLookup::onAddresses(void* its_part, int status, int timeouts,
+                            ares_addrinfo* found) noexcept {
   if (status == ARES_EDESTRUCTION) {
     return;
   }
   auto& part = *static_cast<Part*>(its_part);
   DnsLookup& lookup = part.target.lookup;
-  --part.target.open;
-  lookup.step_.arm(lookup.loop_.now());
-  if (status == ARES_SUCCESS) {
-    for (const ares_addrinfo_node* node = found->nodes; node != nullptr; node = node->ai_next) {
-      const auto& v4 = reinterpret_cast<const sockaddr_in&>(*node->ai_addr);
-      const auto& v6 = reinterpret_cast<const sockaddr_in6&>(*node->ai_addr);
-      const void* raw = node->ai_family == AF_INET ? static_cast<const void*>(&v4.sin_addr)
-                                                   : static_cast<const void*>(&v6.sin6_addr);
-      lookup.take(part, raw, std::chrono::seconds(std::max(node->ai_ttl, 0)));
-    }
-    ares_freeaddrinfo(found);
+  if (lookup.channel_.noteAnswer(status, timeouts)) {
+    part.target.state = Target::State::kAgain;
+  } else if (status == ARES_SUCCESS) {
+    lookup.takeFound(part, *found);
   } else if (!saysNothingThere(status)) {
     part.failure = why(status);
+  }
+  if (found != nullptr) {
+    ares_freeaddrinfo(found);
+  }
+  --lookup.open_;
+  if (--part.target.open == 0) {
+    lookup.settle(part.target);
+  }
+  lookup.step_.arm(lookup.loop_.now());
+}
+
+void DnsLookup::takeFound(Part& part, const ares_addrinfo& found) {
+  int ttl = std::numeric_limits<int>::max();
+  for (const ares_addrinfo_cname* alias = found.cnames; alias != nullptr; alias = alias->next) {
+    ttl = std::min(ttl, alias->ttl);
+  }
+  for (const ares_addrinfo_node* node = found.nodes; node != nullptr; node = node->ai_next) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(*node->ai_addr);
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(*node->ai_addr);
+    const void* raw = node->ai_family == AF_INET ? static_cast<const void*>(&v4.sin_addr)
+                                                 : static_cast<const void*>(&v6.sin6_addr);
+    take(part, raw, std::chrono::seconds(std::max(std::min(ttl, node->ai_ttl), 0)));
+  }
+}
+
+// All questions about one of the target's names are answered.
+void DnsLookup::settle(Target& target) {
+  const std::string& name = target.names[target.asked - 1];
+  if (target.state == Target::State::kAgain) {
+    target.state = Target::State::kNext;
+    --target.asked;
+    for (Part& part : target.parts) {
+      addresses_ -= part.addresses.size();
+      part.addresses.clear();
+      part.failure.clear();
+    }
+    return;
+  }
+  if (target.found()) {
+    target.state = Target::State::kOver;
+    if (!options_.srv) {
+      settled_name_ = name;
+    }
+    return;
+  }
+  if (target.asked < target.names.size() && !(target.failed() && name == settled_name_)) {
+    return;
+  }
+  target.state = Target::State::kOver;
+  for (Part& part : target.parts) {
+    if (part.failure.empty()) {
+      part.failure = part.earlier_failure;
+    }
   }
 }
 
@@ -323,9 +374,14 @@ void DnsLookup::take(Part& part, const void* raw, Duration ttl) {
 }
 
 void DnsLookup::onDeadline() {
-  ares_cancel(channel_);
+  if (stage_ == Stage::kServices) {
+    services_failure_ = kTooLate;
+  }
+  stage_ = Stage::kTooLate;
+  ares_cancel(channel_.get());
   for (const auto& target : targets_) {
     if (!target->over()) {
+      target->state = Target::State::kOver;
       for (Part& part : target->parts) {
         part.failure = kTooLate;
       }

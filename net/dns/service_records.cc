@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
+#include <tuple>
+#include <utility>
 
 #include <ares.h>
 #include <arpa/nameser.h>
@@ -39,20 +42,24 @@ Result<ServiceRecords> ServiceRecords::parse(std::span<const unsigned char> mess
     return failure(ares_strerror(status));
   }
   const std::unique_ptr<ares_srv_reply, void (*)(void*)> owned(first, &ares_free_data);
-  unsigned short best = 0xffff;
-  for (const ares_srv_reply* record = first; record != nullptr; record = record->next) {
-    best = std::min(best, record->priority);
-  }
   ServiceRecords records{.targets = {}, .ttl = shortestTtl(message)};
+  auto& targets = records.targets;
   for (const ares_srv_reply* record = first; record != nullptr; record = record->next) {
-    Target target{.host = record->host, .port = record->port};
+    Target target{.host = record->host, .port = record->port, .priority = record->priority};
     // A target "." says that the service is not offered.
-    if (record->priority == best && !target.host.empty() && target.host != "." &&
-        records.targets.size() < max &&
-        std::ranges::find(records.targets, target) == records.targets.end()) {
-      records.targets.push_back(std::move(target));
+    if (!target.host.empty() && target.host != ".") {
+      targets.push_back(std::move(target));
     }
   }
+  // The order of an answer may be another each time; what is left out is not to be.
+  std::ranges::sort(targets, {}, [](const Target& target) {
+    return std::tie(target.priority, target.host, target.port);
+  });
+  std::set<std::pair<std::string, std::uint16_t>> seen;
+  std::erase_if(targets, [&](const Target& target) {
+    return !seen.emplace(target.host, target.port).second;
+  });
+  targets.resize(std::min(targets.size(), max));
   return records;
 }
 

@@ -10,18 +10,19 @@
 
 namespace penstock::net {
 
-// Where a service is offered: the targets of the SRV records of the best priority. Weights are not
-// used. A value.
+// Where a service is offered: the targets of SRV records. Weights are not used: how much a replica
+// gets is its concurrency target's to say. A value.
 struct ServiceRecords {
   struct Target {
     std::string host;  // a whole name: no search domain is to be put behind it
     std::uint16_t port;
+    std::uint16_t priority = 0;
     bool operator==(const Target&) const = default;
   };
-  std::vector<Target> targets;  // each once; none: it is not offered
+  std::vector<Target> targets;  // the best priority first; each once; none: it is not offered
   Duration ttl{};               // the shortest of the answer
 
-  // Of a DNS message; of more than max targets the rest is left out.
+  // Of a DNS message; of more than max targets the last in order are left out.
   static Result<ServiceRecords> parse(std::span<const unsigned char> message, std::size_t max);
 };
 

@@ -18,6 +18,7 @@
 namespace penstock::net {
 
 inline constexpr std::uint16_t kA = 1;
+inline constexpr std::uint16_t kCname = 5;
 inline constexpr std::uint16_t kAaaa = 28;
 inline constexpr std::uint16_t kSrv = 33;
 
@@ -60,6 +61,10 @@ class NameServer {
     EXPECT_EQ(::inet_pton(AF_INET6, address, data.data()), 1);
     records[{name, kAaaa}].push_back({data, ttl});
   }
+  void cname(const std::string& name, const std::string& target, std::uint32_t ttl = 60) {
+    aliases[name] = {wire(target), ttl};
+    alias_targets[name] = target;
+  }
   void srv(const std::string& name, std::uint16_t priority, std::uint16_t port,
            const std::string& target, std::uint32_t ttl = 60) {
     records[{name, kSrv}].push_back(
@@ -67,6 +72,10 @@ class NameServer {
   }
 
   std::map<Question, std::vector<Record>> records;
+  std::map<std::string, Record> aliases;
+  std::map<std::string, std::string> alias_targets;
+  int code_for_edns = 0;            // of the answer to each question that offers EDNS
+  std::size_t edns_questions = 0;   // such questions
   std::map<Question, int> refused;  // with that code; -1: not answered at all
   std::vector<Question> questions;
   std::size_t most_at_once = 0;  // questions found waiting at one time
@@ -83,6 +92,12 @@ class NameServer {
       at = end + 1;
     }
     return result + '\0';
+  }
+
+  static std::string resource(std::uint16_t type, const Record& record) {
+    return number(type) + number(1) + number(static_cast<std::uint16_t>(record.ttl >> 16)) +
+           number(static_cast<std::uint16_t>(record.ttl & 0xffff)) +
+           number(static_cast<std::uint16_t>(record.data.size())) + record.data;
   }
 
   void serve() {
@@ -113,18 +128,28 @@ class NameServer {
     if (bad != refused.end() && bad->second < 0) {
       return {};
     }
-    const bool known = std::ranges::any_of(records, [&](auto& r) { return r.first.first == name; });
+    const bool edns = message[11] != 0;  // the last count of the header: additional records
+    edns_questions += edns ? 1 : 0;
+    if (edns && code_for_edns != 0) {
+      return message.substr(0, 2) + number(static_cast<std::uint16_t>(0x8180 | code_for_edns)) +
+             number(1) + number(0) + number(0) + number(0) + message.substr(12, at + 5 - 12);
+    }
+    const auto alias = aliases.find(name);
+    const std::string owner = alias == aliases.end() ? name : alias_targets[name];
+    const bool known =
+        std::ranges::any_of(records, [&](auto& r) { return r.first.first == owner; });
     const int code = bad != refused.end() ? bad->second : known ? 0 : 3;
-    const auto found = records.find(question);
+    const auto found = records.find({owner, question.second});
     const auto data = code == 0 && found != records.end() ? found->second : std::vector<Record>();
+    const std::size_t count = data.size() + (alias == aliases.end() ? 0 : 1);
     std::string answer = message.substr(0, 2) + number(static_cast<std::uint16_t>(0x8180 | code)) +
-                         number(1) + number(static_cast<std::uint16_t>(data.size())) + number(0) +
+                         number(1) + number(static_cast<std::uint16_t>(count)) + number(0) +
                          number(0) + message.substr(12, at + 5 - 12);
+    if (alias != aliases.end()) {
+      answer += wire(name) + resource(kCname, alias->second);
+    }
     for (const Record& record : data) {
-      answer += number(0xc00c) + number(question.second) + number(1) +
-                number(static_cast<std::uint16_t>(record.ttl >> 16)) +
-                number(static_cast<std::uint16_t>(record.ttl & 0xffff)) +
-                number(static_cast<std::uint16_t>(record.data.size())) + record.data;
+      answer += (owner == name ? number(0xc00c) : wire(owner)) + resource(question.second, record);
     }
     return answer;
   }

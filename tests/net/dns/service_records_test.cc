@@ -39,12 +39,16 @@ Result<ServiceRecords> parse(const std::string& text, std::size_t max = 10) {
                                max);
 }
 
-TEST(ServiceRecords, AreThoseOfTheBestPriorityEachOnce) {
-  const auto records = parse(
-      message({{2, 1, 60, "\1a"}, {1, 2, 60, "\1a"}, {1, 2, 60, "\1a"}, {1, 3, 60, "\1a\1b"}}));
+TEST(ServiceRecords, AreInTheOrderOfTheirPrioritiesEachOnce) {
+  const auto records = parse(message({{2, 1, 60, "\1a"},
+                                      {2, 2, 60, "\1a"},
+                                      {1, 3, 60, "\1a\1b"},
+                                      {1, 2, 60, "\1a"},
+                                      {1, 2, 60, "\1a"}}));
   ASSERT_TRUE(records) << records.error().message;
   EXPECT_THAT(records->targets,
-              ElementsAre(ServiceRecords::Target{"a", 2}, ServiceRecords::Target{"a.b", 3}));
+              ElementsAre(ServiceRecords::Target{"a", 2, 1}, ServiceRecords::Target{"a.b", 3, 1},
+                          ServiceRecords::Target{"a", 1, 2}));
 }
 
 TEST(ServiceRecords, TellTheShortestTimeToLive) {
@@ -57,7 +61,12 @@ TEST(ServiceRecords, ARootForATargetIsNone) {
 }
 
 TEST(ServiceRecords, MoreThanSoManyAreLeftOut) {
-  EXPECT_EQ(parse(message({{1, 1, 60, "\1a"}, {1, 2, 60, "\1a"}}), 1)->targets.size(), 1u);
+  for (const char first : {char{1}, char{2}}) {
+    const char second = first == 1 ? char{2} : char{1};
+    EXPECT_THAT(parse(message({{1, first, 60, "\1a"}, {1, second, 60, "\1a"}}), 1)->targets,
+                ElementsAre(ServiceRecords::Target{"a", 1, 1}))
+        << "the same, in any order";
+  }
 }
 
 TEST(ServiceRecords, HalfAMessageIsNone) {
