@@ -193,7 +193,7 @@ def test_connections_of_a_listener(replica):
     proxy, _ = limited(replica, max_connections=3)
     clients = [H1Client(proxy.address) for _ in range(3)]
     assert [client.fetch("GET").status for client in clients] == [200] * 3
-    with socket.create_connection(proxy.address, patience(10)) as extra:
+    with socket.create_connection(proxy.address, patience(30)) as extra:
         try:
             extra.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert extra.recv(100) == b"", "closed"
@@ -290,8 +290,8 @@ def test_a_waiting_connection_is_not_idle(replica):
 def test_a_preface_that_does_not_come(replica):
     proxy, _ = limited(replica, preface_timeout="300ms", header_timeout="300ms")
     for start in (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"PRI * HT", b""):
-        with socket.create_connection(proxy.address, patience(10)) as sock:
-            sock.settimeout(patience(10))
+        with socket.create_connection(proxy.address, patience(30)) as sock:
+            sock.settimeout(patience(30))
             sock.sendall(start)
             while sock.recv(1000):
                 pass
@@ -301,8 +301,8 @@ def test_a_preface_that_does_not_come(replica):
 
 def test_a_settings_ack_that_does_not_come(replica):
     proxy, _ = limited(replica, settings_ack_timeout="300ms")
-    with socket.create_connection(proxy.address, patience(10)) as sock:
-        sock.settimeout(patience(10))
+    with socket.create_connection(proxy.address, patience(30)) as sock:
+        sock.settimeout(patience(30))
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
         got = b""
         while data := sock.recv(1000):
@@ -313,7 +313,7 @@ def test_a_settings_ack_that_does_not_come(replica):
 
 def test_answers_that_wait_for_a_client_that_reads_none(replica):
     proxy, _ = limited(replica, max_outbound_frames=100, frame_budget={"burst": 100000, "per_second": 1})
-    with sockets.connect(proxy.address, patience(10), receive_buffer=4096) as sock:
+    with sockets.connect(proxy.address, patience(30), receive_buffer=4096) as sock:
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
         pings = b"\0\0\10\6\0\0\0\0\0pingpong" * 1000
         try:

@@ -14,7 +14,7 @@ from support.configs import proxy_config
 from support.h1_client import H1Client
 from support.h2_client import H2Client
 from support.programs import Proxy
-from support.waiting import eventually
+from support.waiting import equals, eventually
 
 
 def tagged(number):
@@ -108,7 +108,7 @@ def test_the_queue_is_bounded_in_requests(replica):
             fake.request(number).respond()
         assert [stream.response().status for stream in admitted] == [200] * 4
     assert "too many" not in fake.ids
-    assert proxy.metric("penstock_cluster_requests_total", code="429", reason="queue_full") == 1
+    equals(lambda: proxy.metric("penstock_cluster_requests_total", code="429", reason="queue_full"), 1)
 
 
 def test_the_queue_is_bounded_in_bytes(replica):

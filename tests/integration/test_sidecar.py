@@ -82,7 +82,7 @@ def test_it_starts_only_when_the_body_is_complete(sidecar):
         stream = client.request(path="/predict", body=body[:500], end=False)
         before = sidecar.metric("penstock_stage_seconds_count", stage="preprocess")
         assert client.fetch(path="/predict", body=stages_body()).status == 200
-        assert sidecar.metric("penstock_stage_seconds_count", stage="preprocess") == before + 1
+        equals(lambda: sidecar.metric("penstock_stage_seconds_count", stage="preprocess"), before + 1)
         stream.send(body[500:], end=True)
         assert stream.response().status == 200
 

@@ -42,7 +42,7 @@ def secure(replica, certificates):
 
 
 def handshake(address, context):
-    sock = socket.create_connection(address, patience(10))
+    sock = socket.create_connection(address, patience(30))
     return context.wrap_socket(sock, server_hostname="localhost")
 
 
@@ -50,7 +50,7 @@ def refused(address, context):
     """Whether the handshake fails, or (TLS 1.3 tells late) the first read."""
     try:
         with handshake(address, context) as sock:
-            sock.settimeout(patience(10))
+            sock.settimeout(patience(30))
             sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
             return sock.recv(100) == b""
     except (ssl.SSLError, ConnectionError):
@@ -106,11 +106,11 @@ def test_plain_text_on_a_tls_port_and_a_silent_client_harm_nobody(replica, certi
     fake = replica(handler=lambda request: request.respond(body=b"fine"))
     proxy = Proxy(proxy_config([fake], listener={
         **tls(certificates), "tls_handshake_timeout": "300ms"}))
-    silent = socket.create_connection(proxy.address, patience(10))
-    plain = socket.create_connection(proxy.address, patience(10))
+    silent = socket.create_connection(proxy.address, patience(30))
+    plain = socket.create_connection(proxy.address, patience(30))
     plain.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    plain.settimeout(patience(10))
-    silent.settimeout(patience(10))
+    plain.settimeout(patience(30))
+    silent.settimeout(patience(30))
     with H1Client(proxy.address, certificates.client(["http/1.1"])) as client:
         assert client.fetch("GET").body == b"fine"
     try:

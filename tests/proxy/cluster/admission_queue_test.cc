@@ -304,6 +304,13 @@ TEST_F(AdmissionQueueDeathTest, ChecksThatARequestAsksForOneSlotAtATime) {
   EXPECT_DEATH(std::ignore = queue.acquire(caller->ticket, {}), "one slot at a time");
 }
 
+TEST_F(AdmissionQueueDeathTest, ChecksThatAnAddressHasOneReplicaAtATime) {
+  Replica& first = queue.addReplica(net::Address::loopback(1));
+  EXPECT_DEATH(queue.addReplica(net::Address::loopback(1)), "one replica at a time");
+  queue.removeReplica(first.id);
+  queue.addReplica(net::Address::loopback(1));
+}
+
 TEST_F(AdmissionQueueDeathTest, ChecksThatATargetIsAtLeastOne) {
   EXPECT_DEATH(queue.setTarget(0), "at least 1");
 }
