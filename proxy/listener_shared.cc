@@ -3,6 +3,8 @@
 namespace penstock::proxy {
 namespace {
 
+constexpr Duration kBetweenLines = std::chrono::seconds(1);
+
 http::RateLimit limitOf(const RateConfig& rate) {
   return {.burst = rate.burst, .per_second = rate.per_second};
 }
@@ -85,6 +87,22 @@ bool ListenerShared::tryAddConnection() {
 
 void ListenerShared::releaseConnection() {
   connections_.fetch_sub(1);
+}
+
+void ListenerShared::noteFailedHandshake(const net::Address& client, std::string_view why,
+                                         TimePoint now, Logger& log) {
+  countRejected("tls_handshake");
+  TimePoint due = next_handshake_line_.load(std::memory_order_relaxed);
+  if (now < due || !next_handshake_line_.compare_exchange_strong(due, now + kBetweenLines,
+                                                                 std::memory_order_relaxed)) {
+    handshakes_not_logged_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  log.info("a client's TLS handshake failed",
+           {{"listener", config_.name},
+            {"client", client.toString()},
+            {"why", why},
+            {"not_logged", handshakes_not_logged_.exchange(0, std::memory_order_relaxed)}});
 }
 
 void ListenerShared::countRejected(std::string_view reason) {

@@ -6,8 +6,10 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "net/address.h"
 #include "net/http/limits.h"
 #include "net/tls.h"
 #include "proxy/config/config.h"
@@ -36,6 +38,10 @@ class ListenerShared {
   void releaseConnection();
   // A request or a connection was refused before it reached a cluster.
   void countRejected(std::string_view reason);
+  // A client's TLS handshake failed: counts it, and logs one a second, with how many were not
+  // logged since the last.
+  void noteFailedHandshake(const net::Address& client, std::string_view why, TimePoint now,
+                           Logger& log);
 
  private:
   ListenerShared(const Config& config, const ListenerConfig& listener,
@@ -47,6 +53,8 @@ class ListenerShared {
   http::Limits limits_;
   const std::int64_t max_connections_;
   std::atomic<std::int64_t> connections_{0};
+  std::atomic<TimePoint> next_handshake_line_{TimePoint::min()};
+  std::atomic<std::int64_t> handshakes_not_logged_{0};
   Metrics& metrics_;
   Counter accepted_;
 };

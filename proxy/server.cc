@@ -115,7 +115,8 @@ Server::Server(const StartConfig& start, std::string version, const Clock& clock
                       .cluster_tls = cluster_tls_,
                       .listeners = listeners_,
                       .budget = budget_,
-                      .access_log = nullptr} {
+                      .access_log = nullptr,
+                      .log = log_} {
   metrics_.callback("penstock_buffered_bytes", "Bytes of bodies held.", {}, false,
                     [this] { return static_cast<double>(budget_.used()); });
 }
@@ -149,11 +150,7 @@ Result<void> Server::openClusters() {
     clusters_.push_back(std::make_unique<Cluster>(config, clock_, metrics_));
     cluster_tls_.emplace_back();
     if (config.tls) {
-      auto tls =
-          net::TlsContext::client({.ca_file = config.tls->ca,
-                                   .server_name = config.tls->server_name,
-                                   .offer_h2 = config.protocol != UpstreamProtocol::kHttp1,
-                                   .offer_http1 = config.protocol != UpstreamProtocol::kHttp2});
+      auto tls = net::TlsContext::client(tlsOptions(config));
       if (!tls) {
         return failure("cluster \"" + config.name + "\": " + tls.error().message);
       }

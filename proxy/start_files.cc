@@ -4,6 +4,7 @@
 
 #include "net/tls.h"
 #include "proxy/admin/change_access.h"
+#include "proxy/tls_files.h"
 
 namespace penstock::proxy {
 namespace {
@@ -28,8 +29,7 @@ Result<void> checkStartFiles(const Config& config, const Clock& clock) {
   }
   for (const ClusterConfig& cluster : config.clusters) {
     if (cluster.tls) {
-      const auto tls = net::TlsContext::client(
-          {.ca_file = cluster.tls->ca, .server_name = cluster.tls->server_name});
+      const auto tls = net::TlsContext::client(tlsOptions(cluster));
       if (!tls) {
         return named("cluster", cluster.name, tls.error());
       }

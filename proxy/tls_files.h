@@ -10,6 +10,11 @@
 
 namespace penstock::proxy {
 
+// TLS towards the replicas of a cluster that has it. Their certificates are verified against
+// `server_name`, else the name behind which they are (of SRV records: without the service's
+// labels), else their address.
+net::TlsContext::ClientOptions tlsOptions(const ClusterConfig& cluster);
+
 // A TLS context, and what its files hold now, for it to use.
 struct RenewedTls {
   net::TlsContext* context;

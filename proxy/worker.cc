@@ -153,6 +153,9 @@ class Worker::Port final : public net::Listener::Handler, public DownstreamConne
   void onFlood(http::ServerConnection::Flood flood) override {
     shared_.countRejected(nameOf(flood));
   }
+  void onHandshakeFailed(const net::Address& client, std::string_view why) override {
+    shared_.noteFailedHandshake(client, why, worker_.loop_.now(), worker_.context_.log);
+  }
   void onOverdue(http::ServerConnection::Overdue what) override {
     shared_.countRejected(nameOf(what));
   }

@@ -33,6 +33,7 @@ struct WorkerContext {
   const std::vector<std::unique_ptr<ListenerShared>>& listeners;
   BufferBudget& budget;
   LineSink* access_log;  // null: none
+  Logger& log;
 };
 
 // One thread that serves: an event loop, a listening socket per listener, the connections it

@@ -123,6 +123,10 @@ class NegotiatedServerConnection final : public ServerConnection,
       codec_->onClosed(reason);
     } else {
       timer_.reset();
+      if (reason == net::CloseReason::kHandshakeFailed ||
+          reason == net::CloseReason::kHandshakeTimeout) {
+        owner_.onHandshakeFailed(net::describe(reason, *connection_));
+      }
       onConnectionClosed(*this);
     }
   }

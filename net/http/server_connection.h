@@ -46,6 +46,8 @@ class ServerConnection {
       return rejectRequest(why, detail, body);
     }
     virtual void onFlood(Flood) {}
+    // The client and this server did not agree on TLS, or not in time. The connection closes.
+    virtual void onHandshakeFailed(std::string_view why) { static_cast<void>(why); }
     virtual void onOverdue(Overdue) {}
     // HTTP/2: a request, or what came in the place of one, that cannot be answered. Its stream is
     // reset, or its connection ends.

@@ -125,7 +125,8 @@ enum class UpstreamProtocol { kAuto, kHttp2, kHttp1 };
 
 struct ClusterTlsConfig {
   std::string ca;           // PEM; empty: the system's
-  std::string server_name;  // SNI and the name verified; empty: the replica's address
+  std::string server_name;  // SNI and the name verified; empty: the name of dns replicas, else
+                            // their address
 };
 
 struct StaticReplicas {

@@ -25,6 +25,7 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
     // A request ended without reaching a cluster.
     virtual void onRejected(Reason reason) = 0;
     virtual void onFlood(http::ServerConnection::Flood flood) = 0;
+    virtual void onHandshakeFailed(const net::Address& client, std::string_view why) = 0;
     virtual void onOverdue(http::ServerConnection::Overdue what) = 0;
     // One that had no exchange has been answered.
     virtual void logRejected(const ClientAddress& client, http::Protocol protocol,
@@ -49,6 +50,9 @@ class DownstreamConnection final : public http::ServerConnection::Owner, public 
   http::ResponseHead rejectGrpcRequest(http::ServerConnection::Rejection why,
                                        std::string_view detail, std::string& body) override;
   void onFlood(http::ServerConnection::Flood flood) override { owner_.onFlood(flood); }
+  void onHandshakeFailed(std::string_view why) override {
+    owner_.onHandshakeFailed(http_->connection().peer(), why);
+  }
   void onOverdue(http::ServerConnection::Overdue what) override { owner_.onOverdue(what); }
   void onUnanswerable(http::Rejection why, std::string_view detail) override {
     reject(why, detail, false);

@@ -13,6 +13,7 @@ Shown: a name server of the test's own, and replicas at 127.0.0.1, 127.0.0.2, 12
 import pytest
 
 from support.configs import proxy_config
+from support.certificates import Certificates
 from support.dns_server import A, AAAA, SRV, DnsServer
 from support.h2_client import H2Client
 from support.programs import Proxy
@@ -229,6 +230,34 @@ def test_an_answer_holds_for_its_time_to_live(replica, dns):
     with H2Client(proxy.address) as client:
         assert [ask(client).response().status for _ in range(50)] == [200] * 50
     assert lookups(proxy, "addresses") == 1
+
+
+@pytest.mark.parametrize("name", ["localhost", "_http._tcp.localhost"])
+def test_over_tls_the_name_is_verified_not_the_address(replica, dns, tmp_path, name):
+    certificates = Certificates(tmp_path)
+    fake = replica(tls=certificates.server(), handler=lambda request: request.respond())
+    dns.records = {("_http._tcp.localhost", SRV): [(1, fake.port, "a.test")],
+                   ("a.test", A): ["127.0.0.1"], (NAME, A): ["127.0.0.1"]}
+
+    def proxy(name, **tls):
+        where = {"srv": True} if name.startswith("_") else {"port": fake.port}
+        return Proxy(proxy_config([], queue={"timeout": "500ms"}, cluster={
+            "tls": {"ca": certificates["ca.crt"], **tls}, "replicas": {"dns": {
+                "name": name, "resolvers": [dns.address], "family": "ipv4", **where}}}))
+
+    named = proxy(name)
+    known(named, 1)
+    with H2Client(named.address) as client:
+        assert ask(client).response().status == 200
+    other = proxy(NAME + ".")
+    known(other, 1)
+    with H2Client(other.address) as client:
+        assert ask(client).response().status == 503
+    assert other.cluster()["replicas"][0]["last_error"] == (
+        "handshake_failed: certificate verify failed: hostname mismatch"), "its address is right"
+    assert len(fake.requests) == 1
+    with H2Client(proxy(NAME + ".", server_name="localhost.").address) as client:
+        assert ask(client).response().status == 200, "certificates have names without a final dot"
 
 
 def test_localhost_needs_no_name_server(replica, dns):

@@ -92,6 +92,22 @@ def test_suites_without_forward_secrecy_or_aead_are_refused(secure, certificates
     assert refused(secure.address, context)
 
 
+def test_a_handshake_that_fails_is_counted_and_logged(replica, certificates):
+    proxy = Proxy(proxy_config([replica()], listener=tls(certificates, client_ca=certificates["ca.crt"])))
+    for _ in range(5):
+        assert refused(proxy.address, certificates.client(["http/1.1"]))
+    with socket.create_connection(proxy.address, patience(10)) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        eventually(lambda: plain.recv(1000) == b"", "no TLS: it is closed")
+    equals(lambda: proxy.metric("penstock_listener_rejected_total", listener="ingress",
+                                reason="tls_handshake"), 6)
+    line = proxy.wait_log("a client's TLS handshake failed", listener="ingress")
+    assert line["client"].startswith("127.0.0.1:")
+    assert line["why"] == "handshake_failed: peer did not return a certificate"
+    logged = proxy.logged("a client's TLS handshake failed")
+    assert len(logged) + sum(line["not_logged"] for line in logged) <= 6
+
+
 def test_a_client_ca_makes_a_certificate_a_must(replica, certificates):
     fake = replica(handler=lambda request: request.respond(body=b"in"))
     proxy = Proxy(proxy_config([fake], listener=tls(certificates, client_ca=certificates["ca.crt"])))
