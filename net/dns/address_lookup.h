@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <vector>
@@ -19,7 +20,14 @@ struct FoundAddresses {
     Result<std::vector<Address>> addresses;
   };
   std::vector<Answer> answers;
-  Duration ttl{};  // the shortest of what leads to the addresses; 0 if not known
+  // "address (why)": what was found and can be no server's address, each once, in order, and not
+  // more than kMaxRefused of them. They are not in the answers.
+  static constexpr std::size_t kMaxRefused = 8;
+  std::vector<std::string> refused{};
+  // Of more addresses than that the last in order, as text, are not taken.
+  static constexpr std::size_t kMaxAddresses = 1000;
+  bool cut = false;  // there were more
+  Duration ttl{};    // the shortest of what leads to the addresses; 0 if not known
 };
 
 // Finds addresses, again and again, one lookup at a time. Loop thread only.

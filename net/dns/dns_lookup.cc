@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 
 #include "base/check.h"
+#include "net/dns/found_address.h"
 
 namespace penstock::net {
 namespace {
@@ -21,6 +22,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kAtOnce = 16;  // targets; two questions each
+constexpr std::size_t kMaxAddresses = FoundAddresses::kMaxAddresses;
 constexpr const char* kTooLate = "no answer in time";
 
 // c-ares says this where a name has nothing of what was asked for.
@@ -34,25 +36,6 @@ std::string why(int status) {
 
 bool isWhole(std::string_view name) {
   return name.ends_with('.');
-}
-
-// raw: an in_addr or in6_addr. IPv4 where it is that in truth.
-Address makeAddress(int family, const void* raw, std::uint16_t port) {
-  const auto* bytes = static_cast<const std::uint8_t*>(raw);
-  in6_addr as_v6{};
-  std::memcpy(&as_v6, raw, family == AF_INET ? sizeof(in_addr) : sizeof as_v6);
-  if (family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&as_v6)) {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(port);
-    v6.sin6_addr = as_v6;
-    return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
-  }
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(port);
-  std::memcpy(&v4.sin_addr, bytes + (family == AF_INET ? 0 : 12), sizeof v4.sin_addr);
-  return Address::fromSockaddr(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
 }
 
 }  // namespace
@@ -137,6 +120,8 @@ void DnsLookup::start(Done done) {
   PENSTOCK_CHECK(!done_, "one lookup at a time");
   done_ = std::move(done);
   addresses_ = 0;
+  cut_ = false;
+  refused_.clear();
   ttl_ = Duration::max();
   services_asked_ = 0;
   services_failure_.clear();
@@ -236,6 +221,7 @@ void DnsLookup::takeServices(int status, std::span<const unsigned char> answer) 
     if (auto records = ServiceRecords::parse(answer, kMaxAddresses)) {
       ttl_ = std::min(ttl_, records->ttl);
       services_ = std::move(records->targets);
+      cut_ = records->cut;
       services_failure_.clear();
       settled_name_ = name;
       stage_ = Stage::kAddresses;
@@ -366,10 +352,42 @@ void DnsLookup::settle(Target& target) {
 }
 
 void DnsLookup::take(Part& part, const void* raw, Duration ttl) {
-  if (addresses_ < kMaxAddresses) {
-    ++addresses_;
-    part.addresses.push_back(makeAddress(part.family, raw, part.target.port));
-    ttl_ = std::min(ttl_, ttl);
+  const Address address = foundAddress(part.family, raw, part.target.port);
+  ttl_ = std::min(ttl_, ttl);
+  if (const std::string why = whyNoServer(address); !why.empty()) {
+    refused_.insert(fmt::format("{} ({})", address.toString(), why));
+    if (refused_.size() > FoundAddresses::kMaxRefused) {
+      refused_.erase(std::prev(refused_.end()));
+    }
+    return;
+  }
+  part.addresses.push_back(address);
+  if (++addresses_ >= 2 * kMaxAddresses) {
+    cut();
+  }
+}
+
+// Leaves the first kMaxAddresses in order: the same of the same ones, in whatever order they come.
+void DnsLookup::cut() {
+  std::set<std::string> kept;
+  for (const auto& target : targets_) {
+    for (const Part& part : target->parts) {
+      for (const Address& address : part.addresses) {
+        kept.insert(address.toString());
+        if (kept.size() > kMaxAddresses) {
+          kept.erase(std::prev(kept.end()));
+          cut_ = true;
+        }
+      }
+    }
+  }
+  addresses_ = 0;
+  for (const auto& target : targets_) {
+    for (Part& part : target->parts) {
+      std::erase_if(part.addresses,
+                    [&](const Address& address) { return kept.erase(address.toString()) == 0; });
+      addresses_ += part.addresses.size();
+    }
   }
 }
 
@@ -392,11 +410,17 @@ void DnsLookup::onDeadline() {
 
 void DnsLookup::finish() {
   deadline_.disarm();
+  if (addresses_ > kMaxAddresses) {
+    cut();
+  }
   Done done = std::exchange(done_, nullptr);
   if (targets_.empty() && !services_failure_.empty()) {
     return done(failure(services_failure_));
   }
-  FoundAddresses result{.answers = {}, .ttl = addresses_ > 0 ? ttl_ : Duration::zero()};
+  FoundAddresses result{.answers = {},
+                        .refused = {refused_.begin(), refused_.end()},
+                        .cut = cut_,
+                        .ttl = addresses_ > 0 ? ttl_ : Duration::zero()};
   for (const auto& target : std::exchange(targets_, {})) {
     for (Part& part : target->parts) {
       result.answers.push_back(

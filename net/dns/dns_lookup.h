@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,8 +34,6 @@ class DnsLookup final : public AddressLookup {
     std::vector<Address> servers{};  // none: those of resolv.conf
     Duration timeout{};              // of the whole lookup; what has no answer by then is an error
   };
-  // More addresses than that are not taken.
-  static constexpr std::size_t kMaxAddresses = 1000;
 
   // An error if c-ares cannot be set up.
   static Result<std::unique_ptr<DnsLookup>> make(EventLoop& loop, Options options);
@@ -70,6 +69,7 @@ class DnsLookup final : public AddressLookup {
   void takeFound(Part& part, const ares_addrinfo& found);
   void settle(Target& target);
   void take(Part& part, const void* raw, Duration ttl);
+  void cut();
   void onDeadline();
   void finish();
 
@@ -86,6 +86,8 @@ class DnsLookup final : public AddressLookup {
   std::vector<std::unique_ptr<Target>> targets_;
   int open_ = 0;  // questions
   std::size_t addresses_ = 0;
+  bool cut_ = false;  // there are more addresses than are taken
+  std::set<std::string> refused_;
   Duration ttl_{};
   Timer deadline_;
   Timer step_;

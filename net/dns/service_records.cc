@@ -59,6 +59,7 @@ Result<ServiceRecords> ServiceRecords::parse(std::span<const unsigned char> mess
   std::erase_if(targets, [&](const Target& target) {
     return !seen.emplace(target.host, target.port).second;
   });
+  records.cut = targets.size() > max;
   targets.resize(std::min(targets.size(), max));
   return records;
 }

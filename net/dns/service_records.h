@@ -21,6 +21,7 @@ struct ServiceRecords {
   };
   std::vector<Target> targets;  // the best priority first; each once; none: it is not offered
   Duration ttl{};               // the shortest of the answer
+  bool cut = false;             // there were more than so many
 
   // Of a DNS message; of more than max targets the last in order are left out.
   static Result<ServiceRecords> parse(std::span<const unsigned char> message, std::size_t max);

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace penstock::proxy {
 namespace {
@@ -76,6 +77,7 @@ Duration DnsProvider::take(net::FoundAddresses found) {
   if (unanswered > 1) {
     why += fmt::format("; and {} more", unanswered - 1);
   }
+  noteTrouble(found);
   if (!any && unanswered > 0) {
     return failed(why);
   }
@@ -111,6 +113,22 @@ void DnsProvider::notePart(const std::string& why) {
                     {{"cluster", cluster_}, {"name", config_.name}, {"why", why}});
   } else {
     logger_.info("name found out in whole again", {{"cluster", cluster_}, {"name", config_.name}});
+  }
+}
+
+void DnsProvider::noteTrouble(const net::FoundAddresses& found) {
+  std::string trouble;
+  if (!found.refused.empty()) {
+    trouble =
+        fmt::format("the name leads to what can be no replica: {}", fmt::join(found.refused, ", "));
+  }
+  if (found.cut) {
+    trouble += fmt::format("{}the name leads to too many addresses: the first {} in order are used",
+                           trouble.empty() ? "" : "; ", net::FoundAddresses::kMaxAddresses);
+  }
+  if (std::exchange(trouble_, trouble) != trouble && !trouble.empty()) {
+    logger_.warning("addresses left out",
+                    {{"cluster", cluster_}, {"name", config_.name}, {"why", trouble}});
   }
 }
 

@@ -35,6 +35,8 @@ class DnsProvider final : public ReplicaProvider {
 
   void start() override;
   void stop(std::move_only_function<void()> stopped) override;
+  // Addresses that can be no replica's, and that there are more than are used.
+  std::string trouble() const override { return trouble_; }
 
  private:
   void lookUp();
@@ -45,6 +47,7 @@ class DnsProvider final : public ReplicaProvider {
   Duration takeEmpty();
   Duration failed(const std::string& why);
   void notePart(const std::string& why);
+  void noteTrouble(const net::FoundAddresses& found);
   void putInEffect(Answers answers);
 
   net::EventLoop& loop_;
@@ -53,6 +56,7 @@ class DnsProvider final : public ReplicaProvider {
   Logger& logger_;
   ReplicaSet replicas_;
   Answers last_good_;
+  std::string trouble_;
   Counter answers_;
   Counter partial_answers_;
   Counter empty_answers_;

@@ -29,11 +29,11 @@ def dns():
     server.close()
 
 
-def start(dns, port=None, ready=0, **more):
+def start(dns, port=None, ready=0, environment=None, **more):
     where = {"port": port} if port else {"srv": True}
     proxy = Proxy(proxy_config([], cluster={"replicas": {"dns": {
         "name": NAME + ".", "resolvers": [dns.address], "min_refresh": "20ms", "max_refresh": "50ms",
-        "timeout": "2s", **where, **more}}}))
+        "timeout": "2s", **where, **more}}}), environment=environment)
     known(proxy, ready)
     return proxy
 
@@ -265,3 +265,29 @@ def test_localhost_needs_no_name_server(replica, dns):
     proxy = Proxy(proxy_config([], cluster={"replicas": {"dns": {
         "name": "localhost", "port": fake.port, "resolvers": [dns.address]}}}))
     eventually(lambda: f"127.0.0.1:{fake.port}" in addresses(proxy), "localhost is known")
+
+
+@pytest.mark.parametrize("broken", ["servfail", "silent"])
+def test_neither_a_dead_server_nor_a_domain_without_an_answer_hides_the_name(replica, dns, broken):
+    fake = replica()
+    dead = DnsServer()
+    dead.broken = "silent"
+    dns.records = {(NAME, A): ["127.0.0.1"]}
+    dns.broken = {(NAME + ".corp.test", kind): broken for kind in (A, AAAA)}
+    start(dns, fake.port, ready=1, name=NAME, resolvers=[dead.address, dns.address], timeout="3s",
+          environment={"LOCALDOMAIN": "ns.test corp.test", "RES_OPTIONS": "ndots:5"})
+    assert dead.questions
+    dead.close()
+
+
+def test_an_address_that_can_be_no_replica_is_refused_and_named(replica, dns):
+    fake = replica()
+    dns.records = {(NAME, A): ["0.0.0.0", "127.0.0.1", "224.0.0.1"], (NAME, AAAA): ["::", "fe80::1"]}
+    proxy = start(dns, fake.port, ready=1)
+    assert addresses(proxy) == [f"127.0.0.1:{fake.port}"]
+    message = proxy.wait_log("addresses left out")
+    for host in ("0.0.0.0", "224.0.0.1", "[::]", "[fe80::1]"):
+        assert f"{host}:{fake.port} (" in message["why"]
+    assert message["why"] in proxy.cluster()["warnings"]
+    dns.records = {(NAME, A): ["127.0.0.1"]}
+    equals(lambda: message["why"] in proxy.cluster()["warnings"], False)

@@ -2,8 +2,10 @@
 
 #include "net/dns/dns_lookup.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -359,6 +361,58 @@ TEST_F(DnsLookupTest, WithoutTheServicesNobodyCanSayAnything) {
   const auto found = lookUp({.name = "s.test.", .srv = true, .timeout = 1s});
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().message, "no answer in time");
+}
+
+TEST_F(DnsLookupTest, WhatCanBeNoServersAddressIsLeftOutAndNamed) {
+  for (const char* address : {"10.0.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1"}) {
+    server.a("m.test", address);
+  }
+  for (const char* address : {"fd00::1", "::", "fe80::1", "ff02::1", "::ffff:239.0.0.1"}) {
+    server.aaaa("m.test", address);
+  }
+  const auto found = lookUp({.name = "m.test."});
+  EXPECT_THAT(told(found), ElementsAre("m.test. A: 10.0.0.1:80", "m.test. AAAA: [fd00::1]:80"));
+  EXPECT_THAT(
+      found->refused,
+      ElementsAre("0.0.0.0:80 (no host)", "224.0.0.1:80 (multicast)", "239.0.0.1:80 (multicast)",
+                  "255.255.255.255:80 (broadcast)", "[::]:80 (no host)",
+                  "[fe80::1]:80 (of one link)", "[ff02::1]:80 (multicast)"));
+  server.srv("s.test", 1, 0, "n.test");
+  server.srv("s.test", 2, 1, "n.test");
+  server.a("n.test", "10.0.0.1");
+  const auto services = lookUp({.name = "s.test.", .srv = true});
+  EXPECT_THAT(told(services), Contains("n.test:1 A: 10.0.0.1:1"));
+  EXPECT_THAT(services->refused, ElementsAre("10.0.0.1:0 (port 0)"));
+}
+
+TEST_F(DnsLookupTest, OfTooManyAddressesTheSameOnesAreTakenInWhateverOrderTheyCome) {
+  // As many for each target as an answer over UDP has room for.
+  for (int i = 10; i < 40; ++i) {
+    const std::string target = "x" + std::to_string(i);
+    server.srv("s.test", 1, 1, target);
+    for (int j = 0; j < 70; ++j) {
+      server.a(target, ("10.0." + std::to_string(i) + "." + std::to_string(100 + j)).c_str());
+    }
+  }
+  for (int round = 0; round < 2; ++round) {
+    const auto found = lookUp({.name = "s.test.", .srv = true});
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_TRUE(found->cut);
+    std::set<std::string> taken;
+    for (const auto& answer : found->answers) {
+      for (const Address& address : *answer.addresses) {
+        taken.insert(address.toString());
+      }
+    }
+    EXPECT_EQ(taken.size(), FoundAddresses::kMaxAddresses);
+    EXPECT_EQ(*taken.rbegin(), "10.0.24.119:1");
+    // The hosts have each other's addresses now, and those in another order.
+    for (int i = 10; i < 25; ++i) {
+      auto& mine = server.records[{"x" + std::to_string(i), kA}];
+      std::ranges::reverse(mine);
+      mine.swap(server.records[{"x" + std::to_string(49 - i), kA}]);
+    }
+  }
 }
 
 TEST_F(DnsLookupTest, LooksUpAgainAndAgain) {

@@ -257,6 +257,27 @@ TEST_F(DnsProviderTest, AsksAgainEverLaterWhileNobodyCanSay) {
   EXPECT_LT(waited, 1100ms);
 }
 
+TEST_F(DnsProviderTest, WhatIsLeftOutIsNamedOnce) {
+  const auto leaveOut = [&](std::vector<std::string> refused, bool cut) {
+    answer(net::FoundAddresses{
+        .answers = {told("A", {"127.0.0.1:1"})}, .refused = std::move(refused), .cut = cut});
+  };
+  answer({"127.0.0.1:1"});
+  EXPECT_EQ(provider->trouble(), "");
+  leaveOut({"0.0.0.0:1 (no host)", "[::]:1 (no host)"}, false);
+  leaveOut({"0.0.0.0:1 (no host)", "[::]:1 (no host)"}, false);
+  EXPECT_EQ(provider->trouble(),
+            "the name leads to what can be no replica: 0.0.0.0:1 (no host), [::]:1 (no host)");
+  ASSERT_EQ(log.events("addresses left out").size(), 1u);
+  EXPECT_EQ(log.events("addresses left out")[0]["why"], provider->trouble());
+  leaveOut({}, true);
+  EXPECT_EQ(provider->trouble(),
+            "the name leads to too many addresses: the first 1000 in order are used");
+  answer({"127.0.0.1:1"});
+  EXPECT_EQ(provider->trouble(), "");
+  EXPECT_EQ(log.events("addresses left out").size(), 2u);
+}
+
 TEST_F(DnsProviderTest, StopAsksNoMore) {
   answer({"127.0.0.1:1"});
   bool stopped = false;
