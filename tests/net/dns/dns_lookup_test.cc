@@ -243,6 +243,18 @@ TEST_F(DnsLookupTest, DeadServersLeaveTimeForTheOneThatAnswersAndItIsAskedFirst)
   }
 }
 
+TEST_F(DnsLookupTest, HoweverManyServersAreDeadTheTimeIsEnoughForAll) {
+  NameServer dead(loop);
+  for (const std::uint16_t type : {kA, kAaaa}) {
+    dead.refused[{"m.test", type}] = kSilent;
+  }
+  server.a("m.test", "10.0.0.1");
+  std::vector<Address> servers(4, dead.address());
+  servers.push_back(server.address());
+  EXPECT_THAT(told(lookUp({.name = "m.test.", .servers = servers, .timeout = 2s})),
+              ElementsAre("m.test. A: 10.0.0.1:80", "m.test. AAAA:"));
+}
+
 TEST_F(DnsLookupTest, OffersEdnsAndDoesWithoutWhereItIsNotUnderstood) {
   server.a("m.test", "10.0.0.1");
   server.aaaa("m.test", "fd00::1");
