@@ -33,9 +33,10 @@ Refusal refusalOf(http::ServerConnection::Rejection why) {
 
 DownstreamConnection::DownstreamConnection(Id id, net::EventLoop& loop,
                                            std::unique_ptr<net::Connection> connection,
-                                           const http::Limits& limits, Service& service,
-                                           Owner& owner)
+                                           const net::Address& local, const http::Limits& limits,
+                                           Service& service, Owner& owner)
     : id_(id),
+      ends_{.client = connection->peer(), .server = local},
       service_(service),
       owner_(owner),
       http_(http::ServerConnection::make(loop, std::move(connection), limits, *this)) {}
@@ -43,7 +44,7 @@ DownstreamConnection::DownstreamConnection(Id id, net::EventLoop& loop,
 DownstreamConnection::~DownstreamConnection() = default;
 
 http::RequestHandler* DownstreamConnection::onStream(http::ServerStream& stream) {
-  return &service_.add(stream, [this] { return http_->reserveStream(); });
+  return &service_.add(stream, [this] { return http_->reserveStream(); }, ends_);
 }
 
 http::ResponseHead DownstreamConnection::rejectRequest(http::ServerConnection::Rejection why,

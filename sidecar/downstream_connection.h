@@ -24,8 +24,10 @@ class DownstreamConnection final : private http::ServerConnection::Owner {
     virtual void onDownstreamClosed(DownstreamConnection& connection) = 0;
   };
 
+  // local: the address that the client connected to.
   DownstreamConnection(Id id, net::EventLoop& loop, std::unique_ptr<net::Connection> connection,
-                       const http::Limits& limits, Service& service, Owner& owner);
+                       const net::Address& local, const http::Limits& limits, Service& service,
+                       Owner& owner);
   ~DownstreamConnection() override;
 
   Id id() const { return id_; }
@@ -42,6 +44,7 @@ class DownstreamConnection final : private http::ServerConnection::Owner {
   void onConnectionClosed(http::ServerConnection& connection) override;
 
   const Id id_;
+  const Ends ends_;
   Service& service_;
   Owner& owner_;
   std::unique_ptr<http::ServerConnection> http_;

@@ -49,8 +49,10 @@ http::ResetReason resetReason(Refusal why) {
 }  // namespace
 
 Exchange::Exchange(Service& service, std::uint64_t id, http::ServerStream& stream,
-                   ReserveStream reserve_stream)
-    : service_(service), id_(id), stream_(&stream), reserve_stream_(std::move(reserve_stream)) {}
+                   ReserveStream reserve_stream, const std::optional<Ends>& ends)
+    : service_(service), id_(id), stream_(&stream), reserve_stream_(std::move(reserve_stream)) {
+  work_.ends = ends;
+}
 
 Exchange::~Exchange() {
   service_.release(held_bytes_);

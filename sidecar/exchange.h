@@ -33,7 +33,7 @@ class Exchange final : public http::RequestHandler, private Executor::Listener {
   using ReserveStream = std::move_only_function<http::StreamReservation()>;
 
   Exchange(Service& service, std::uint64_t id, http::ServerStream& stream,
-           ReserveStream reserve_stream);
+           ReserveStream reserve_stream, const std::optional<Ends>& ends);
   ~Exchange() override;
 
   std::uint64_t id() const { return id_; }

@@ -12,17 +12,25 @@
 #include "base/deadline.h"
 #include "model_runtime/lane_idle.h"
 #include "model_runtime/predict_gate.h"
+#include "net/address.h"
 #include "net/http/headers.h"
 #include "sidecar/error_style.h"
 #include "sidecar/reply.h"
 
 namespace penstock::sidecar {
 
+// The two ends of the connection that a request came on.
+struct Ends {
+  net::Address client;
+  net::Address server;
+};
+
 // One request, for an executor.
 struct Work {
   http::RequestHead head;
   std::string body;  // whole, unless the executor asked for Intake::kStreamed
   std::string request_id;
+  std::optional<Ends> ends = {};  // for executors that tell the model
   Deadline deadline = Deadline::never();
 };
 

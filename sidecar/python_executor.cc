@@ -83,7 +83,7 @@ PythonRuntime::Submission submissionOf(Operation operation, Work work) {
           .msgpack = http::equalsIgnoreCase(mediaType(headers.get("content-type").value_or("")),
                                             "application/octet-stream"),
           .gather = wantsGathered(headers),
-          .request_json = requestJson(work.head, work.request_id),
+          .request_json = requestJson(work.head, work.request_id, work.ends),
           .body = std::move(work.body),
           .request_id = std::move(work.request_id),
           .deadline = work.deadline};

@@ -33,6 +33,14 @@ void appendMember(std::string& out, std::string_view name, std::string_view valu
   appendLatin1(out, value);
 }
 
+void appendAddress(std::string& out, std::string_view name, const net::Address& address) {
+  out += ",\"";
+  out += name;
+  out += "\":[";
+  appendJsonString(out, address.host());
+  out += ',' + std::to_string(address.port()) + ']';
+}
+
 void appendField(std::string& out, std::string_view name, std::string_view value) {
   out += out.back() == '[' ? "[" : ",[";
   appendLatin1(out, name);
@@ -43,7 +51,8 @@ void appendField(std::string& out, std::string_view name, std::string_view value
 
 }  // namespace
 
-std::string requestJson(const http::RequestHead& head, std::string_view request_id) {
+std::string requestJson(const http::RequestHead& head, std::string_view request_id,
+                        const std::optional<Ends>& ends) {
   const std::string_view path = withoutQuery(head.path);
   std::string out = "{";
   out.reserve(512);
@@ -55,7 +64,11 @@ std::string requestJson(const http::RequestHead& head, std::string_view request_
                path.size() < head.path.size() ? std::string_view(head.path).substr(path.size() + 1)
                                               : std::string_view());
   appendMember(out, "http_version", "1.1");
-  out += ",\"client\":null,\"headers\":[";
+  if (ends.has_value()) {
+    appendAddress(out, "client", ends->client);
+    appendAddress(out, "server", ends->server);
+  }
+  out += ",\"headers\":[";
   appendField(out, "host", head.authority);
   if (head.content_length.has_value()) {
     appendField(out, "content-length", std::to_string(*head.content_length));

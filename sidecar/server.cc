@@ -125,12 +125,13 @@ void Server::onExecutorFailed(std::string_view why) {
 
 void Server::onAccept(net::UniqueFd fd, const net::Address& peer) {
   const DownstreamConnection::Id id = ++last_connection_;
+  const net::Address local = net::boundAddress(fd.get());
   auto connection = std::make_unique<net::Connection>(
       loop_, std::move(fd), peer, nullptr,
       net::Connection::Options{.write_timeout = limits_.write_timeout});
   DownstreamConnection::Owner& owner = *this;
   connections_.emplace(id, std::make_unique<DownstreamConnection>(id, loop_, std::move(connection),
-                                                                  limits_, service_, owner));
+                                                                  local, limits_, service_, owner));
   if (connections_.size() == kMaxConnections) {
     listener_.setAccepting(false);
   }

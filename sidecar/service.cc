@@ -27,9 +27,10 @@ void Service::drain(std::move_only_function<void()> on_idle) {
   }
 }
 
-Exchange& Service::add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream) {
+Exchange& Service::add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream,
+                       const std::optional<Ends>& ends) {
   const std::uint64_t id = ++last_id_;
-  auto exchange = std::make_unique<Exchange>(*this, id, stream, std::move(reserve_stream));
+  auto exchange = std::make_unique<Exchange>(*this, id, stream, std::move(reserve_stream), ends);
   return *exchanges_.emplace(id, std::move(exchange)).first->second;
 }
 

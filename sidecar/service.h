@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -41,7 +42,8 @@ class Service {
   void drain(std::move_only_function<void()> on_idle);
   std::size_t exchanges() const { return exchanges_.size(); }
 
-  Exchange& add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream);
+  Exchange& add(http::ServerStream& stream, Exchange::ReserveStream reserve_stream,
+                const std::optional<Ends>& ends = {});
   // Null if it has ended.
   Exchange* find(std::uint64_t id) const;
 

@@ -1,20 +1,23 @@
 """The request that a model sees: Starlette's Request when that is installed, else a stand-in.
 
 Both read the body from the worker and know about the client's departure at once:
-`await request.is_disconnected()`, `await request.state.watch_disconnect()`, which returns when the
-client has gone, and `request.state.is_cancelled()`, which code that is not async can ask too.
+`await request.is_disconnected()`; `await request.state.watch_disconnect()`, which returns when the
+client has gone; `with request.state.watch_disconnect() as gone`, where gone is a threading.Event;
+and `request.state.is_cancelled()`, which code that is not async can ask too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, AsyncIterator, Optional
 
 from .body import Body, body_buffer
 from .call import Call
-from .scopes import Headers, Parameters, Url, cookies_of, scope_of
+from .scopes import Headers, Parameters, State, Url, client_of, cookies_of, scope_of
 
 
 async def departure(call: Call) -> bool:
@@ -32,8 +35,46 @@ async def departure(call: Call) -> bool:
         call.unwatch(tell)
 
 
+class DisconnectWatch(Coroutine):
+    """What request.state.watch_disconnect() returns: to be awaited, or for a `with`, which gives a
+    threading.Event that is set when the client has gone."""
+
+    def __init__(self, call: Call):
+        self._call = call
+        self._awaited: Any = None
+        self._gone = threading.Event()
+
+    def __enter__(self) -> threading.Event:
+        self._call.watch(self._gone.set)
+        return self._gone
+
+    def __exit__(self, *_: Any) -> None:
+        self._call.unwatch(self._gone.set)
+
+    def _coroutine(self) -> Any:
+        if self._awaited is None:
+            self._awaited = departure(self._call)
+        return self._awaited
+
+    def __await__(self) -> Any:
+        return self._coroutine().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine().throw(*error)
+
+    def close(self) -> None:
+        if self._awaited is not None:
+            self._awaited.close()
+
+
 def state_of(call: Call) -> dict:
-    return {"watch_disconnect": lambda: departure(call), "is_cancelled": lambda: bool(call.reason)}
+    return {
+        "watch_disconnect": lambda: DisconnectWatch(call),
+        "is_cancelled": lambda: bool(call.reason),
+    }
 
 
 def make_request(call: Call) -> Any:
@@ -88,13 +129,6 @@ def _starlette_request() -> Optional[type]:
     return ModelRequest
 
 
-class State:
-    """Attributes of the model's own choice."""
-
-    def __init__(self, values: dict):
-        self.__dict__.update(values)
-
-
 class PlainRequest(_FromWorker):
     """What models use of Starlette's Request, without Starlette."""
 
@@ -105,9 +139,10 @@ class PlainRequest(_FromWorker):
         self.headers = Headers(scope["headers"])
         self.url = Url(scope)
         self.query_params = Parameters(scope["query_string"])
-        self.path_params: dict = {}
+        self.path_params: dict = scope["path_params"]
+        self.app = scope["app"]
         self.cookies = cookies_of(self.headers)
-        self.client = scope["client"]
+        self.client = client_of(scope)
         self.state = State(scope["state"])
 
     async def json(self) -> Any:

@@ -3,18 +3,39 @@ missing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from urllib.parse import parse_qsl, quote, unquote
 
 from .call import Call
+from .client_address import forwarded
+
+_MODEL_PATH = re.compile(r"/v1/models/(?P<model_name>[^/]+):predict(_binary)?")
+
+
+class State:
+    """Attributes of the model's own choice."""
+
+    def __init__(self, values: Dict[str, Any]):
+        self.__dict__.update(values)
+
+
+class App:
+    """What models use of the application: its state, one for all requests of this process."""
+
+    def __init__(self) -> None:
+        self.state = State({})
+
+
+_app = App()
 
 
 def scope_of(call: Call, kind: str = "http") -> Dict[str, Any]:
     """The scope of a call, from its meta."""
     meta = call.meta
     path = meta.get("path", "/")
-    client = meta.get("client")
+    client, server = meta.get("client"), meta.get("server")
     scope: Dict[str, Any] = {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -29,13 +50,24 @@ def scope_of(call: Call, kind: str = "http") -> Dict[str, Any]:
             for name, value in meta.get("headers", ())
         ],
         "client": tuple(client) if client else None,
-        "server": None,
+        "server": tuple(server) if server else None,
+        "app": _app,
+        "path_params": _path_params(path),
         "extensions": {},
         "state": {},
     }
+    scope.update(forwarded(scope["headers"], scope["client"]))
     if kind == "http":
         scope["method"] = meta.get("method", "POST")
+    else:
+        scope["scheme"] = {"http": "ws", "https": "wss"}.get(scope["scheme"], scope["scheme"])
     return scope
+
+
+def _path_params(path: str) -> Dict[str, str]:
+    """As of Truss's routes."""
+    found = _MODEL_PATH.fullmatch(path)
+    return {"model_name": unquote(found["model_name"])} if found else {}
 
 
 class Headers(Mapping):
@@ -81,6 +113,13 @@ class Parameters(Mapping):
         return len(self._values)
 
 
+class Address(NamedTuple):
+    """Of a client, as Starlette has it."""
+
+    host: str
+    port: int
+
+
 class Url:
     """The URL of a request; str(url) is all of it."""
 
@@ -93,6 +132,10 @@ class Url:
     def __str__(self) -> str:
         query = f"?{self.query}" if self.query else ""
         return f"{self.scheme}://{self.netloc}{quote(self.path)}{query}"
+
+
+def client_of(scope: Dict[str, Any]) -> Optional[Address]:
+    return Address(*scope["client"]) if scope["client"] else None
 
 
 def cookies_of(headers: Headers) -> Dict[str, str]:

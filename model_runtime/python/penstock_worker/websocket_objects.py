@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any, AsyncIterator, Optional
 
 from .call import Call
-from .request_objects import State, state_of
-from .scopes import Headers, Parameters, Url, cookies_of, scope_of
+from .request_objects import state_of
+from .scopes import Headers, Parameters, State, Url, client_of, cookies_of, scope_of
 
 
 class PlainDisconnect(Exception):
@@ -71,9 +71,10 @@ class PlainWebSocket:
         self.headers = Headers(scope["headers"])
         self.url = Url(scope)
         self.query_params = Parameters(scope["query_string"])
-        self.path_params: dict = {}
+        self.path_params: dict = scope["path_params"]
+        self.app = scope["app"]
         self.cookies = cookies_of(self.headers)
-        self.client = scope["client"]
+        self.client = client_of(scope)
         self.state = State(scope["state"])
         self.receive = socket.receive
         self.send = socket.send
