@@ -59,5 +59,19 @@ class CheckLinks(unittest.TestCase):
                 self.assertEqual(self.links(text), 1)
 
 
+class CheckProse(unittest.TestCase):
+    WIDE = "word " * 21
+
+    def test_accepts_what_may_be_wide(self):
+        for text in ("word " * 19, "| " + self.WIDE, "```\n" + self.WIDE + "\n```\n", "x" * 150):
+            with self.subTest(text=text):
+                self.assertEqual(exit_status({"a.md": (text, 0o644)}, "check_prose.py"), 0)
+
+    def test_refuses_wide_prose(self):
+        for text in (self.WIDE, "- " + self.WIDE, "short\n\n" + self.WIDE):
+            with self.subTest(text=text):
+                self.assertEqual(exit_status({"a.md": (text, 0o644)}, "check_prose.py"), 1)
+
+
 if __name__ == "__main__":
     unittest.main()
