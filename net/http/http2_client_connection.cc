@@ -39,7 +39,6 @@ void Http2ClientStream::sendHead(const RequestHead& head, bool end_stream) {
   PENSTOCK_CHECK(!head_sent_, "a request is sent once");
   head_sent_ = true;
   send_ended_ = end_stream;
-  sent_at_ = session_.loop().now();
   if (!listed_) {
     return;
   }
@@ -90,7 +89,7 @@ void Http2ClientStream::reset(ResetReason reason) {
 void Http2ClientStream::doubt() {
   if (listed_ && started_) {
     doubted_at_ = session_.loop().now();
-    connection_.doubt(sent_at_);
+    connection_.doubt();
   }
 }
 
@@ -148,9 +147,9 @@ void Http2ClientConnection::onBytes(std::span<const std::uint8_t> bytes) {
   }
 }
 
-void Http2ClientConnection::doubt(TimePoint sent_at) {
+void Http2ClientConnection::doubt() {
   const TimePoint now = session_.loop().now();
-  if (!session_.isOpen() || heard_at_ > sent_at || now - heard_at_ < kSilence) {
+  if (!session_.isOpen() || now - heard_at_ < kSilence) {
     return;
   }
   if (!doubted_at_.has_value()) {

@@ -29,7 +29,6 @@ class Http2ClientStream final : public Http2StreamOf<ClientStream> {
   friend class Http2ClientConnection;
 
   Http2ClientConnection& connection_;
-  TimePoint sent_at_{};
   std::optional<TimePoint> doubted_at_;  // by whoever waited for the answer
   ResponseHandler& response_handler_;  // the same as handler_, which tells whether it still listens
   int informational_ = 0;
@@ -48,8 +47,8 @@ class Http2ClientConnection final : public ClientCodec, private Http2Session::Ev
   std::size_t activeStreams() const override { return session_.streams().size(); }
   bool takesWebSockets() const override;
   bool inDoubt() const override { return doubted_at_.has_value() && !draining_; }
-  // Nobody waits any longer for the answer to a request that was sent then.
-  void doubt(TimePoint sent_at);
+  // Nobody waits any longer for the answer to a request that was sent.
+  void doubt();
   void close() override { session_.close(StreamEnd::kLocal); }
   Protocol protocol() const override { return Protocol::kHttp2; }
   const net::Connection& connection() const override { return session_.connection(); }

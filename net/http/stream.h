@@ -125,9 +125,9 @@ class ClientStream : public Stream {
   virtual void sendHead(const RequestHead& head, bool end_stream) = 0;
   // Whether a byte of this request may have reached the peer.
   virtual bool started() const = 0;
-  // The answer is late, or nobody waits for it any more. If nothing has come from the peer since
-  // the request was sent, the connection has to show that it lives before it takes another stream,
-  // and is closed if it does not. (HTTP/2: PING. Over HTTP/1 it takes no other anyway.) reset()
+  // The answer is late, or nobody waits for it any more. If nothing has come from the peer for a
+  // while, the connection has to show that it lives before it takes another stream, and is closed
+  // if it does not. (HTTP/2: PING. Over HTTP/1 it takes no other anyway.) reset()
   // says it too.
   virtual void doubt() {}
 };

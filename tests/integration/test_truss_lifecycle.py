@@ -156,11 +156,13 @@ def test_an_is_healthy_that_hangs_is_not_ready_and_is_asked_once(tmp_path):
     probes = [served.call(b"", "/health/ready", method="GET") for _ in range(5)]
     assert [probe.response().status for probe in probes] == [503] * 5
     assert served.fetch().json() == "ran"
+    assert len(served.stage.notes("asked")) == 1
     with served.call(b"", "/health/ready", method="GET") as late:
         served.stage.release("well")
         assert late.response().status == 200, "the answer to the question before is one to this"
     assert served.get("/health/ready").status == 200
-    assert len(served.stage.notes("asked")) == 2
+    # The late one is a question of its own if it comes after the first one's answer.
+    assert len(served.stage.notes("asked")) in (2, 3)
 
 
 PRINTS = """

@@ -8,7 +8,7 @@ import sys
 import uuid
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional, Tuple
 
 
 def to_map(value: Any) -> Any:
@@ -34,6 +34,17 @@ def to_map(value: Any) -> Any:
     return _numpy_to_map(value)
 
 
+def extension_of(value: Any) -> Optional[Tuple[int, bytes]]:
+    """Type and bytes of what msgpack itself has as an extension: ExtType, Timestamp."""
+    msgpack = sys.modules.get("msgpack")
+    if msgpack is not None:
+        if isinstance(value, msgpack.ExtType):
+            return value.code, value.data
+        if isinstance(value, msgpack.Timestamp):
+            return -1, value.to_bytes()
+    return None
+
+
 def _numpy_to_map(value: Any) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
@@ -46,7 +57,8 @@ def _numpy_to_map(value: Any) -> Any:
                 b"type": value.dtype.descr if structured else value.dtype.str,
                 b"kind": b"V" if structured else b"",
                 b"shape": value.shape,
-                b"data": _array_data(value),
+                # Of a masked array the data, without the mask.
+                b"data": _array_data(numpy.asarray(value)),
             }
         if isinstance(value, (numpy.bool_, numpy.number)):
             return {b"nd": False, b"type": value.dtype.str, b"data": value.tobytes()}

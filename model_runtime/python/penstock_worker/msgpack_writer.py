@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Any, List
 
 from .msgpack_reader import BudgetSpent
-from .msgpack_values import to_map
+from .msgpack_values import extension_of, to_map
 
 _APART_BYTES = 16 * 1024
 _MOST_DEPTH = 512
@@ -70,7 +70,10 @@ class Writer:
     def _container(self, value: Any, depth: int) -> None:
         if depth >= _MOST_DEPTH:
             raise ValueError("nested too deep")
-        if isinstance(value, dict):
+        extension = extension_of(value)
+        if extension is not None:
+            self._extension(*extension)
+        elif isinstance(value, dict):
             self._count(len(value), 0x80, (None, 0xDE, 0xDF))
             for key, each in value.items():
                 self._value(key, depth + 1)
@@ -95,6 +98,14 @@ class Writer:
     def _binary(self, value: Any) -> None:
         data = value if type(value) is bytes else memoryview(value).cast("B")
         self._length(len(data), (0xC4, 0xC5, 0xC6))
+        self._append(data)
+
+    def _extension(self, kind: int, data: bytes) -> None:
+        if len(data) in (1, 2, 4, 8, 16):
+            self._small.append(0xD3 + len(data).bit_length())
+        else:
+            self._length(len(data), (0xC7, 0xC8, 0xC9))
+        self._small.append(kind & 0xFF)
         self._append(data)
 
     def _count(self, count: int, tag: int, tags: tuple) -> None:

@@ -218,6 +218,24 @@ def test_maps_that_only_look_like_a_value():
         assert from_map(dict(packed)) == packed
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 8, 16, 17, 300, 70_000])
+@pytest.mark.parametrize("many", [False, True])
+def test_extension_types_come_back_as_they_came(size, many):
+    value = {"x": msgpack.ExtType(5, bytes(size)), "negative": msgpack.ExtType(127, b"x"),
+             "at": msgpack.Timestamp(1_700_000_000, 5), "many": list(range(1000)) if many else []}
+    body = msgpack.packb(value)
+    read = msgpack_codec.unpack(body)
+    assert read == value and isinstance(read["x"], msgpack.ExtType)
+    assert b"".join(msgpack_codec.pack(read)) == body
+    assert b"".join(Writer().write(value)) == body, "by our own code"
+
+
+def test_of_a_masked_array_the_data_is_sent():
+    masked = numpy.ma.masked_array([1.5, 2.5, 3.5], mask=[False, True, False])
+    back = msgpack_codec.unpack(b"".join(msgpack_codec.pack(masked)))
+    assert list(back) == [1.5, 2.5, 3.5]
+
+
 def test_arrays_of_objects_are_not_pickled():
     with pytest.raises(EncodeError):
         content.encode(numpy.array([object()]), True)

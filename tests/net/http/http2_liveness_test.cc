@@ -56,18 +56,23 @@ TEST_F(Http2LivenessTest, AnyByteShowsThatItLives) {
   EXPECT_FALSE(closed_.has_value());
 }
 
-TEST_F(Http2LivenessTest, IsNotDoubtedWhenSomethingCame) {
+TEST_F(Http2LivenessTest, IsNotDoubtedWhenSomethingCameAShortWhileAgo) {
   handshake();
   SeenResponse& late = askInVain(seconds(1));
   SeenResponse& other = ask();
   settle();
   send(headersFrame(3, {{":status", "200"}}, true));
   EXPECT_EQ(other.end, StreamEnd::kComplete);
-  advance(seconds(1));
+  advance(milliseconds(499));
   late.stream->doubt();
   settle();
   EXPECT_EQ(pings(), 0u);
   EXPECT_TRUE(client_->canOpen());
+  // What came after the request says nothing of a peer that vanished after that.
+  advance(milliseconds(1));
+  late.stream->doubt();
+  settle();
+  EXPECT_EQ(pings(), 1u);
 }
 
 TEST_F(Http2LivenessTest, IsNotDoubtedForAnImpatientClient) {
