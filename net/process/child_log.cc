@@ -84,6 +84,23 @@ std::optional<Event> parse(std::string_view line, const ChildLog::Origin& origin
   return event;
 }
 
+// "ERROR model: the disk is full", "WARNING:root:careful": what Python's logging begins a line
+// with.
+LogLevel levelOf(std::string_view line) {
+  constexpr std::pair<std::string_view, LogLevel> kNames[] = {{"CRITICAL", LogLevel::kError},
+                                                              {"FATAL", LogLevel::kError},
+                                                              {"ERROR", LogLevel::kError},
+                                                              {"WARNING", LogLevel::kWarning},
+                                                              {"WARN", LogLevel::kWarning}};
+  for (const auto& [name, level] : kNames) {
+    if (line.starts_with(name) && line.size() > name.size() &&
+        (line[name.size()] == ' ' || line[name.size()] == ':')) {
+      return level;
+    }
+  }
+  return LogLevel::kInfo;
+}
+
 }  // namespace
 
 ChildLog::Stream::Stream(EventLoop& loop, UniqueFd the_fd, LineSplitter::Take take,
@@ -141,7 +158,7 @@ void ChildLog::passOn(std::string_view line) {
   if (!passOnJson(line)) {
     std::vector<LogField> fields = originFields();
     fields.push_back({"line", line});
-    logger_.log(LogLevel::kInfo, origin_.what + " output", fields);
+    logger_.log(levelOf(line), origin_.what + " output", fields);
   }
 }
 

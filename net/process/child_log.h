@@ -18,9 +18,10 @@ namespace penstock::net {
 // Passes on what a child process writes to its standard output and error, line by line, into this
 // program's log, with the fields of its origin and the process id. A line that is a JSON object
 // with a message keeps its level, program, message and plain fields; any other line becomes the
-// field "line" of an event "… output". A process that writes more than 200 lines
-// a second, beyond a burst of 1000, loses the rest, which is counted. The process never blocks on
-// its output. Loop thread only.
+// field "line" of an event "… output", whose level is that of the word that it begins with
+// ("ERROR name: text", as Python's logging writes), else info. A process that writes more than 200
+// lines a second, beyond a burst of 1000, loses the rest, which is counted. The process never
+// blocks on its output. Loop thread only.
 class ChildLog {
  public:
   struct Origin {

@@ -69,6 +69,30 @@ TEST_F(ChildLogTest, PassesOnPlainLines) {
   EXPECT_EQ(lines, (std::set<std::string>{"Traceback", "hello"}));
 }
 
+TEST_F(ChildLogTest, APlainLineHasTheLevelThatItBeginsWith) {
+  const std::vector<std::pair<std::string, std::string>> lines = {
+      {"CRITICAL model: no memory", "error"},
+      {"ERROR model: the disk is full", "error"},
+      {"ERROR:root:the disk is full", "error"},
+      {"WARNING model: careful", "warning"},
+      {"WARN  careful", "warning"},
+      {"INFO model: fine", "info"},
+      {"DEBUG model: detail", "info"},
+      {"ERRORS are none", "info"},
+      {"ERROR", "info"},
+      {"an ERROR model: within", "info"}};
+  std::string text;
+  for (const auto& [line, level] : lines) {
+    text += line + "\n";
+  }
+  output.write(text);
+  const auto found = events("replica output", lines.size());
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(found[i]["line"], lines[i].first);
+    EXPECT_EQ(found[i]["level"], lines[i].second) << lines[i].first;
+  }
+}
+
 TEST_F(ChildLogTest, PassesOnJsonEventsAsTheyAre) {
   error.write(
       R"({"time":"2020","level":"warning","program":"penstock-sidecar","message":"model ready",)"
