@@ -12,10 +12,11 @@ constexpr Duration kLongestPause = std::chrono::seconds(1);
 }  // namespace
 
 ReachabilityProbe::ReachabilityProbe(net::EventLoop& loop, const net::Address& address,
-                                     Duration connect_timeout,
+                                     const net::TlsContext* tls, Duration connect_timeout,
                                      std::move_only_function<void()> reachable)
     : loop_(loop),
       address_(address),
+      tls_(tls),
       connect_timeout_(connect_timeout),
       reachable_(std::move(reachable)),
       pause_(kFirstPause),
@@ -28,7 +29,7 @@ ReachabilityProbe::~ReachabilityProbe() {
 }
 
 void ReachabilityProbe::tryNow() {
-  connection_ = net::Connection::connect(loop_, address_, nullptr,
+  connection_ = net::Connection::connect(loop_, address_, tls_,
                                          Deadline::after(loop_.now(), connect_timeout_), {});
   connection_->start(*this);
 }

@@ -7,16 +7,17 @@
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/event_loop.h"
+#include "net/tls.h"
 
 namespace penstock::proxy {
 
-// Tries to connect to an address, again and again with longer pauses up to a second, until it
-// succeeds once. Loop thread only.
+// Tries to connect to an address, over TLS to its end if that is what is spoken there, again and
+// again with longer pauses up to a second, until it succeeds once. Loop thread only.
 class ReachabilityProbe final : private net::ConnectionHandler {
  public:
-  // reachable is called once and may destroy the probe.
-  ReachabilityProbe(net::EventLoop& loop, const net::Address& address, Duration connect_timeout,
-                    std::move_only_function<void()> reachable);
+  // tls may be null; it outlives the probe. reachable is called once and may destroy the probe.
+  ReachabilityProbe(net::EventLoop& loop, const net::Address& address, const net::TlsContext* tls,
+                    Duration connect_timeout, std::move_only_function<void()> reachable);
   ~ReachabilityProbe() override;
 
  private:
@@ -30,6 +31,7 @@ class ReachabilityProbe final : private net::ConnectionHandler {
 
   net::EventLoop& loop_;
   const net::Address address_;
+  const net::TlsContext* const tls_;
   const Duration connect_timeout_;
   std::move_only_function<void()> reachable_;
   Duration pause_;

@@ -240,7 +240,7 @@ void ReplicaHealth::onUnreachable(ReplicaId id, std::string why) {
     return;
   }
   entry->last_error = std::move(why);
-  entry->unreachable.emplace(loop_, entry->replica.address, cluster_.config().connect_timeout,
+  entry->unreachable.emplace(loop_, entry->replica.address, tls_, cluster_.config().connect_timeout,
                              [this, entry] {
                                entry->unreachable.reset();
                                entry->replica.unreachable.store(false);

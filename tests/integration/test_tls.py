@@ -181,6 +181,9 @@ def test_a_replica_that_cannot_prove_who_it_is_gets_nothing(replica, certificate
     assert error == f"handshake_failed: certificate verify failed: {why}"
     logged = proxy.wait_log("replica unhealthy", cluster="m")
     assert logged["why"] == f"cannot be connected to: {error}"
+    tries = fake.accepted
+    eventually(lambda: fake.accepted >= tries + 3, "it is tried again")
+    assert len(proxy.logged("replica unhealthy", cluster="m")) == 1, "a connection without TLS proves nothing"
 
 
 def test_renewed_certificates_are_taken_on(replica, tmp_path):
