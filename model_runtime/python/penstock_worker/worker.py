@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, NoReturn, Optional
 
-from . import anyio_threads, frames, plain_json, signals
+from . import anyio_threads, frames, memory, plain_json, signals
 from .channel import Channel, ProtocolError
 from .errors import own_mistake
 from .event_loop import EventLoop
@@ -140,6 +140,7 @@ def _loaded(loaded: LoadedModel, schema: Optional[str], begin: float) -> Dict[st
 
 
 def _set_up_process(descriptor: int) -> socket.socket:
+    memory.use_one_arena()
     os.set_inheritable(descriptor, False)
     sock = socket.socket(fileno=descriptor)
     sock.setblocking(True)

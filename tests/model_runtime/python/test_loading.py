@@ -1,5 +1,6 @@
 """Loading: what a model is given, where it finds its modules, the one sentence when it fails."""
 
+import ctypes
 import json
 import os
 import sys
@@ -313,3 +314,28 @@ class Model:
     assert sidecar.call(1).json == 1
     sidecar.release("gate")
     sidecar.wait_for(lambda: sidecar.frames[("health", 5)], "HEALTHY")
+
+
+ARENAS = """
+import ctypes, re, threading
+libc = ctypes.CDLL(None)
+for name in ("malloc", "fopen", "malloc_info", "fclose"):
+    getattr(libc, name).restype = ctypes.c_void_p
+class Model:
+    def predict(self, path):
+        threads = [threading.Thread(target=libc.malloc, args=(1000,)) for _ in range(8)]
+        for each in threads: each.start()
+        for each in threads: each.join()
+        file = ctypes.c_void_p(libc.fopen(path.encode(), b"w"))
+        libc.malloc_info(0, file)
+        libc.fclose(file)
+        return len(re.findall("<heap nr=", open(path).read()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="this C library has no arenas")
+@pytest.mark.parametrize("variables, one", [({}, True), ({"MALLOC_ARENA_MAX": "8"}, False),
+                                            ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=8"}, False)])
+def test_threads_share_an_arena_unless_the_user_says_otherwise(serve, tmp_path, variables, one):
+    arenas = serve(ARENAS, environment=variables).call(str(tmp_path / "info")).json
+    assert (arenas == 1) == one, arenas
