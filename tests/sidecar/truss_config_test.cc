@@ -108,7 +108,7 @@ const Row kRows[] = {
     {"build", {"{}"}, kMapNot},
     {"build.model_server", {"TrussServer"}, kScalarNot},
     {"build.arguments", {"{ a: 1 }"}, kMapNot},
-    {"build.secret_to_path_mapping", {"{ token: /root/token }"}, kMapNot},
+    {"build.secret_to_path_mapping", {"{ token: /run/secrets/token }"}, kMapNot},
     {"build.no_cache", {"true"}, kFlagNot},
     {"build_commands", {"[make]"}, kListNot},
     {"docker_server", {"{}"}, kMapNot},
