@@ -41,6 +41,7 @@ TEST_F(Http2LimitsTest, CountsWorkThatOutlivesItsStream) {
   reserved.pop_back();
   send(headersFrame(9, requestFields("GET", "/"), true));
   EXPECT_EQ(requests_.size(), 4u);
+  on_end_ = {};  // the last streams end after this test
 }
 
 TEST_F(Http2LimitsTest, GoesAwayAfterSoManyRequests) {
