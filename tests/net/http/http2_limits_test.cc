@@ -30,18 +30,22 @@ TEST_F(Http2LimitsTest, CountsWorkThatOutlivesItsStream) {
   limits_.max_streams = 3;
   handshake();
   send(headersFrame(1, requestFields("GET", "/"), true));
-  std::vector<StreamReservation> reserved;
-  on_end_ = [&](SeenRequest&) { reserved.push_back(server_->reserveStream()); };
+  const auto reserved = std::make_shared<std::vector<StreamReservation>>();
+  // The last streams end after this test.
+  on_end_ = [this, kept = std::weak_ptr(reserved)](SeenRequest&) {
+    if (const auto list = kept.lock()) {
+      list->push_back(server_->reserveStream());
+    }
+  };
   send(headersFrame(3, requestFields("GET", "/"), true) + resetFrame(3, kCancel) +
        headersFrame(5, requestFields("GET", "/"), true) + resetFrame(5, kCancel) +
        headersFrame(7, requestFields("GET", "/"), true));
   EXPECT_EQ(requests_.size(), 3u);
   EXPECT_EQ(server_->activeStreams(), 3u);
   EXPECT_EQ(resetOf(peer_->take(), 7), kRefusedStream);
-  reserved.pop_back();
+  reserved->pop_back();
   send(headersFrame(9, requestFields("GET", "/"), true));
   EXPECT_EQ(requests_.size(), 4u);
-  on_end_ = {};  // the last streams end after this test
 }
 
 TEST_F(Http2LimitsTest, GoesAwayAfterSoManyRequests) {
