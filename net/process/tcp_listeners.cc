@@ -50,7 +50,7 @@ bool take(std::span<const std::byte> answer, std::uint16_t port,
     inet_diag_msg socket;
     if (header.nlmsg_len >= NLMSG_HDRLEN + sizeof socket) {
       std::memcpy(&socket, answer.data() + NLMSG_HDRLEN, sizeof socket);
-      // Kernels before 3.3 know no filter.
+      // The filter of the question only spares answers.
       if (ntohs(socket.id.idiag_sport) == port) {
         inodes.push_back(socket.idiag_inode);
       }

@@ -2,10 +2,9 @@
 """Every relative link of a document leads to a file of the tree, and its anchor to a heading there."""
 
 import re
-import sys
-from pathlib import Path
 
-SKIPPED_FOLDERS = {"build", ".git", "__pycache__"}
+import documents
+
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+\s+(.*?)\s*$", re.MULTILINE)
 
@@ -32,23 +31,12 @@ def problem_with(document, link, root):
     return None
 
 
-def main():
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2]).resolve()
-    checked = failed = 0
-    for document in sorted(root.rglob("*.md")):
-        if SKIPPED_FOLDERS.intersection(document.relative_to(root).parts):
-            continue
-        for link in LINK.findall(text_of(document)):
-            if "://" in link or link.startswith("mailto:"):
-                continue
-            checked += 1
+def problems_of(document, root):
+    for link in LINK.findall(text_of(document)):
+        if "://" not in link and not link.startswith("mailto:"):
             problem = problem_with(document, link, root)
-            if problem is not None:
-                failed += 1
-                print(f"{document.relative_to(root)}: {link}: {problem}")
-    print(f"{checked} links, {failed} with a problem")
-    return 1 if failed or not checked else 0
+            yield problem and f"{link}: {problem}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    documents.run(problems_of, "links")
